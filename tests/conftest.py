@@ -1,0 +1,69 @@
+"""What the tests share: small data sets, and where real cells lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellsearch.data.dataset import CellDataset
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def real_data(folder: str) -> Path:
+    """The folder of real cells, or a skip that says what is missing."""
+    root = Path(os.environ.get("CELLSEARCH_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (root / folder).is_dir():
+        pytest.skip(f"no real cells at {root / folder}; CELLSEARCH_TEST_DATA names their folder")
+    return root / folder
+
+
+@pytest.fixture(scope="session")
+def mlcp_root() -> Path:
+    """Jurkat montages of imaging flow cytometry."""
+    return real_data("mlcp")
+
+
+@pytest.fixture(scope="session")
+def wbc_root() -> Path:
+    """White blood cells with a table of labels."""
+    return real_data("wbc")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's own cache out of the tests."""
+    os.environ["CELLSEARCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def squares(counts: tuple[int, ...] = (50, 30, 10), seed: int = 0) -> CellDataset:
+    """Noisy crops whose bright square grows with the class: 2 x 16 x 16, uint8."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = rng.normal(60, 12, (len(labels), 2, 16, 16))
+    for cell, label in enumerate(labels):
+        side = 4 + 4 * label
+        top, left = rng.integers(0, 16 - side + 1, 2)
+        images[cell, :, top : top + side, left : left + side] += 90
+    names = tuple(f"class-{k}" for k in range(len(counts)))
+    return CellDataset.from_arrays(
+        images.clip(0, 255).astype(np.uint8),
+        labels,
+        classes=names,
+        channels=("brightfield", "darkfield"),
+        name="squares",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> CellDataset:
+    return squares()
+
+
+@pytest.fixture
+def tiny_saved(tiny_dataset: CellDataset, tmp_path: Path) -> CellDataset:
+    """The same cells, saved and memory-mapped as a worker meets them."""
+    return tiny_dataset.save(tmp_path / "dataset")
