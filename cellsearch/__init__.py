@@ -1,1 +1,104 @@
-"""x"""
+"""Hyper-parameter search for imbalanced single-cell images, with a number that holds.
+
+The public API is flat and loaded on first use: neither torch nor ray is imported here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cellsearch.card.card import ModelCard, load_card
+    from cellsearch.data.dataset import CellDataset, Provenance
+    from cellsearch.data.source import load_dataset
+    from cellsearch.data.splits import Splits, draw_splits
+    from cellsearch.errors import (
+        CardError,
+        CatalogError,
+        CellsearchError,
+        ConfigError,
+        DataError,
+        FetchError,
+        ManifestError,
+        MismatchError,
+        ReadError,
+        RunError,
+        SpaceError,
+        SplitError,
+        StorageError,
+        TrialError,
+    )
+    from cellsearch.run import RunConfig, SearchResult, resume, search
+    from cellsearch.space.recipe import BASELINE, Recipe
+    from cellsearch.space.search_space import SearchSpace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "cellsearch.card.card": ("ModelCard", "load_card"),
+    "cellsearch.data.dataset": ("CellDataset", "Provenance"),
+    "cellsearch.data.source": ("load_dataset",),
+    "cellsearch.data.splits": ("Splits", "draw_splits"),
+    "cellsearch.errors": (
+        "CardError",
+        "CatalogError",
+        "CellsearchError",
+        "ConfigError",
+        "DataError",
+        "FetchError",
+        "ManifestError",
+        "MismatchError",
+        "ReadError",
+        "RunError",
+        "SpaceError",
+        "SplitError",
+        "StorageError",
+        "TrialError",
+    ),
+    "cellsearch.run": ("RunConfig", "SearchResult", "resume", "search"),
+    "cellsearch.space.recipe": ("BASELINE", "Recipe"),
+    "cellsearch.space.search_space": ("SearchSpace",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BASELINE",
+    "CardError",
+    "CatalogError",
+    "CellDataset",
+    "CellsearchError",
+    "ConfigError",
+    "DataError",
+    "FetchError",
+    "ManifestError",
+    "MismatchError",
+    "ModelCard",
+    "Provenance",
+    "ReadError",
+    "Recipe",
+    "RunConfig",
+    "RunError",
+    "SearchResult",
+    "SearchSpace",
+    "SpaceError",
+    "SplitError",
+    "Splits",
+    "StorageError",
+    "TrialError",
+    "draw_splits",
+    "load_card",
+    "load_dataset",
+    "resume",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'cellsearch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

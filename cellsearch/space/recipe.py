@@ -7,15 +7,31 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cellsearch import catalog
 from cellsearch.errors import SpaceError
+from cellsearch.space.parameters import ACTIVE_WHEN, ParamValue, parameters
+
+__all__ = [
+    "BASELINE",
+    "Augment",
+    "Balance",
+    "CnnModel",
+    "Input",
+    "Loss",
+    "Optim",
+    "ParamValue",
+    "Recipe",
+    "Train",
+    "parameter_names",
+    "split_name",
+]
 
 Kernel = Annotated[int, Field(ge=2, le=10)]
 Units = Annotated[int, Field(ge=2, le=2048)]
-ParamValue = bool | int | float | str
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
 
 class CnnModel(_Section):
@@ -129,14 +145,110 @@ class Recipe(_Section):
     def from_params(cls, params: Mapping[str, ParamValue]) -> Self:
         """Build from flat dotted names; what is absent keeps its default.
 
+        A tuple's name without a number sets all its entries (``model.kernel: 3``). Where
+        ``model.depth`` is given without any kernel, all kernels are 3; where
+        ``model.head_layers`` is given without any head, all heads have 32 units.
+
         Raises:
             SpaceError: a name is not known or a value is out of bounds; all are listed.
         """
-        raise NotImplementedError
+        nested: dict[str, dict[str, Any]] = {}
+        tuples: dict[str, dict[int, ParamValue]] = {}
+        found: list[str] = []
+        known = parameters(cls)
+        for name, value in params.items():
+            base, number = split_name(name)
+            if base not in known or (number is not None and not known[base].counter):
+                hint = catalog.near_miss(name, parameter_names(cls))
+                found.append(f"{name}: no such parameter{hint}")
+            elif known[base].counter:
+                tuples.setdefault(base, {})[number or 0] = value
+            else:
+                section, key = name.split(".")
+                nested.setdefault(section, {})[key] = value
+        for base, entries in tuples.items():
+            if 0 in entries and len(entries) > 1:
+                found.append(f"{base}: give one value for all, or {base}.1, .2, ..., not both")
+            elif 0 not in entries and sorted(entries) != list(range(1, len(entries) + 1)):
+                missing = min(set(range(1, max(entries))) - set(entries))
+                found.append(f"{base}.{missing}: missing, but {base}.{max(entries)} is given")
+        if not found:
+            for base, parameter in known.items():
+                if parameter.counter:
+                    _fill(nested, base, parameter.counter, tuples.get(base), parameter.default)
+            try:
+                return cls.model_validate(nested)
+            except ValidationError as failure:
+                found += [_said(p) for p in catalog.problems(cls, failure, nested)]
+        raise SpaceError("\n".join(found))
 
     def to_params(self) -> dict[str, ParamValue]:
-        """Flat dotted names and plain values; ``from_params`` is its inverse."""
-        raise NotImplementedError
+        """Flat dotted names and plain values; ``from_params`` is its inverse.
+
+        A parameter that has no effect (``loss.gamma`` without focal loss) is absent, and so
+        comes back as its default.
+        """
+        flat: dict[str, ParamValue] = {}
+        for section, fields in self.model_dump().items():
+            for key, value in fields.items():
+                name = f"{section}.{key}"
+                if isinstance(value, tuple):
+                    flat |= {f"{name}.{i}": entry for i, entry in enumerate(value, 1)}
+                else:
+                    flat[name] = value
+        for name, (other, values) in ACTIVE_WHEN.items():
+            if flat[other] not in values:
+                del flat[name]
+        return flat
+
+
+def split_name(name: str) -> tuple[str, int | None]:
+    """``model.kernel.2`` -> (``model.kernel``, 2); (name, None) where there is no number."""
+    base, _, last = name.rpartition(".")
+    if base.count(".") and last.isascii() and last.isdigit() and not last.startswith("0"):
+        return base, int(last)
+    return name, None
+
+
+def parameter_names(recipe: type[BaseModel] = Recipe) -> list[str]:
+    """Every name that ``from_params`` takes, tuples with the numbers they can reach."""
+    names: list[str] = []
+    known = parameters(recipe)
+    for name, parameter in known.items():
+        names.append(name)
+        if parameter.counter:
+            reach = int(known[parameter.counter].high or 0)
+            names += [f"{name}.{i}" for i in range(1, reach + 1)]
+    return names
+
+
+def _fill(
+    nested: dict[str, dict[str, Any]],
+    base: str,
+    counter: str,
+    entries: Mapping[int, ParamValue] | None,
+    default: tuple[ParamValue, ...],
+) -> None:
+    section, key = base.split(".")
+    fields = nested.setdefault(section, {})
+    count = fields.get(counter.split(".")[1])
+    if entries and 0 not in entries:
+        fields[key] = tuple(entries[i] for i in sorted(entries))
+        return
+    if count is None and not entries:
+        return
+    value = entries[0] if entries else default[0]
+    try:
+        length = len(default) if count is None else int(count)
+    except (TypeError, ValueError, OverflowError):
+        length = len(default)
+    # A count that is far out of bounds is told by its own field; it must not fill memory.
+    fields[key] = (value,) * max(0, min(length, 64))
+
+
+def _said(problem: catalog.Problem) -> str:
+    parts = [p + 1 if isinstance(p, int) else p for p in problem.path]
+    return f"{'.'.join(map(str, parts)) or 'recipe'}: {problem.text}"
 
 
 BASELINE = Recipe()

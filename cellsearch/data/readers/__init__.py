@@ -1,0 +1,43 @@
+"""One file per layout; each has ``Options``, ``files`` and ``read``.
+
+``read(root, options, on_progress) -> RawCells`` turns a folder or file into crops and labels,
+``files(root, options)`` lists what it would read, for the cache's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawCells:
+    """What a reader found: N crops of one size, in a stable order.
+
+    Attributes:
+        images: (N, C, H, W), or N arrays (C, H, W); the dtype of the files.
+        labels: N class names; "" where not known.
+        ids: N unique names.
+        sources: N files, relative to the root.
+        object_numbers: N numbers of the cell in its file; 0 where there is none.
+        channels: C names.
+        groups: N names of what must not be torn apart; None where cells are independent.
+        classes: class names in their order; None leaves them to the manifest or the alphabet.
+        name: what the reader would call the data set.
+    """
+
+    images: NDArray[Any] | Sequence[NDArray[Any]]
+    labels: Sequence[str]
+    ids: Sequence[str]
+    sources: Sequence[str]
+    object_numbers: Sequence[int]
+    channels: tuple[str, ...]
+    groups: Sequence[str] | None = None
+    classes: tuple[str, ...] | None = None
+    name: str = "custom"

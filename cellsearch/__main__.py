@@ -1,0 +1,5 @@
+"""``python -m cellsearch`` is ``cellsearch``."""
+
+from cellsearch.cli import main
+
+main()

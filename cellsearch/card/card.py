@@ -1,0 +1,105 @@
+"""ModelCard: the folder that is handed over, opened, checked and used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.card.config import CardConfig, read_config
+from cellsearch.card.inputs import Images
+from cellsearch.card.predict import CardPredictor
+from cellsearch.card.replay import README, REQUIRED, VerifyReport, verify
+from cellsearch.errors import CardError
+
+
+@dataclass(frozen=True, eq=False)
+class ModelCard:
+    """A model with the evidence for it.
+
+    Attributes:
+        folder: where it lies.
+        config: what a program needs to use it.
+        metrics: ``metrics.json``: every figure with its interval, winner and baseline.
+    """
+
+    folder: Path
+    config: CardConfig
+    metrics: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Open a card; its bytes are looked at by ``verify``.
+
+        Raises:
+            CardError: not a card, files missing (all are named), or from a newer cellsearch.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        missing = [name for name in REQUIRED if not (folder / name).is_file()]
+        if missing:
+            raise CardError(f"{folder} is not a complete card: {', '.join(missing)} missing")
+        path = folder / "metrics.json"
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CardError(f"{path} is damaged: {error}") from None
+        if not isinstance(metrics, dict):
+            raise CardError(f"{path} is damaged: expected a table of figures")
+        return cls(folder, config, metrics)
+
+    @property
+    def readme(self) -> str:
+        """The text of README.md."""
+        return (self.folder / README).read_text(encoding="utf-8")
+
+    @cached_property
+    def predictor(self) -> CardPredictor:
+        """The model, opened once.
+
+        Raises:
+            CardError: the model or its description has changed since the card was written.
+        """
+        return CardPredictor.load(self.folder)
+
+    def predict(self, images: Images, *, fit: str | None = None) -> NDArray[np.float32]:
+        """(N, K) float32 probabilities of (N, C, H, W) raw images; see ``CardPredictor``."""
+        return self.predictor.predict(images, fit=fit)
+
+    def verify(self) -> VerifyReport:
+        """Check every checksum and replay the test cells.
+
+        Raises:
+            CardError: what has changed, is missing, or no longer gives the same.
+        """
+        return verify(self.folder)
+
+    def save(self, folder: Path | str) -> Self:
+        """Copy the verified card to a new folder.
+
+        Raises:
+            CardError: this card does not verify, the folder exists, or cannot be written.
+        """
+        target = Path(folder)
+        if target.exists():
+            raise CardError(f"{target} exists; name a folder that does not")
+        self.verify()
+        temporary = target.with_name(f"{target.name}.tmp")
+        try:
+            shutil.copytree(self.folder, temporary)
+            temporary.replace(target)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise CardError(f"cannot write {target}: {error.strerror or error}") from None
+        return type(self).load(target)
+
+
+def load_card(folder: Path | str) -> ModelCard:
+    """Open a card; the same as ``ModelCard.load``."""
+    return ModelCard.load(folder)

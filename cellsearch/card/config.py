@@ -1,0 +1,185 @@
+"""CardConfig: what ``config.json`` of a card holds, and how it is read with located errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cellsearch.errors import CardError
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+MODEL = "model.onnx"
+
+Fit = Literal["refuse", "pad", "resize"]
+Dtype = Literal["uint8", "uint16", "float32"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ChannelRange(_Part):
+    """Raw intensities of one channel over the cells the model was trained on.
+
+    ``low`` and ``high`` are the extremes, ``typical_low`` and ``typical_high`` the 1st and 99th
+    percentile of all pixels.
+    """
+
+    channel: str
+    low: float
+    typical_low: float
+    typical_high: float
+    high: float
+
+
+class DatasetFacts(_Part):
+    """Which cells the model comes from."""
+
+    name: str
+    variant: str | None = None
+    title: str = ""
+    licence: str = ""
+    url: str = ""
+    synthetic: bool = False
+    sha256: str
+    cells: int = Field(ge=1)
+
+
+class OnnxFacts(_Part):
+    """How ``model.onnx`` is called."""
+
+    input: str = "image"
+    output: str = "probabilities"
+    opset: int
+
+
+class CardConfig(_Part):
+    """``config.json``: everything that a program needs to use the model.
+
+    Attributes:
+        dtype: pixel type of the images the model takes; they enter the graph as float32 of the
+            same values, since normalisation is part of the graph.
+        dtype_range: smallest and largest value of that type; None for float32.
+        fit: what is done with a crop of another size: refused, padded (or cut) about its centre,
+            or resized.
+        members: networks whose probabilities are averaged.
+    """
+
+    format_version: Literal[1] = 1
+    cellsearch_version: str
+    created: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    channels: tuple[str, ...] = Field(min_length=1, max_length=12)
+    dtype: Dtype
+    dtype_range: tuple[int, int] | None
+    ranges: tuple[ChannelRange, ...]
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    fit: Fit = "refuse"
+    members: int = Field(ge=1)
+    parameters: int = Field(ge=1)
+    not_estimable: tuple[str, ...] = ()
+    dataset: DatasetFacts
+    splits_sha256: str
+    recipe: dict[str, bool | int | float | str]
+    onnx: OnnxFacts
+
+    @model_validator(mode="after")
+    def _agree(self) -> CardConfig:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: every name once")
+        if tuple(part.channel for part in self.ranges) != self.channels:
+            raise ValueError("ranges: one entry a channel, in the order of channels")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return len(self.channels), self.height, self.width
+
+
+def dtype_range(dtype: np.dtype[Any]) -> tuple[int, int] | None:
+    """Smallest and largest value of an integer type; None for floats."""
+    if dtype.kind == "f":
+        return None
+    facts = np.iinfo(dtype)
+    return int(facts.min), int(facts.max)
+
+
+def spread_out(cells: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Evenly spaced positions in ``0 .. cells - 1``: about 5 million pixels of (N, C, H, W)."""
+    most = max(1, 5_000_000 // int(np.prod(shape[1:])))
+    return np.unique(np.linspace(0, cells - 1, min(cells, most)).astype(np.int64))
+
+
+def channel_ranges(
+    images: NDArray[Any], cells: NDArray[np.int64], channels: tuple[str, ...]
+) -> tuple[ChannelRange, ...]:
+    """Extremes and percentiles of each channel over ``cells`` of (N, C, H, W) images.
+
+    Percentiles are taken over evenly spaced cells of about 5 million pixels, the extremes over
+    all.
+    """
+    low = np.full(len(channels), np.inf)
+    high = np.full(len(channels), -np.inf)
+    for start in range(0, len(cells), 512):
+        batch = np.asarray(images[cells[start : start + 512]])
+        low = np.minimum(low, batch.min(axis=(0, 2, 3)))
+        high = np.maximum(high, batch.max(axis=(0, 2, 3)))
+    some = cells[spread_out(len(cells), images.shape)]
+    typical = np.percentile(np.asarray(images[some]), (1, 99), axis=(0, 2, 3))
+    return tuple(
+        ChannelRange(
+            channel=name,
+            low=float(low[c]),
+            typical_low=float(typical[0, c]),
+            typical_high=float(typical[1, c]),
+            high=float(high[c]),
+        )
+        for c, name in enumerate(channels)
+    )
+
+
+def read_config(folder: Path) -> CardConfig:
+    """Read and validate ``config.json``.
+
+    Raises:
+        CardError: it is missing, from a newer cellsearch, or unfit; all problems are listed.
+    """
+    path = folder / CONFIG
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = "holds no config.json" if folder.is_dir() else "is no folder"
+        raise CardError(f"{folder} is not a card: it {what}") from None
+    except OSError as error:
+        raise CardError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CardError(f"{path} is damaged: {error}") from None
+    version = facts.get("format_version") if isinstance(facts, dict) else None
+    if type(version) is int and version > FORMAT_VERSION:
+        raise CardError(
+            f"{folder} was made by a newer cellsearch (card format {version}; this one reads "
+            f"{FORMAT_VERSION}): upgrade cellsearch to use it"
+        )
+    try:
+        return CardConfig.model_validate(facts)
+    except ValidationError as error:
+        problems = "\n".join(
+            f"  $.{'.'.join(map(str, p['loc']))}: {p['msg'].removeprefix('Value error, ')}"
+            + ("" if p["type"] in ("missing", "value_error") else f", got {_short(p['input'])}")
+            for p in error.errors()
+        )
+        raise CardError(f"{path} does not fit a card's schema:\n{problems}") from None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,214 @@
+"""One ONNX graph and one safetensors file from fitted networks, checked against each other."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import nn
+
+from cellsearch.card.session import open_session, run_session
+from cellsearch.errors import CardError
+
+INPUT = "image"
+OUTPUT = "probabilities"
+TOLERANCE = 1e-4
+CELLS_AT_ONCE = 32
+_NOISY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
+
+
+class Fitted(Protocol):
+    """What is exported: a fitted network and the course of its training."""
+
+    @property
+    def module(self) -> nn.Module:
+        """float32 raw intensities (B, C, H, W) to probabilities (B, K)."""
+
+    @property
+    def history(self) -> Sequence[dict[str, float]]:
+        """Figures of each epoch."""
+
+
+class Ensemble(nn.Module):
+    """Mean of the probabilities of its members.
+
+    Args:
+        members: each (B, C, H, W) float32 to (B, K).
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.member = nn.ModuleList(members)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) float32 raw intensities to (B, K) probabilities."""
+        total = self.member[0](image)
+        for member in list(self.member)[1:]:
+            total = total + member(image)
+        return torch.as_tensor(total / len(self.member))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export is worth.
+
+    Attributes:
+        opset: of ``model.onnx``.
+        parameters: trained numbers, all members together.
+        largest_difference: between torch and onnxruntime, over all cells compared.
+    """
+
+    opset: int
+    parameters: int
+    largest_difference: float
+
+
+def whole_module(predictors: Sequence[Fitted]) -> nn.Module:
+    """The network that the card holds: on the CPU, float32, in evaluation mode.
+
+    A copy: the predictors stay as they are. One predictor gives its own module, several their
+    mean, whose state is prefixed ``member.0.``, ``member.1.`` and so on.
+    """
+    if not predictors:
+        raise CardError("nothing to export: no predictor was given")
+    members = [
+        copy.deepcopy(predictor.module)
+        .to(device="cpu", dtype=torch.float32)
+        .to(memory_format=torch.contiguous_format)
+        .eval()
+        for predictor in predictors
+    ]
+    return members[0] if len(members) == 1 else Ensemble(members).eval()
+
+
+def export(module: nn.Module, images: NDArray[Any], folder: Path) -> Exported:
+    """Write ``model.onnx`` and ``model.safetensors``, and compare torch with onnxruntime.
+
+    Args:
+        module: (B, C, H, W) float32 raw intensities to (B, K) probabilities, on the CPU.
+        images: (n, C, H, W) real cells of any dtype, at least one; all are compared in batches,
+            and the first also alone, since a fixed batch would show there.
+        folder: where the files go.
+
+    Raises:
+        CardError: the network cannot be exported, its outputs are no probabilities, or the two
+            differ by more than 1e-4.
+    """
+    path = folder / "model.onnx"
+    cells = np.ascontiguousarray(images, dtype=np.float32)
+    _write_onnx(module, cells, path)
+    opset = _strip(path)
+    _write_state(module, folder / "model.safetensors")
+    session = open_session(path)
+    largest = 0.0
+    starts = range(0, len(cells), CELLS_AT_ONCE)
+    for batch in (cells[:1], *(cells[start : start + CELLS_AT_ONCE] for start in starts)):
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(batch.copy())).numpy()
+        found = run_session(session, batch, input_name=INPUT, output_name=OUTPUT)
+        if found.shape != expected.shape:
+            raise CardError(f"ONNX gives shape {found.shape} where torch gives {expected.shape}")
+        _require_probabilities(expected)
+        largest = max(largest, float(np.abs(found - expected).max()))
+    # Written so that a NaN fails too.
+    if not largest <= TOLERANCE:
+        raise CardError(
+            f"the exported model differs from the trained one by {largest:.2g} on "
+            f"{len(cells)} cells (at most {TOLERANCE:g} is allowed); no card is written"
+        )
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return Exported(opset=opset, parameters=parameters, largest_difference=largest)
+
+
+def _write_onnx(module: nn.Module, cells: NDArray[np.float32], path: Path) -> None:
+    # The exporter takes a batch of one for a constant, so at least two cells are traced.
+    example = torch.from_numpy(np.resize(cells, (2, *cells.shape[1:])).copy())
+    try:
+        with _silence():
+            torch.onnx.export(
+                module,
+                (example,),
+                path,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except OSError as error:
+        raise CardError(f"cannot write {path}: {error.strerror}") from None
+    except Exception as error:
+        # The exporter's own errors share no base below Exception.
+        reason = str(error).strip().splitlines()
+        raise CardError(
+            f"the network cannot be exported to ONNX: {type(error).__name__}: "
+            f"{reason[0] if reason else 'no reason given'}"
+        ) from error
+
+
+def _write_state(module: nn.Module, path: Path) -> None:
+    # safetensors refuses tensors that share memory.
+    state = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in module.state_dict().items()
+    }
+    # save_file would leave the file readable by its owner alone.
+    path.write_bytes(save(state, metadata={"format": "pt"}))
+
+
+def _strip(path: Path) -> int:
+    """Drop stack traces (they name folders of this machine) and return the opset."""
+    import onnx
+
+    model = onnx.load(path)
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+    for item in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+        tensor.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    model.graph.doc_string = model.doc_string = ""
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return int(next(entry.version for entry in model.opset_import if not entry.domain))
+
+
+def _require_probabilities(values: NDArray[np.float32]) -> None:
+    if values.ndim != 2 or not np.isfinite(values).all() or values.min() < 0.0:
+        raise CardError("the network's outputs are not finite probabilities (cells, classes)")
+    off = float(np.abs(values.sum(axis=1) - 1.0).max())
+    if off > TOLERANCE:
+        raise CardError(f"the network's probabilities do not add up to 1 (off by {off:.2g})")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the exporter's notes off the screen; its errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

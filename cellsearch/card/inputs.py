@@ -1,0 +1,155 @@
+"""Whether images suit a card, and how a crop of another size is brought to the card's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.card.config import CardConfig, Fit, spread_out
+from cellsearch.errors import CardError
+
+Images = NDArray[Any] | Sequence[NDArray[Any]]
+
+
+def prepare(images: Images, config: CardConfig, *, fit: str | None = None) -> NDArray[Any]:
+    """Check images against a card and bring them to its size.
+
+    Args:
+        images: (N, C, H, W) raw intensities, or a sequence of (C, h, w) of any sizes; of the
+            card's own dtype.
+        config: of the card.
+        fit: ``refuse``, ``pad`` or ``resize`` another size; by default the card's own rule.
+
+    Returns:
+        (N, C, H, W) in the card's dtype and size; not copied where nothing had to change.
+
+    Raises:
+        CardError: another number of channels, dtype or size, values of quite another range, NaN.
+    """
+    _require_shape(images, config)
+    _require_dtype(images, config)
+    fitted = _fitted(images, config, fit or config.fit)
+    _require_finite(fitted)
+    _require_range(fitted, config)
+    return fitted
+
+
+def pad_or_cut(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Centre a (C, h, w) image on (C, H, W): cut what is larger, pad what is smaller.
+
+    New pixels are those of the readers' ``fit=pad``: the median of each channel's border.
+    """
+    from cellsearch.data.readers.stack import pad
+
+    for axis, wanted in enumerate(size, start=1):
+        spare = image.shape[axis] - wanted
+        if spare > 0:
+            image = image.take(range(spare // 2, spare // 2 + wanted), axis=axis)
+    return image if image.shape[1:] == size else pad(image, size)
+
+
+def _require_shape(images: Images, config: CardConfig) -> None:
+    if not len(images):
+        raise CardError("no images were given")
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise CardError(
+            f"images must be (cells, channels, height, width), got shape {images.shape}"
+        )
+    odd = [image.shape for image in images if image.ndim != 3]
+    if odd:
+        raise CardError(f"each image must be (channels, height, width), got shape {odd[0]}")
+    wanted = len(config.channels)
+    counts = sorted({image.shape[0] for image in images})
+    if counts != [wanted]:
+        hint = ""
+        if all(image.shape[-1] == wanted for image in images):
+            hint = "; the channels seem to come last: they must come before height and width"
+        raise CardError(
+            f"this card takes {wanted} channel{'s' * (wanted > 1)} ({', '.join(config.channels)}), "
+            f"the images have {' or '.join(map(str, counts))}{hint}"
+        )
+
+
+def _require_dtype(images: Images, config: CardConfig) -> None:
+    found = sorted({str(image.dtype) for image in images})
+    if found != [config.dtype]:
+        raise CardError(
+            f"this card was trained on {config.dtype} images with {_ranges(config)}; these are "
+            f"{' and '.join(found)}: give the raw intensities of the same camera settings, not "
+            "rescaled ones"
+        )
+
+
+def _fitted(images: Images, config: CardConfig, fit: str) -> NDArray[Any]:
+    if fit not in get_args(Fit):
+        raise CardError(f"--fit: must be one of {', '.join(get_args(Fit))}; got {fit!r}")
+    wanted = (config.height, config.width)
+    sizes = sorted({(image.shape[1], image.shape[2]) for image in images})
+    if sizes == [wanted]:
+        return images if isinstance(images, np.ndarray) else np.stack(list(images))
+    if fit == "refuse":
+        shown = ", ".join(f"{height} x {width}" for height, width in sizes[:5])
+        more = f" and {len(sizes) - 5} more sizes" if len(sizes) > 5 else ""
+        raise CardError(
+            f"this card takes crops of {wanted[0]} x {wanted[1]} px (height x width), the images "
+            f"have {shown}{more}; choose `--fit pad` (same scale: centred, padded or cut) or "
+            "`--fit resize` (another scale: stretched to the size)"
+        )
+    # The readers' own: a crop must be changed here as it was for training.
+    from cellsearch.data.readers.stack import resize
+
+    change = pad_or_cut if fit == "pad" else resize
+    return np.stack([change(np.asarray(image), wanted) for image in images])
+
+
+def _require_finite(images: NDArray[Any]) -> None:
+    if images.dtype.kind != "f":
+        return
+    bad = [index for index, image in enumerate(images) if not np.isfinite(image).all()]
+    if bad:
+        shown = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        raise CardError(
+            f"NaN or infinite pixels in {len(bad)} of {len(images)} images (counted from 0: "
+            f"{shown})"
+        )
+
+
+def _require_range(images: NDArray[Any], config: CardConfig) -> None:
+    """Refuse another intensity scale, such as 0 .. 1 for 0 .. 255; tolerate another exposure.
+
+    Too bright: in some channel the 99th percentile lies beyond the training extremes by more
+    than their whole span. Too flat: in every channel the span is below 1 % of the training one,
+    yet not zero (a blank image is odd, but no matter of scale).
+    """
+    some = images[spread_out(len(images), images.shape)]
+    low, high = np.percentile(some, (1, 99), axis=(0, 2, 3))
+    span = some.max(axis=(0, 2, 3)).astype(np.float64) - some.min(axis=(0, 2, 3))
+    known = config.ranges
+    beyond = [
+        config.dtype != "uint8"
+        and (
+            high[c] > part.high + (part.high - part.low)
+            or low[c] < part.low - (part.high - part.low)
+        )
+        for c, part in enumerate(known)
+    ]
+    flat = [
+        0.0 < span[c] < 0.01 * (part.typical_high - part.typical_low)
+        for c, part in enumerate(known)
+    ]
+    if any(beyond) or all(flat):
+        found = ", ".join(
+            f"{part.channel} {some[:, c].min():g} to {some[:, c].max():g}"
+            for c, part in enumerate(known)
+        )
+        raise CardError(
+            f"the intensities are on another scale: this card was trained on {_ranges(config)}; "
+            f"these images have {found}: give raw intensities, not rescaled ones"
+        )
+
+
+def _ranges(config: CardConfig) -> str:
+    return ", ".join(f"{part.channel} {part.low:g} to {part.high:g}" for part in config.ranges)

@@ -1,0 +1,66 @@
+"""Markdown of a card: tables, and figures with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cellsearch.card.figures import Estimate, Evaluation
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A Markdown table; the first ``left`` columns are text, the others numbers."""
+    rule = ["---" if column < left else "---:" for column in range(len(header))]
+    lines = [header, rule, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def figure(estimate: Estimate | None, *, cells: int | None = None) -> str:
+    """``0.683 (0.612 to 0.745)``, or that it cannot be estimated and from how many cells."""
+    if estimate is None:
+        return "not estimable" if cells is None else f"not estimable ({cells:,} cells)"
+    return f"{estimate.value:.3f} ({interval(estimate)})"
+
+
+def interval(estimate: Estimate, *, sign: str = "") -> str:
+    """``0.612 to 0.745``; ``no spread`` where every bootstrap sample gave the same figure."""
+    if estimate.low == estimate.high:
+        return "no spread"
+    return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
+
+
+def difference(estimate: Estimate) -> str:
+    """``+0.213 (+0.150 to +0.270)``."""
+    return f"{estimate.value:+.3f} ({interval(estimate, sign='+')})"
+
+
+def per_class_table(evaluation: Evaluation) -> str:
+    """Precision, recall and F1 of each class with intervals, and its cells."""
+    rows = []
+    for index, name in enumerate(evaluation.classes):
+        cells = int(evaluation.support[index])
+        known = bool(evaluation.estimable[index])
+        cols = [evaluation.estimate(index, which) for which in ("precision", "recall", "f1")]
+        shown = [figure(value, cells=cells) for value in cols]
+        if known and cols[0] is None:
+            shown[0] = "none predicted"
+        rows.append([plain(name), f"{cells:,}", *shown])
+    return table(("class", "cells", "precision", "recall", "F1"), rows)
+
+
+def confusion_table(evaluation: Evaluation) -> str:
+    """Counts, rows true."""
+    rows = [
+        [f"**{plain(name)}**", *(f"{count:,}" for count in row)]
+        for name, row in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)
+    ]
+    return table(("true \\ predicted", *map(plain, evaluation.classes)), rows)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b, c``, safe in a table."""
+    return ", ".join(map(plain, names))
+
+
+def plain(text: str) -> str:
+    """Text that breaks neither a table nor a line."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

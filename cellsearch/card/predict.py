@@ -1,0 +1,190 @@
+"""A card at work: raw images in, probabilities out; onnxruntime and numpy alone."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.card.checksums import problems_with, read_checksums
+from cellsearch.card.config import CONFIG, MODEL, CardConfig, read_config
+from cellsearch.card.inputs import Images, prepare
+from cellsearch.card.session import open_session, run_session
+from cellsearch.errors import CardError
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+
+COLUMNS = ("id", "source", "object_number", "predicted_class", "confidence")
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class CardPredictor:
+    """A loaded card, ready to predict.
+
+    Attributes:
+        folder: of the card.
+        config: its ``config.json``.
+        session: ``onnxruntime.InferenceSession`` of its ``model.onnx``.
+    """
+
+    folder: Path
+    config: CardConfig
+    session: Any
+
+    @classmethod
+    def load(cls, folder: Path | str, *, threads: int | None = None) -> Self:
+        """Open a card for prediction.
+
+        Args:
+            folder: of the card.
+            threads: for one call; by default the usable cores, at most 8.
+
+        Raises:
+            CardError: no card, a newer format, or ``model.onnx`` or ``config.json`` is missing or
+                has changed since the card was written.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        problems = problems_with(folder, read_checksums(folder), only=(CONFIG, MODEL))
+        if problems:
+            raise CardError(f"{folder} cannot be trusted: {'; '.join(problems)}")
+        return cls(folder, config, open_session(folder / MODEL, threads=threads))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K class names, in the order of the probabilities."""
+        return self.config.classes
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """C channel names, in the order the images must have."""
+        return self.config.channels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of a crop, px."""
+        return self.config.height, self.config.width
+
+    def predict(
+        self, images: Images, *, fit: str | None = None, batch: int | None = None
+    ) -> NDArray[np.float32]:
+        """Probabilities of each class.
+
+        Args:
+            images: (N, C, H, W) raw intensities in the card's dtype, or a sequence of (C, h, w).
+            fit: ``refuse``, ``pad`` or ``resize`` crops of another size; by default the card's own
+                rule.
+            batch: images in one call of onnxruntime; by default what fits a few hundred MB.
+
+        Returns:
+            (N, K) float32; rows add up to 1, columns are ``config.classes``.
+
+        Raises:
+            CardError: another number of channels, dtype, size or range of values, or NaN.
+        """
+        probabilities = run_session(
+            self.session,
+            prepare(images, self.config, fit=fit),
+            input_name=self.config.onnx.input,
+            output_name=self.config.onnx.output,
+            batch=batch,
+        )
+        if probabilities.shape[1:] != (len(self.config.classes),):
+            raise CardError(
+                f"{self.folder} contradicts itself: {len(self.config.classes)} classes, but its "
+                f"model gives {probabilities.shape[1:]}"
+            )
+        return probabilities
+
+
+def to_rows(
+    dataset: CellDataset,
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    *,
+    cells: NDArray[np.int64] | None = None,
+    truth: bool = False,
+) -> list[Row]:
+    """One row a cell, ready for a CSV file.
+
+    Args:
+        dataset: whose ids, sources and object numbers are named.
+        probabilities: (n, K) float32.
+        classes: K names, one column each.
+        cells: (n,) int64 positions in the data set; by default all, in order.
+        truth: add ``true_class``; empty where it is not known.
+
+    Returns:
+        n rows: id, source, object_number, [true_class,] predicted_class, confidence, and a column
+        a class. A class named like one of these gets the column ``p(<class>)``.
+
+    Raises:
+        CardError: as many rows of probabilities as cells, and as many columns as classes, are
+            needed.
+    """
+    where = np.arange(len(dataset)) if cells is None else cells
+    if probabilities.shape != (len(where), len(classes)):
+        raise CardError(
+            f"{probabilities.shape} probabilities for {len(where)} cells and {len(classes)} classes"
+        )
+    columns = class_columns(classes)
+    best = probabilities.argmax(axis=1)
+    rows = []
+    for row, cell in enumerate(where):
+        values: Row = {
+            "id": str(dataset.ids[cell]),
+            "source": str(dataset.sources[cell]),
+            "object_number": str(int(dataset.object_numbers[cell])),
+        }
+        if truth:
+            label = int(dataset.labels[cell])
+            values["true_class"] = dataset.classes[label] if label >= 0 else ""
+        values["predicted_class"] = classes[int(best[row])]
+        values["confidence"] = f"{probabilities[row, best[row]]:.6f}"
+        values |= {
+            name: f"{value:.6f}" for name, value in zip(columns, probabilities[row], strict=True)
+        }
+        rows.append(values)
+    return rows
+
+
+def class_columns(classes: Sequence[str]) -> list[str]:
+    """Column names of the classes; ``p(<class>)`` where the plain name is taken."""
+    taken = {*COLUMNS, "true_class"}
+    return [f"p({name})" if name in taken else name for name in classes]
+
+
+def write_csv(path: Path | str, rows: Sequence[Row]) -> None:
+    """Write rows of the same columns as CSV (UTF-8, LF), wholly or not at all.
+
+    Raises:
+        CardError: no rows, or the file cannot be written; then an older one is left as it was.
+    """
+    path = Path(path)
+    if not rows:
+        raise CardError(f"no rows to write to {path}")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise CardError(f"cannot write {path}: {error.strerror}") from None

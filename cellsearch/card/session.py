@@ -1,0 +1,85 @@
+"""onnxruntime, opened quietly and with a thread count that fits the machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.errors import CardError
+
+MOST_THREADS = 8
+MOST_IMAGES = 256
+PIXELS_AT_ONCE = 100_000
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_session(path: Path, *, threads: int | None = None) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the CPU.
+
+    Args:
+        path: an ONNX file.
+        threads: for one call; by default the usable cores, at most 8.
+
+    Raises:
+        CardError: onnxruntime cannot load the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or min(usable_cores(), MOST_THREADS)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        # onnxruntime's errors share no base below Exception.
+        raise CardError(f"onnxruntime cannot load {path}: {_first_line(error)}") from error
+
+
+def run_session(
+    session: Any,
+    images: NDArray[Any],
+    *,
+    input_name: str,
+    output_name: str,
+    batch: int | None = None,
+) -> NDArray[np.float32]:
+    """(N, C, H, W) of any dtype, as float32, to the graph's (N, K) float32 output.
+
+    Args:
+        session: of ``open_session``.
+        images: as the graph takes them.
+        input_name: of the graph.
+        output_name: of the graph.
+        batch: images in one call; by default about 100,000 pixels' worth, at most 256, so that
+            wide feature maps of large crops stay within some hundred MB.
+
+    Raises:
+        CardError: the graph does not take these images.
+    """
+    parts = []
+    batch = batch or max(1, min(MOST_IMAGES, PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
+    try:
+        for start in range(0, len(images), batch):
+            piece = np.ascontiguousarray(images[start : start + batch], dtype=np.float32)
+            parts.append(session.run([output_name], {input_name: piece})[0])
+    except Exception as error:
+        raise CardError(f"the card's model cannot be run: {_first_line(error)}") from error
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

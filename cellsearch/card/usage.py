@@ -1,0 +1,57 @@
+"""The part of README.md that says how to use the card, and what lies in it."""
+
+from __future__ import annotations
+
+from cellsearch.card.config import CardConfig
+
+OUT_OF_FOLD = "out_of_fold.csv"
+FILES = (
+    ("model.onnx", "the model: raw intensities in, probabilities out"),
+    ("model.safetensors", "the same weights, for torch"),
+    ("config.json", "classes, channels, size, dtype, intensity ranges, recipe, data"),
+    ("test_input.npy, test_output.npy", "hold-out cells and what the model gives for them"),
+    ("predictions.csv", "every hold-out cell: true and predicted class, probabilities"),
+    (OUT_OF_FOLD, "the same of the winner's out-of-fold predictions in the search"),
+    ("metrics.json", "every figure with its interval, winner and baseline"),
+    ("splits.json", "which cells were hold-out and folds"),
+    ("recipe.yaml", "the winner's parameters"),
+    ("versions.json", "Python, packages and platform"),
+    ("plots/", "the pictures, as PNG and SVG"),
+    ("checksums.json", "sha256 of every other file"),
+)
+
+
+def usage(config: CardConfig) -> str:
+    """How to use the card on the command line, with onnxruntime alone, and from Python."""
+    shape = f"(N, {len(config.channels)}, {config.height}, {config.width})"
+    return f"""## How to use it
+
+`card` stands for this folder. On the command line, after `pip install cellsearch`:
+
+```sh
+cellsearch verify card
+cellsearch predict card IMAGES -o predictions.csv
+```
+
+With onnxruntime and numpy alone, run in this folder; normalisation and softmax are in the graph:
+
+```python
+import json, pathlib, numpy, onnxruntime
+classes = json.loads(pathlib.Path("config.json").read_text("utf-8"))["classes"]
+images = numpy.load("test_input.npy")  # {shape}, raw intensities of {config.dtype}
+session = onnxruntime.InferenceSession("model.onnx")
+(probabilities,) = session.run(None, {{"{config.onnx.input}": images.astype("float32")}})
+print([classes[best] for best in probabilities.argmax(axis=1)])
+```
+
+From Python, with dtype, size and intensity range checked:
+
+```python
+import numpy
+from cellsearch import load_card
+
+card = load_card("card")
+images = numpy.load("card/test_input.npy")  # {shape}, {config.dtype}
+probabilities = card.predict(images)  # (N, {len(config.classes)}) float32
+```
+"""

@@ -1,0 +1,64 @@
+"""The command line: each command parses, calls and prints; expected errors end with code 2."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cellsearch.cli import cards, datasets, runs, spaces
+from cellsearch.errors import CellsearchError
+
+app = typer.Typer(
+    name="cellsearch",
+    help="Search the best classifier for imbalanced single-cell images, honestly scored.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="run")(runs.run)
+app.command(name="resume")(runs.resume)
+app.command(name="runs")(runs.runs)
+app.command(name="show")(runs.show)
+app.command(name="dashboard")(runs.dashboard)
+app.command(name="predict")(cards.predict)
+app.command(name="verify")(cards.verify)
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(spaces.app, name="spaces")
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001  (typer calls it so)
+    if value:
+        from cellsearch import __version__
+
+        typer.echo(f"cellsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
+    ] = False,  # noqa: FBT002
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the ``cellsearch`` command.
+
+    Exit codes: 0 done, 2 a wrong input said in one message, 130 interrupted.
+    """
+    try:
+        app()
+    except CellsearchError as error:
+        sys.stderr.write(f"cellsearch: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("cellsearch: interrupted\n")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None

@@ -1,0 +1,180 @@
+"""``cellsearch run`` and what one does with a run afterwards."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellsearch.cli.options import Mirror, ReaderOptions, RunArgument, Variant, reader_options
+
+Budget = Annotated[int | None, typer.Option(help="Trials to complete, the baseline included.")]
+Time = Annotated[
+    str | None, typer.Option(help="Wall-clock bound on the search, such as 30m.", metavar="SPAN")
+]
+Slots = Annotated[int | None, typer.Option(help="Trials at a time; one a core by default.")]
+Threads = Annotated[int | None, typer.Option(help="Threads of a trial.")]
+Address = Annotated[
+    str | None, typer.Option(help="A Ray cluster that is already there.", metavar="HOST:PORT")
+]
+Backend = Annotated[str, typer.Option(help="Who runs the trials: ray or local.")]
+
+
+def run(
+    dataset: Annotated[
+        str,
+        typer.Option(help="A built-in name, a manifest, or a folder, table or .npz of cells."),
+    ],
+    space: Annotated[str, typer.Option(help="A built-in search space, or a YAML.")] = "default",
+    budget: Budget = None,
+    time: Time = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run [runs/<dataset>-<date>-<n>].")
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="balanced_accuracy, macro_f1, weighted_f1, mcc, worst_recall or accuracy."
+        ),
+    ] = "balanced_accuracy",
+    variant: Variant = None,
+    mirror: Mirror = None,
+    option: ReaderOptions = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    holdout: Annotated[float, typer.Option(help="Share of cells the search never sees.")] = 0.2,
+    rare: Annotated[
+        str, typer.Option(help="Classes too small for the folds: keep, drop or merge=NAME.")
+    ] = "refuse",
+    final: Annotated[
+        str, typer.Option(help="The card's model: refit on all folds, or their ensemble.")
+    ] = "refit",
+    seed: Annotated[int, typer.Option(help="Seed of splits, draws and training.")] = 0,
+    backend: Backend = "ray",
+    slots: Slots = None,
+    threads: Threads = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    storage: Annotated[
+        str | None, typer.Option(help="Database of the study [SQLite in the run's folder].")
+    ] = None,
+    address: Address = None,
+    race: Annotated[
+        bool, typer.Option("--race/--no-race", help="Stop trials that are surely worse.")
+    ] = True,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not go on with an unfinished run like this one.")
+    ] = False,
+) -> None:
+    """Search, refit the winner, score the hold-out once, write a model card.
+
+    Example: cellsearch run --dataset demo --space quick --budget 10
+    """
+    from cellsearch.durations import seconds
+    from cellsearch.progress import Terminal
+    from cellsearch.report import run_result
+    from cellsearch.run import start
+    from cellsearch.run_folder import RunConfig
+
+    config = RunConfig.of(
+        dataset=dataset,
+        space=space,
+        budget=budget if budget is not None or time else 50,
+        seconds=seconds(time) if time else None,
+        metric=metric,
+        variant=variant,
+        mirror=mirror,
+        options=reader_options(option),
+        folds=folds,
+        holdout=holdout,
+        rare=rare,
+        final=final,
+        seed=seed,
+        backend=backend,
+        slots=slots,
+        threads=threads,
+        device=device,
+        storage=storage,
+        address=address,
+        race=race,
+    )
+    command = shlex.join(["cellsearch", *sys.argv[1:]])
+    result = start(config, out=out, fresh=fresh, observer=Terminal(), command=command)
+    run_result(result, metric)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def resume(
+    run: RunArgument,
+    budget: Budget = None,
+    time: Time = None,
+    slots: Slots = None,
+    threads: Threads = None,
+    backend: Annotated[str | None, typer.Option(help="Who runs the trials: ray or local.")] = None,
+    address: Address = None,
+) -> None:
+    """Go on with an interrupted run; nothing that was finished is done again."""
+    from cellsearch.durations import seconds
+    from cellsearch.progress import Terminal
+    from cellsearch.report import run_result
+    from cellsearch.run import resume
+    from cellsearch.run_folder import read_record
+
+    changes = {
+        "budget": budget,
+        "seconds": seconds(time) if time else None,
+        "slots": slots,
+        "threads": threads,
+        "backend": backend,
+        "address": address,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    result = resume(run, observer=Terminal(), **given)
+    run_result(result, read_record(result.folder).config.metric)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
+) -> None:
+    """The runs of a folder, newest first."""
+    from cellsearch.history import run_folders, run_line
+    from cellsearch.report import table
+
+    table(
+        ("run", "dataset", "space", "metric", "trials", "best", "baseline", "state"),
+        [run_line(run) for run in run_folders(folder)],
+    )
+
+
+def show(
+    run: RunArgument,
+    trials: Annotated[int, typer.Option("-n", help="Rows of the leaderboard.", min=1)] = 10,
+) -> None:
+    """The leaderboard of a run, and where its card lies."""
+    from cellsearch.history import past_run
+    from cellsearch.report import leaderboard
+
+    past = past_run(run)
+    leaderboard(past.rows, past.record.config.metric, limit=trials)
+    card = run / "card"
+    typer.echo(f"card: {card}" if card.is_dir() else f"no card yet: cellsearch resume {run}")
+
+
+def dashboard(
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run [the newest one].", metavar="RUN")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8080,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; another than loopback is open to others.")
+    ] = "127.0.0.1",
+) -> None:
+    """Optuna's dashboard on a run, with each trial's confusion matrix and per-class table."""
+    from cellsearch.history import newest_run
+    from cellsearch.search.dashboard import serve
+
+    serve(run or newest_run(Path("runs")), host=host, port=port)

@@ -1,0 +1,230 @@
+"""What arrays may become cells: shapes, dtypes, finite pixels, and their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cellsearch.data.storage import rows_per_chunk
+from cellsearch.errors import DataError
+
+MAX_CHANNELS = 12
+DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+EXACT_INTEGERS_OF_FLOAT32 = 2**24
+Axes = Literal["NCHW", "NHWC"]
+
+
+def listed(items: Sequence[object] | NDArray[Any], *, most: int = 10) -> str:
+    """``a, b, c and 37 more``."""
+    shown = ", ".join(str(item) for item in items[:most])
+    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
+def slug(name: str) -> str:
+    """A name as it may stand in a file's name: letters, digits, ``.``, ``_`` and ``-``."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "cells"
+
+
+def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], str]:
+    """Bring pixels to (N, C, H, W) of uint8, uint16 or float32.
+
+    Args:
+        images: (N, H, W), or (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``.
+        layout: what the axes of a four-dimensional array mean.
+
+    Returns:
+        (N, C, H, W) array, not copied where it already fits, and a note that says from which
+        dtype it was converted ("" where it was not).
+
+    Raises:
+        DataError: wrong shape, more than 12 channels, or pixels that float32 cannot hold.
+    """
+    if layout not in ("NCHW", "NHWC"):
+        raise DataError(f"layout must be 'NCHW' or 'NHWC', got {layout!r}")
+    array = images if isinstance(images, np.ndarray) else np.asarray(images)
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and layout == "NHWC":
+        array = np.moveaxis(array, 3, 1)
+    if array.ndim != 4 or 0 in array.shape:
+        raise DataError(
+            "images must be (cells, height, width) or (cells, channels, height, width) and not "
+            f"empty, got shape {tuple(np.shape(images))}"
+        )
+    if array.shape[1] > MAX_CHANNELS:
+        hint = '; channels-last arrays need layout="NHWC"' if array.shape[3] <= MAX_CHANNELS else ""
+        raise DataError(f"1 to {MAX_CHANNELS} channels are taken, got {array.shape[1]}{hint}")
+    return _to_dtype(array)
+
+
+def _to_dtype(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    native = array.dtype.newbyteorder("=")
+    if native in DTYPES:
+        return array.astype(native, copy=False), ""
+    if native.kind == "b":
+        return array.astype(np.uint8), "pixels converted from bool to uint8"
+    if native.kind not in "iuf":
+        raise DataError(
+            f"pixels must be numbers (uint8, uint16, float32, or what converts), got {array.dtype}"
+        )
+    low, high = array.min(), array.max()
+    if native.kind in "iu" and not (
+        low >= -EXACT_INTEGERS_OF_FLOAT32 and high <= EXACT_INTEGERS_OF_FLOAT32
+    ):
+        raise DataError(
+            f"pixels of {array.dtype} from {low} to {high} do not fit float32 without loss; "
+            "rescale them to uint16 or float32"
+        )
+    largest = np.finfo(np.float32).max
+    if native.kind == "f" and (low < -largest or high > largest) and np.isfinite([low, high]).all():
+        raise DataError(f"pixels from {low} to {high} are beyond float32; rescale them")
+    # What overflows beside a NaN is found, with the cell's name, by check_finite.
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32), f"pixels converted from {array.dtype} to float32"
+
+
+def check_finite(images: NDArray[Any], ids: NDArray[np.str_]) -> None:
+    """Raise DataError, naming the cells, where a float pixel is NaN or infinite."""
+    if images.dtype.kind != "f":
+        return
+    step = rows_per_chunk(images)
+    bad = np.concatenate(
+        [
+            start + np.flatnonzero(~np.isfinite(images[start : start + step]).all(axis=(1, 2, 3)))
+            for start in range(0, len(images), step)
+        ]
+    )
+    if len(bad):
+        raise DataError(
+            f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])}"
+        )
+
+
+def to_labels(
+    labels: ArrayLike, classes: Sequence[str] | None, cells: int
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels as (N,) int64 positions in the class names.
+
+    Args:
+        labels: (N,) class names, or integers. With ``classes``, integers are positions in it and
+            -1 is "not known"; without, each distinct value becomes a class, in sorted order.
+        classes: class names in order; None takes them from the labels.
+        cells: N.
+
+    Raises:
+        DataError: another length, a name that is not in ``classes``, or a number beyond it.
+    """
+    given = np.asarray(labels)
+    if given.shape != (cells,):
+        raise DataError(f"labels must be one value a cell: {cells} cells, got {given.shape}")
+    if given.dtype.kind not in "iubUO":
+        raise DataError(f"labels must be names or integers, got {given.dtype}")
+    if given.dtype.kind == "O" and not all(isinstance(value, str) for value in given):
+        raise DataError("labels must be all names or all integers")
+    named = given.dtype.kind in "UO"
+    if classes is None:
+        values = np.unique(given.astype(np.str_) if named else given.astype(np.int64))
+        if not named and values[0] < 0:
+            raise DataError("labels below 0 (not known) need the class names: classes=[...]")
+        names = tuple(str(value) for value in values)
+        positions = np.searchsorted(values, given.astype(values.dtype))
+        return positions.astype(np.int64), check_names(names, "class")
+    names = check_names(classes, "class")
+    if named:
+        position = {name: k for k, name in enumerate(names)}
+        unknown = sorted({str(value) for value in given if str(value) not in position})
+        if unknown:
+            raise DataError(
+                f"labels that are not among the classes ({', '.join(names)}): {listed(unknown)}"
+            )
+        return np.array([position[str(value)] for value in given], np.int64), names
+    numbers = given.astype(np.int64)
+    if numbers.min() < -1 or numbers.max() >= len(names):
+        raise DataError(
+            f"labels must lie in 0 .. {len(names) - 1} (-1: not known) for {len(names)} classes, "
+            f"got {numbers.min()} .. {numbers.max()}"
+        )
+    return numbers, names
+
+
+def check_names(names: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names as a tuple; DataError where one is empty, not text, or given twice."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{what} names must be a list of texts, got {names!r}")
+    result = tuple(str(name) for name in names)
+    if any(not name.strip() for name in result):
+        raise DataError(f"a {what} name is empty: {listed([repr(name) for name in result])}")
+    twice = sorted({name for name in result if result.count(name) > 1})
+    if twice:
+        raise DataError(f"{what} names given twice: {listed(twice)}")
+    return result
+
+
+def to_texts(values: ArrayLike, what: str, cells: int) -> NDArray[np.str_]:
+    """(N,) texts; DataError where the length is another."""
+    texts = np.asarray(values)
+    if texts.dtype.kind != "U":
+        texts = texts.astype(np.str_)
+    if texts.shape != (cells,):
+        raise DataError(f"{what} must be one value a cell: {cells} cells, got {texts.shape}")
+    return texts
+
+
+def to_numbers(values: ArrayLike | None, cells: int) -> NDArray[np.int64]:
+    """(N,) object numbers, zeros by default; DataError where the length or type is another."""
+    numbers = np.zeros(cells, np.int64) if values is None else np.asarray(values)
+    if numbers.shape != (cells,) or numbers.dtype.kind not in "iu":
+        raise DataError(
+            f"object numbers must be an integer a cell: {cells} cells, "
+            f"got {numbers.shape} {numbers.dtype}"
+        )
+    return numbers.astype(np.int64)
+
+
+def to_indices(values: ArrayLike, cells: int) -> NDArray[np.int64]:
+    """(M,) cell numbers; DataError where there is none, one twice, or one beyond the cells."""
+    picked = np.asarray(values)
+    if picked.ndim != 1 or not len(picked) or picked.dtype.kind not in "iu":
+        raise DataError(f"a subset needs a list of cell numbers, got {picked.shape} {picked.dtype}")
+    if picked.min() < 0 or picked.max() >= cells:
+        raise DataError(
+            f"cell numbers must lie in 0 .. {cells - 1}, got {picked.min()} .. {picked.max()}"
+        )
+    if len(np.unique(picked)) != len(picked):
+        raise DataError("a subset names a cell twice")
+    return picked.astype(np.int64)
+
+
+def check_unique(ids: NDArray[np.str_]) -> None:
+    """Raise DataError, naming them, where ids occur more than once."""
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise DataError(f"ids given to more than one cell: {listed(values[counts > 1])}")
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A C-contiguous, read-only view; copied only where the memory is not contiguous."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def digest(header: dict[str, Any], arrays: Sequence[NDArray[Any]]) -> str:
+    """Hex sha256 of a JSON header and, in chunks, of dtype, shape and bytes of each array."""
+    hasher = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for array in arrays:
+        # A text's dtype is as wide as the longest of the array: hash the texts, not the width.
+        if array.dtype.kind == "U":
+            hasher.update(json.dumps(array.tolist()).encode())
+            continue
+        hasher.update(json.dumps([array.dtype.str, array.shape]).encode())
+        step = rows_per_chunk(array)
+        for start in range(0, len(array), step):
+            hasher.update(np.ascontiguousarray(array[start : start + step]).tobytes())
+    return hasher.hexdigest()

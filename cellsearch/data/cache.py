@@ -1,0 +1,85 @@
+"""Where read data sets are kept, and how each is built once, whoever asks first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from cellsearch.data.arrays import slug
+from cellsearch.data.dataset import CellDataset
+from cellsearch.errors import DataError, ReadError
+
+
+def cache_folder() -> Path:
+    """``$CELLSEARCH_CACHE``, or the user's cache folder."""
+    if named := os.environ.get("CELLSEARCH_CACHE"):
+        return Path(named).expanduser()
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("cellsearch"))
+
+
+def key_of(facts: Any) -> str:
+    """Hex sha256 of JSON-able facts, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(root: Path, files: Iterable[Path]) -> list[list[Any]]:
+    """Name, size and time of change (ns) of each file: what tells whether to read it again.
+
+    Raises:
+        ReadError: a file is missing.
+    """
+    prints: list[list[Any]] = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise ReadError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+        name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
+        prints.append([name, status.st_size, status.st_mtime_ns])
+    return prints
+
+
+def cached(cache: Path, name: str, facts: Any, build: Callable[[], CellDataset]) -> CellDataset:
+    """The data set of these facts, opened where it lies, else built and saved.
+
+    Processes that ask for the same one wait for the first. A folder that was damaged is
+    built anew.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
+    key = key_of(facts)
+    folder = cache / "datasets" / f"{slug(name)}-{key[:16]}"
+    found = _opened(folder)
+    if found is not None:
+        return found
+    # 0.1 s to import (asyncio), and a cached data set needs it not.
+    from filelock import FileLock
+
+    try:
+        (cache / "locks").mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / "locks" / f"{key[:16]}.lock"):
+            found = _opened(folder)
+            if found is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                found = build().save(folder)
+    except OSError as error:
+        raise DataError(
+            f"the cache {cache} cannot be written ({(error.strerror or str(error)).lower()}); "
+            "name another folder with CELLSEARCH_CACHE"
+        ) from error
+    return found
+
+
+def _opened(folder: Path) -> CellDataset | None:
+    try:
+        return CellDataset.open(folder)
+    except DataError:
+        return None

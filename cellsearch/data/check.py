@@ -1,0 +1,180 @@
+"""The integrity check: what in a data set would spoil a figure before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.check_pixels import constant, levels, outliers, saturated
+from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.findings import Finding, Kind, Severity, named, some
+from cellsearch.data.rare import too_small, unit_word, units_of, units_per_class
+from cellsearch.data.splits import Splits
+from cellsearch.data.twins import Twin, find_twins, flat_channels
+
+__all__ = ["CheckReport", "Finding", "Twin", "check_dataset", "find_twins"]
+
+_TINY_CLASS = 30
+_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All findings, errors first.
+
+    Attributes:
+        dataset: name of the data set.
+        cells: how many were looked at.
+        folds: for how many folds.
+        findings: in order of severity.
+        twins: the pairs behind the twin findings, for ``draw_splits``.
+    """
+
+    dataset: str
+    cells: int
+    folds: int
+    findings: tuple[Finding, ...]
+    twins: tuple[Twin, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """Findings that are errors or warnings."""
+        return tuple(each for each in self.findings if each.severity != "note")
+
+
+def check_dataset(
+    dataset: CellDataset, *, folds: int = 5, splits: Splits | None = None
+) -> CheckReport:
+    """Look for twins, images without content, saturation, and classes too small to estimate.
+
+    Args:
+        dataset: cells, labelled or not; read in chunks, so it may be memory-mapped.
+        folds: number of folds a search would use.
+        splits: where they exist already, twins are held against them instead of against the
+            folds that a naive stratified split would draw.
+
+    Returns:
+        The report; never raises for what it finds.
+    """
+    flat = flat_channels(dataset.images)
+    twins = find_twins(dataset.images, flat=flat)
+    largest, mean = levels(dataset.images)
+    findings = [
+        *_duplicate_ids(dataset),
+        *_twins(dataset, twins, folds, splits),
+        *constant(dataset, flat),
+        *saturated(dataset, largest),
+        *outliers(dataset, flat, mean),
+        *_classes(dataset, twins, folds),
+    ]
+    findings.sort(key=lambda finding: _ORDER[finding.severity])
+    return CheckReport(dataset.name, len(dataset), folds, tuple(findings), tuple(twins))
+
+
+def _class_of(dataset: CellDataset, cell: int) -> str:
+    label = int(dataset.labels[cell])
+    return "unlabelled" if label == UNLABELLED else dataset.classes[label]
+
+
+def _duplicate_ids(dataset: CellDataset) -> list[Finding]:
+    names, counts = np.unique(dataset.ids, return_counts=True)
+    if not (counts > 1).any():
+        return []
+    twice = tuple(str(name) for name in names[counts > 1])
+    message = (
+        f"{len(twice)} ids are given to more than one cell: {some(twice)}; "
+        "make them unique, or predictions cannot be traced to cells"
+    )
+    return [Finding("duplicate-id", "error", twice, message)]
+
+
+def _twins(
+    dataset: CellDataset, twins: Sequence[Twin], folds: int, splits: Splits | None
+) -> list[Finding]:
+    if not twins:
+        return []
+    part, drawn = _naive_parts(dataset, folds) if splits is None else _parts(dataset, splits)
+    findings = []
+    for twin in twins:
+        ids = named(dataset, np.array([twin.a, twin.b]))
+        classes = _class_of(dataset, twin.a), _class_of(dataset, twin.b)
+        what = (
+            "are equal byte for byte"
+            if twin.kind == "exact"
+            else f"show the same picture to within {twin.largest_difference:g} grey levels"
+        )
+        kind: Kind = "exact-twin" if twin.kind == "exact" else "near-twin"
+        severity: Severity = "warning"
+        where = f" (both {classes[0]})"
+        if classes[0] != classes[1]:
+            kind, severity = "twin-across-classes", "error"
+            where = f" but are labelled {classes[0]} and {classes[1]}"
+        torn = part[twin.a] != part[twin.b]
+        if torn and splits is not None:
+            severity = "error"
+        straddle = f"; {drawn} would tear them apart" if torn and splits is None else ""
+        straddle = f"; {drawn} tear them apart" if torn and splits is not None else straddle
+        remedy = "correct the label or remove one" if classes[0] != classes[1] else "remove one"
+        findings.append(
+            Finding(
+                kind,
+                severity,
+                ids,
+                f"{ids[0]} and {ids[1]} {what}{where}{straddle}; {remedy} "
+                "(draw_splits keeps them together)",
+            )
+        )
+    return findings
+
+
+def _naive_parts(dataset: CellDataset, folds: int) -> tuple[NDArray[np.int64], str]:
+    """Where a split that knows nothing of twins would put each cell, and its name."""
+    from cellsearch.data.placing import HOLDOUT
+
+    part = np.zeros(len(dataset), np.int64)
+    rng = np.random.default_rng(0)
+    for label in np.unique(dataset.labels):
+        cells = rng.permutation(np.flatnonzero(dataset.labels == label))
+        held = round(0.2 * len(cells))
+        part[cells[:held]] = HOLDOUT
+        part[cells[held:]] = np.arange(len(cells) - held) % folds
+    return part, f"a plain stratified split into a hold-out and {folds} folds"
+
+
+def _parts(dataset: CellDataset, splits: Splits) -> tuple[NDArray[np.int64], str]:
+    part = np.full(len(dataset), -1, np.int64)
+    for number, (_, cells) in enumerate(splits.parts()):
+        part[cells] = number
+    return part, "the splits given"
+
+
+def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Finding]:
+    findings = []
+    unlabelled = np.flatnonzero(dataset.labels == UNLABELLED)
+    if len(unlabelled):
+        names = named(dataset, unlabelled)
+        message = f"{len(unlabelled)} cells have no label: {some(names)}; label or remove them"
+        findings.append(Finding("unlabelled", "warning", names, message))
+    counts = units_per_class(dataset, units_of(dataset, twins))
+    small = set(too_small(counts, folds).tolist())
+    word = unit_word(dataset)
+    for label, name in enumerate(dataset.classes):
+        cells = named(dataset, np.flatnonzero(dataset.labels == label))
+        had = f"{name} has {counts[label]} {word if counts[label] != 1 else word[:-1]}"
+        if label in small:
+            message = (
+                f"{had}, {folds} folds and a hold-out need {folds + 1}: no figure can be given; "
+                "fewer --folds, or --rare keep, drop or merge=NAME"
+            )
+            findings.append(Finding("not-estimable", "error", cells, message))
+        elif len(cells) < _TINY_CLASS:
+            in_fold = 0.8 * len(cells) / folds
+            message = (
+                f"{had}, {len(cells)} cells, about {in_fold:.0f} a fold: its figures will have "
+                "wide intervals; compare recipes by pooled figures only"
+            )
+            findings.append(Finding("tiny-class", "note", cells, message))
+    return findings

@@ -1,0 +1,159 @@
+"""A contact sheet: some cells of each class, every channel, on one page to look at."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Picture = NDArray[np.float32]
+
+_COLOURS = ("red", "green", "blue")
+_CONTRAST = (0.3, 99.7)
+_DPI = 120
+_TILE_INCHES = 0.58
+_WIDEST_INCHES = 26.0
+
+
+def contact_sheet(
+    dataset: CellDataset, path: str | Path, *, cells_per_class: int = 8, seed: int = 0
+) -> Path:
+    """Write a PNG with a row of cells for each class and a block of columns for each channel.
+
+    The same cells in the same order stand in every block. Contrast is robust and the same for all
+    cells of a channel, so that bright and dim cells compare; red, green and blue make one colour
+    block.
+
+    Args:
+        dataset: cells; a row ``unlabelled`` shows those without a label.
+        path: of the PNG; folders above it are made.
+        cells_per_class: 1 or more; a class that has fewer shows all.
+        seed: of the choice of cells.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ConfigError: ``cells_per_class`` below 1.
+        DataError: the file cannot be written.
+    """
+    if cells_per_class < 1:
+        raise ConfigError(f"cells per class: expected 1 or more, got {cells_per_class}")
+    target = Path(path)
+    rows = _choose(dataset, cells_per_class, seed)
+    figure = _draw(dataset, rows, cells_per_class)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, format="png", dpi=_DPI)
+        temporary.replace(target)
+    except OSError as error:
+        raise DataError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _choose(dataset: CellDataset, most: int, seed: int) -> list[tuple[str, NDArray[np.int64]]]:
+    """Row title and cells of each row."""
+    rng = np.random.default_rng(seed)
+    named = [*enumerate(dataset.classes), (UNLABELLED, "unlabelled")]
+    rows = []
+    for label, name in named:
+        cells = np.flatnonzero(dataset.labels == label)
+        if len(cells) or label != UNLABELLED:
+            shown = np.sort(rng.permutation(cells)[:most])
+            rows.append((f"{name}\n{len(cells):,}", shown))
+    return rows
+
+
+def _blocks(dataset: CellDataset) -> list[tuple[str, list[int]]]:
+    """Title and channels of each block: one channel in grey, or three in colour."""
+    names = [name.lower() for name in dataset.channels]
+    if not set(_COLOURS) <= set(names):
+        return [(name, [k]) for k, name in enumerate(dataset.channels)]
+    colour = [names.index(name) for name in _COLOURS]
+    others = [(name, [k]) for k, name in enumerate(dataset.channels) if k not in colour]
+    return [("colour", colour), *others]
+
+
+def _scaled(images: NDArray[Any]) -> Picture:
+    """(M, C, H, W) of any dtype to 0 .. 1 as (M, H, W, 3); colours of 8 bits are left as they are."""
+    pixels = np.moveaxis(images, 1, -1).astype(np.float32)
+    low, high = (0.0, 255.0)
+    if images.dtype != np.uint8 or images.shape[1] == 1:
+        low, high = np.percentile(pixels, _CONTRAST)
+    if high <= low:
+        low, high = float(pixels.min()), max(float(pixels.max()), float(pixels.min()) + 1)
+    scaled = np.clip((pixels - low) / (high - low), 0, 1)
+    return np.broadcast_to(scaled, (*scaled.shape[:3], 3)).astype(np.float32)
+
+
+def _mosaic(pictures: Picture, counts: list[int], columns: int, gap: int) -> Picture:
+    """Rows of pictures on white, ``gap`` px apart."""
+    height, width = pictures.shape[1:3]
+    shape = (len(counts) * (height + gap) - gap, columns * (width + gap) - gap, 3)
+    page = np.ones(shape, np.float32)
+    cell = 0
+    for row, count in enumerate(counts):
+        for column in range(count):
+            top, left = row * (height + gap), column * (width + gap)
+            page[top : top + height, left : left + width] = pictures[cell]
+            cell += 1
+    return page
+
+
+def _draw(dataset: CellDataset, rows: list[tuple[str, NDArray[np.int64]]], columns: int) -> Figure:
+    # The object interface keeps clear of pyplot's global state and of any display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    cells = np.concatenate([shown for _, shown in rows])
+    counts = [len(shown) for _, shown in rows]
+    columns = max(1, min(columns, max(counts)))
+    images = np.asarray(dataset.images[cells])
+    blocks = _blocks(dataset)
+    height, width = images.shape[2:]
+    gap = max(1, round(max(height, width) / 20))
+    aspect = (height + gap) / (width + gap)
+    tile = min(_TILE_INCHES, _WIDEST_INCHES / (len(blocks) * columns))
+    left = 0.25 + 0.085 * max(len(line) for title, _ in rows for line in title.split("\n"))
+    top, margin, between = 0.75, 0.15, 0.18
+    block_width, block_height = columns * tile, len(rows) * tile * aspect
+    wide = left + len(blocks) * (block_width + between) - between + margin
+    tall = top + block_height + margin
+    figure = Figure(figsize=(max(wide, 4.5), tall), facecolor="white")
+    FigureCanvasAgg(figure)
+    wide, tall = figure.get_size_inches()
+    generated = ", generated" if dataset.provenance.synthetic else ""
+    figure.text(
+        0.15 / wide,
+        1 - 0.12 / tall,
+        f"{dataset.name}{generated}: {len(dataset):,} cells, {width} x {height} px",
+        size=10,
+        weight="bold",
+        va="top",
+    )
+    for position, (title, channels) in enumerate(blocks):
+        start = left + position * (block_width + between)
+        axes = figure.add_axes(
+            (start / wide, margin / tall, block_width / wide, block_height / tall)
+        )
+        page = _mosaic(_scaled(images[:, channels]), counts, columns, gap)
+        axes.imshow(page, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        axes.set_title(title, size=9, pad=4)
+        if position == 0:
+            for row, (text, _) in enumerate(rows):
+                middle = row * (height + gap) + height / 2
+                axes.text(-gap * 2, middle, text, size=8, ha="right", va="center")
+    return figure

@@ -1,0 +1,56 @@
+"""What a check finds: one value a finding, in words a bench user can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.arrays import listed
+from cellsearch.data.dataset import CellDataset
+
+SHOWN = 5
+Severity = Literal["error", "warning", "note"]
+Kind = Literal[
+    "exact-twin",
+    "near-twin",
+    "twin-across-classes",
+    "constant",
+    "constant-channel",
+    "saturated",
+    "outlier-intensity",
+    "tiny-class",
+    "not-estimable",
+    "unlabelled",
+    "duplicate-id",
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        kind: what it is.
+        severity: ``error``: figures would be wrong; ``warning``: look at it; ``note``: know it.
+        cells: ids of the cells it is about; for twins a pair.
+        message: one line: what, where, and what to do.
+    """
+
+    kind: Kind
+    severity: Severity
+    cells: tuple[str, ...]
+    message: str
+
+
+def named(dataset: CellDataset, cells: NDArray[np.int64]) -> tuple[str, ...]:
+    """Ids of the cells at these indices."""
+    return tuple(str(name) for name in dataset.ids[cells])
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more."""
+    return listed(names, most=SHOWN)

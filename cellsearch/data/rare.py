@@ -1,0 +1,133 @@
+"""Classes too small for the folds asked for: counting them, and what may be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.twins import Twin, find_twins
+from cellsearch.errors import ConfigError, SplitError
+
+
+def units_of(dataset: CellDataset, twins: Sequence[Twin]) -> NDArray[np.int64]:
+    """Number of the unit that each cell belongs to; a split never tears a unit apart.
+
+    Twins are of one unit, and so are the cells of one group; groups that share twins are joined.
+
+    Returns:
+        (N,) int64 in ``0 .. units - 1``.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = np.array([(twin.a, twin.b) for twin in twins], np.int64).reshape(-1, 2)
+    cells = len(dataset)
+    nodes = cells
+    if dataset.groups is not None:
+        names, group = np.unique(dataset.groups, return_inverse=True)
+        links = np.concatenate([links, np.stack([np.arange(cells), cells + group], 1)])
+        nodes += len(names)
+    graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), (nodes, nodes))
+    _, component = connected_components(graph, directed=False)
+    return np.unique(component[:cells], return_inverse=True)[1].astype(np.int64)
+
+
+def units_per_class(dataset: CellDataset, units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(K,) int64: how many units hold a cell of each class."""
+    known = dataset.labels >= 0
+    pairs = np.unique(np.stack([dataset.labels[known], units[known]], 1), axis=0)
+    return np.bincount(pairs[:, 0], minlength=len(dataset.classes)).astype(np.int64)
+
+
+def unit_word(dataset: CellDataset) -> str:
+    """What a unit is called in a message: cells, or groups where there are groups."""
+    return "cells" if dataset.groups is None else "groups"
+
+
+def too_small(counts: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+    """Classes with fewer units than one a fold and one for the hold-out."""
+    return np.flatnonzero(counts < folds + 1)
+
+
+def choices(most_folds: int) -> str:
+    """The ways out, for the end of a message; ``most_folds`` below 2 offers no other number."""
+    fewer = f"--folds {most_folds} (the most that works), " if most_folds >= 2 else ""
+    return (
+        f"choose {fewer}--rare keep (train on them, give no figure), --rare drop, "
+        "or --rare merge=NAME"
+    )
+
+
+def check_rare(rare: str, *, folds: int) -> str | None:
+    """Check both options.
+
+    Returns:
+        NAME of ``merge=NAME``, else None.
+
+    Raises:
+        ConfigError: fewer than 2 folds, or an option that does not exist.
+    """
+    if folds < 2:
+        raise ConfigError(f"--folds: expected 2 or more, got {folds}")
+    verb, _, name = rare.partition("=")
+    if rare not in ("refuse", "keep", "drop") and (verb != "merge" or not name.strip()):
+        raise ConfigError(f"--rare: expected keep, drop, merge=NAME or refuse, got {rare!r}")
+    return name.strip() if verb == "merge" else None
+
+
+def apply_rare(
+    dataset: CellDataset,
+    *,
+    rare: str,
+    folds: int,
+    twins: Sequence[Twin] | None = None,
+) -> CellDataset:
+    """Drop or merge the classes that have too few cells for ``folds`` and a hold-out.
+
+    Args:
+        dataset: labelled cells.
+        rare: ``drop`` leaves them out; ``merge=NAME`` gives all of them the name NAME, which may
+            be that of another class; ``keep`` and ``refuse`` change nothing (``draw_splits``
+            deals with them).
+        folds: number of folds.
+        twins: as from ``find_twins``, which is asked where they are not given: twins count once.
+
+    Raises:
+        ConfigError: fewer than 2 folds, or an option that does not exist.
+        SplitError: the merged class is too small still, or fewer than two classes would be left.
+    """
+    name = check_rare(rare, folds=folds)
+    if rare in ("keep", "refuse"):
+        return dataset
+    units = units_of(dataset, find_twins(dataset.images) if twins is None else twins)
+    counts = units_per_class(dataset, units)
+    small = [dataset.classes[k] for k in too_small(counts, folds)]
+    if not small:
+        return dataset
+    if name is None:
+        if len(dataset.classes) - len(small) < 2:
+            raise SplitError(
+                f"--rare drop would leave {len(dataset.classes) - len(small)} of the classes "
+                f"{', '.join(dataset.classes)}, and two are needed; "
+                f"{choices(_most_folds(counts, folds))}"
+            )
+        return dataset.drop_classes(small)
+    members = [each for each in dataset.classes if each in small or each == name]
+    chosen = np.isin(dataset.labels, [dataset.classes.index(each) for each in members])
+    had = len(np.unique(units[chosen]))
+    if had < folds + 1:
+        raise SplitError(
+            f"--rare merge={name}: {', '.join(members)} have {had} {unit_word(dataset)} together, "
+            f"{folds} folds and a hold-out need {folds + 1}; merge them into a larger class "
+            "(--rare merge=CLASS), or choose --rare keep or --rare drop"
+        )
+    if len(dataset.classes) - len(members) < 1:
+        raise SplitError(f"--rare merge={name} would leave one class, and two are needed")
+    return dataset.merge_classes({name: members})
+
+
+def _most_folds(counts: NDArray[np.int64], folds: int) -> int:
+    return min(int(counts[counts > 0].min()) - 1, folds - 1)

@@ -1,0 +1,105 @@
+"""A folder per class: ``root/<class>/**/<image>``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from cellsearch.data.arrays import listed
+from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers.images import is_image
+from cellsearch.data.readers.options import ImageOptions, Names
+from cellsearch.data.readers.stack import find_groups, read_images
+from cellsearch.errors import DataError, ReadError
+
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
+
+class Options(ImageOptions):
+    """Options of a folder per class."""
+
+    classes: Names | None = Field(None, description="class folders, in order; default: all, sorted")
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sort key by which ``cell2`` stands before ``cell10``."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def visible(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden files aside, in natural order."""
+    try:
+        found = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
+    except OSError as error:
+        raise ReadError(f"{folder}: {(error.strerror or str(error)).lower()}") from None
+    return sorted(found, key=lambda path: natural(path.name))
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Visible image files below a folder, however deep, in natural order."""
+    found: list[Path] = []
+    for path in visible(folder):
+        if path.is_dir():
+            found += images_below(path)
+        elif is_image(path):
+            found.append(path)
+    return found
+
+
+def class_folders(root: Path, classes: Sequence[str] | None) -> dict[str, list[Path]]:
+    """Class name to image files.
+
+    Raises:
+        DataError: no folders, folders that are splits, a class folder that is missing or empty.
+    """
+    folders = {path.name: path for path in visible(root) if path.is_dir()}
+    if not folders:
+        raise DataError(f"{root}: no class folders; expected {root.name}/<class>/<image>")
+    if classes is None and {name.lower() for name in folders} <= SPLIT_NAMES:
+        raise DataError(
+            f"{root}: the folders {', '.join(folders)} are splits, not classes; give one of them, "
+            "or a table with columns path, label, split"
+        )
+    missing = [name for name in classes or () if name not in folders]
+    if missing:
+        raise DataError(
+            f"{root}: no class folder {listed(missing)}; there are {', '.join(folders)}"
+        )
+    found = {name: images_below(folders[name]) for name in classes or folders}
+    empty = [name for name, files in found.items() if not files]
+    if empty:
+        raise DataError(f"{root}: no images in the class folder {listed(empty)}")
+    return found
+
+
+def unique_ids(sources: Sequence[str]) -> list[str]:
+    """Paths without their suffix where that is still unique, else whole."""
+    stems = [source.rsplit(".", 1)[0] for source in sources]
+    return stems if len(set(stems)) == len(stems) else list(sources)
+
+
+def files(root: Path, options: Options) -> list[Path]:
+    """Every image that would be read."""
+    return [file for files in class_folders(root, options.classes).values() for file in files]
+
+
+def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
+    """Read every image of every class folder."""
+    found = class_folders(root, options.classes)
+    paths = [file for files in found.values() for file in files]
+    pixels, channels, sources = read_images(root, paths, options, on_progress)
+    return RawCells(
+        images=pixels,
+        labels=[name for name, files in found.items() for _ in files],
+        ids=unique_ids(sources),
+        sources=sources,
+        object_numbers=[0] * len(paths),
+        channels=channels,
+        groups=find_groups(options.group_pattern, sources),
+        classes=tuple(found),
+        name=root.resolve().name,
+    )

@@ -1,0 +1,91 @@
+"""Images without labels: one file, a folder of them, or channel files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from cellsearch.data.readers import RawCells
+from cellsearch.data.readers.channel_files import (
+    group_by_cell,
+    object_number,
+    read_cells,
+    split_name,
+)
+from cellsearch.data.readers.folders import images_below, unique_ids, visible
+from cellsearch.data.readers.images import is_image, read_image
+from cellsearch.data.readers.options import ImageOptions, Names
+from cellsearch.data.readers.stack import read_images
+from cellsearch.errors import ReadError
+
+
+class Options(ImageOptions):
+    """Options of images without labels."""
+
+    codes: Names | None = Field(
+        None, description="channel codes in the file names, in order; default: all that occur"
+    )
+
+
+def read(root: Path, channels: int, options: Options) -> RawCells:
+    """Read what a path names; labels are empty.
+
+    Args:
+        root: an image file, or a folder of them, however deep.
+        channels: how many a cell must have; several make files of one channel belong together.
+        options: size, fit, and channel codes.
+
+    Raises:
+        ReadError: nothing there, no images, unreadable ones, a channel missing for a cell.
+        DataError: sizes that differ.
+    """
+    if not root.exists():
+        raise ReadError(f"{root}: no such file or folder")
+    base = root if root.is_dir() else root.parent
+    paths = images_below(root) if root.is_dir() else [root]
+    if not paths:
+        raise ReadError(f"{root}: no images in it")
+    if _in_channel_files(paths, channels, options):
+        return _channel_files(base, paths, options)
+    pixels, names, sources = read_images(base, paths, options, None, pages=channels)
+    return RawCells(
+        images=pixels,
+        labels=[""] * len(paths),
+        ids=unique_ids(sources),
+        sources=sources,
+        object_numbers=[0] * len(paths),
+        channels=names,
+        name=root.stem,
+    )
+
+
+def _in_channel_files(paths: Sequence[Path], channels: int, options: Options) -> bool:
+    named = sum(split_name(path) is not None for path in paths)
+    if options.codes is None and 2 * named <= len(paths):
+        return False
+    # A stack of all channels may bear such a name too.
+    return options.codes is not None or (channels > 1 and len(read_image(paths[0])) != channels)
+
+
+def _channel_files(base: Path, paths: Sequence[Path], options: Options) -> RawCells:
+    if len(paths) == 1:
+        wanted = split_name(paths[0])
+        beside = [path for path in visible(paths[0].parent) if is_image(path)]
+        paths = [
+            path
+            for path in beside
+            if wanted and (parts := split_name(path)) and parts[0] == wanted[0]
+        ]
+    cells, codes = group_by_cell(base, paths, options.codes)
+    pixels, names, sources = read_cells(base, cells, codes, options, None)
+    return RawCells(
+        images=pixels,
+        labels=[""] * len(cells),
+        ids=[cell.name for cell in cells],
+        sources=sources,
+        object_numbers=[object_number(cell.name) for cell in cells],
+        channels=names,
+        name=base.name,
+    )

@@ -1,0 +1,120 @@
+"""The readers by name, and which of them a path calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellsearch.catalog import near_miss
+from cellsearch.data.readers import (
+    Progress,
+    RawCells,
+    channel_files,
+    folders,
+    montage,
+    npz,
+    synthetic,
+    table,
+)
+from cellsearch.data.readers.folders import images_below, visible
+from cellsearch.data.readers.options import ReaderOptions, parse_options
+from cellsearch.errors import ConfigError, DataError, ReadError
+
+ACCEPTED = (
+    "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz of images "
+    "and labels, or a .yaml manifest"
+)
+VERSIONS: Mapping[str, int] = {
+    "folders": 1,
+    "table": 1,
+    "channel_files": 1,
+    "montage": 1,
+    "npz": 1,
+    "synthetic": 1,
+}
+"""Raised when a reader begins to read the same files otherwise, so that caches are made anew."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A reader bound to its options."""
+
+    reader: str
+    options: ReaderOptions
+
+    def files(self, root: Path) -> list[Path]:
+        """Every file that ``read`` would open."""
+        found: list[Path] = _MODULES[self.reader].files(root, self.options)
+        return found
+
+    def read(self, root: Path, on_progress: Progress | None = None) -> RawCells:
+        """Read every cell below ``root``."""
+        read: Callable[..., RawCells] = _MODULES[self.reader].read
+        return read(root, self.options, on_progress)
+
+    def facts(self) -> dict[str, Any]:
+        """What the result depends on besides the files, as plain values."""
+        options = self.options.model_dump(mode="json")
+        return {"reader": self.reader, "version": VERSIONS[self.reader], "options": options}
+
+
+_MODULES: Mapping[str, Any] = {
+    "folders": folders,
+    "table": table,
+    "channel_files": channel_files,
+    "montage": montage,
+    "npz": npz,
+    "synthetic": synthetic,
+}
+
+
+def layout(reader: str, options: Mapping[str, Any]) -> Layout:
+    """Bind options, given as texts or values, to a reader.
+
+    Raises:
+        ConfigError: no such reader or option; the nearest name is offered.
+    """
+    if reader not in _MODULES:
+        raise ConfigError(
+            f"no reader {reader!r}{near_miss(reader, _MODULES)}; readers: {', '.join(_MODULES)}"
+        )
+    model: type[ReaderOptions] = _MODULES[reader].Options
+    return Layout(reader, parse_options(model, options, reader=f"reader {reader}"))
+
+
+def option_names(reader: str) -> set[str]:
+    """Names of the options that a reader takes."""
+    return set(_MODULES[reader].Options.model_fields)
+
+
+def detect(path: Path) -> str:
+    """Name of the reader that a path calls for.
+
+    Raises:
+        ReadError: there is nothing at the path.
+        DataError: it is none of the accepted layouts.
+    """
+    if not path.exists():
+        raise ReadError(f"{path}: no such file or folder")
+    if path.is_file():
+        by_suffix = {".csv": "table", ".tsv": "table", ".npz": "npz"}
+        if path.suffix.lower() not in by_suffix:
+            raise DataError(f"{path}: not a data set; expected {ACCEPTED}")
+        return by_suffix[path.suffix.lower()]
+    inside = visible(path)
+    classes = [folder for folder in inside if folder.is_dir()]
+    tables = [file for file in inside if file.suffix.lower() in (".csv", ".tsv")]
+    if tables and not (classes and all(images_below(folder) for folder in classes[1:])):
+        raise DataError(f"{path}: give the table itself: {tables[0]}")
+    if len(classes) == 1 and tables:
+        raise DataError(f"{path}: give the table itself: {tables[0]}")
+    if not classes:
+        raise DataError(f"{path}: no class folders in it; expected {ACCEPTED}")
+    images = [image for folder in classes for image in images_below(folder)]
+    if not images:
+        raise DataError(f"{path}: no images in the folders below it; expected {ACCEPTED}")
+    named = sum(channel_files.split_name(image) is not None for image in images)
+    # IDEAS also writes merged pictures beside the channels.
+    return "channel_files" if 2 * named > len(images) else "folders"

@@ -1,0 +1,247 @@
+"""A CSV or TSV table: a row a cell, with the path of its image and its label."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from cellsearch.catalog import near_miss
+from cellsearch.data.arrays import listed
+from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers.folders import natural, unique_ids
+from cellsearch.data.readers.options import ImageOptions, Names, Renames
+from cellsearch.data.readers.paths import Finder
+from cellsearch.data.readers.stack import find_groups, read_images
+from cellsearch.errors import ConfigError, DataError, ReadError
+
+PATH_NAMES = (
+    "path",
+    "file",
+    "filename",
+    "file name",
+    "filepath",
+    "image path",
+    "image file",
+    "image",
+)
+ID_NAMES = ("image id", "cell id", "id", "image number", "img", "cell", "name", "number")
+LABEL_NAMES = (
+    "label",
+    "class",
+    "class label",
+    "class name",
+    "category",
+    "phase",
+    "cell type",
+    "type",
+)
+PLAIN_STEMS = {"labels", "label", "cells", "index", "table", "annotations", "metadata", "images"}
+
+
+class Options(ImageOptions):
+    """Options of a table; columns are found by their names where they are not given."""
+
+    path_column: str | None = Field(None, description="column with the image's path or number")
+    label_column: str | None = Field(None, description="column with the class")
+    group_column: str | None = Field(None, description="column with the group; default: group")
+    number_column: str | None = Field(None, description="default: object_number")
+    split_column: str | None = Field(None, description="column with the split; default: split")
+    use_split: Names | None = Field(None, description="rows of these splits only; default: all")
+    path_format: str | None = Field(None, description="path of a row, such as images/{:03d}.bmp")
+    class_names: Renames | None = Field(None, description="1=neutrophil,2=lymphocyte; in order")
+    labelled: bool = Field(True, description="false: labels are neither needed nor read")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row, with its line in the file."""
+
+    line: int
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column means what."""
+
+    path: str
+    label: str | None
+    group: str | None
+    number: str | None
+    split: str | None
+
+
+def read_rows(path: Path) -> tuple[list[str], list[Row]]:
+    """Header and rows of a comma-, semicolon- or tab-separated file.
+
+    Raises:
+        ReadError: missing, empty, not UTF-8, or rows that are longer than the header.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            delimiter = max("\t,;", key=first.count)
+            reader = csv.reader(file, delimiter=delimiter)
+            header = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, values) for values in reader if any(map(str.strip, values))]
+    except UnicodeDecodeError:
+        raise ReadError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
+    except OSError as error:
+        raise ReadError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except csv.Error as error:
+        raise ReadError(f"{path}: not a table ({error})") from None
+    if not header or not rows:
+        raise ReadError(f"{path}: a table without rows")
+    twice = sorted({name for name in header if header.count(name) > 1 and name})
+    if twice:
+        raise ReadError(f"{path}: columns named twice: {listed(twice)}")
+    long = [line for line, values in rows if any(value.strip() for value in values[len(header) :])]
+    if long:
+        raise ReadError(
+            f"{path}: more values than the {len(header)} columns in line {listed(long)}"
+        )
+    return header, [
+        Row(line, {name: value.strip() for name, value in zip(header, values, strict=False)})
+        for line, values in rows
+    ]
+
+
+def _normal(name: str) -> str:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return " ".join(re.split(r"[\W_]+", spaced.lower())).strip()
+
+
+def choose_columns(path: Path, header: Sequence[str], options: Options) -> Columns:
+    """The columns asked for, or those whose names say what they are.
+
+    Raises:
+        ConfigError: a column that is not there, or none or several that would fit.
+    """
+    problems: list[str] = []
+
+    def asked(name: str | None, option: str, default: str = "") -> str | None:
+        if name is None:
+            return next((column for column in header if _normal(column) == default), None)
+        if name not in header:
+            problems.append(f"option {option}: no column {name!r}{near_miss(name, header)}")
+        return name
+
+    def guessed(option: str, *tiers: Sequence[str]) -> str | None:
+        for tier in tiers:
+            fits = [column for column in header if _normal(column) in tier]
+            if len(fits) == 1:
+                return fits[0]
+            if fits:
+                problems.append(f"columns {', '.join(fits)} could be it: give option {option}")
+                return None
+        problems.append(f"no column looks like it: give option {option}")
+        return None
+
+    where = asked(options.path_column, "path_column") if options.path_column else None
+    label = asked(options.label_column, "label_column") if options.label_column else None
+    where = where or guessed("path_column", PATH_NAMES, ID_NAMES)
+    if options.labelled:
+        label = label or guessed("label_column", LABEL_NAMES[:1], LABEL_NAMES)
+    group = asked(options.group_column, "group_column", "group")
+    number = asked(options.number_column, "number_column", "object number")
+    split = asked(options.split_column, "split_column", "split")
+    if options.use_split and split is None:
+        problems.append("option use_split: no split column: give option split_column")
+    if problems or where is None:
+        raise ConfigError(f"{path.name}: {'; '.join(problems)}; columns: {', '.join(header)}")
+    return Columns(where, label if options.labelled else None, group, number, split)
+
+
+def _rows(path: Path, options: Options) -> tuple[Columns, list[Row], list[Path]]:
+    header, rows = read_rows(path)
+    columns = choose_columns(path, header, options)
+    if columns.split and options.use_split:
+        known = sorted({row.values.get(columns.split, "") for row in rows})
+        unknown = [name for name in options.use_split if name not in known]
+        if unknown:
+            raise ConfigError(f"option use_split: no {listed(unknown)}; there are {listed(known)}")
+        rows = [row for row in rows if row.values.get(columns.split) in options.use_split]
+    finder = Finder(path.parent, options.path_format)
+    found: list[Path] = []
+    bad: list[str] = []
+    for row in rows:
+        value = row.values.get(columns.path, "")
+        try:
+            if not value:
+                raise ReadError(f"no {columns.path}")
+            if columns.label and not row.values.get(columns.label):
+                raise ReadError(f"no label in column {columns.label!r} ({columns.path} {value})")
+            found.append(finder.find(value))
+        except ReadError as error:
+            bad.append(f"line {row.line}: {error}")
+    if bad:
+        raise ReadError(f"{path.name}: {len(bad)} bad rows: {listed(bad)}")
+    first: dict[Path, int] = {}
+    for row, file in zip(rows, found, strict=True):
+        if first.setdefault(file, row.line) != row.line:
+            bad.append(f"{file.name} in lines {first[file]} and {row.line}")
+    if bad:
+        raise ReadError(f"{path.name}: images named twice: {listed(bad)}")
+    return columns, rows, found
+
+
+def _classes(labels: Sequence[str], names: Mapping[str, str] | None) -> tuple[list[str], list[str]]:
+    """Labels after renaming, and the classes in order."""
+    if names is None:
+        return list(labels), sorted(set(labels), key=natural)
+    unknown = sorted({label for label in labels if label not in names}, key=natural)
+    if unknown:
+        raise DataError(f"option class_names: no name for the label {listed(unknown)}")
+    renamed = [names[label] for label in labels]
+    present = set(renamed)
+    return renamed, [name for name in dict.fromkeys(names.values()) if name in present]
+
+
+def _number(row: Row, column: str | None) -> int:
+    value = row.values.get(column, "") if column else ""
+    if not value:
+        return 0
+    if not re.fullmatch(r"-?\d{1,18}", value):
+        raise ReadError(f"line {row.line}: {column} is not a whole number: {value!r}")
+    return int(value)
+
+
+def files(root: Path, options: Options) -> list[Path]:
+    """The table and every image that would be read."""
+    return [root, *_rows(root, options)[2]]
+
+
+def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
+    """Read the image of every row; ``root`` is the table itself.
+
+    Raises:
+        ConfigError: columns that are not there or cannot be told apart.
+        ReadError: rows without path or label, images that are missing or unreadable.
+    """
+    columns, rows, found = _rows(root, options)
+    labels, classes = [""] * len(rows), ()  # type: tuple[list[str], Sequence[str]]
+    if columns.label:
+        column = columns.label
+        labels, classes = _classes([row.values[column] for row in rows], options.class_names)
+    groups = [row.values.get(columns.group, "") for row in rows] if columns.group else None
+    if groups is not None and not all(groups):
+        lines = [row.line for row, group in zip(rows, groups, strict=True) if not group]
+        raise ReadError(f"{root.name}: no {columns.group} in line {listed(lines)}")
+    pixels, channels, sources = read_images(root.parent, found, options, on_progress)
+    return RawCells(
+        images=pixels,
+        labels=labels,
+        ids=unique_ids(sources),
+        sources=sources,
+        object_numbers=[_number(row, columns.number) for row in rows],
+        channels=channels,
+        groups=groups or find_groups(options.group_pattern, sources),
+        classes=tuple(classes),
+        name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
+    )

@@ -1,0 +1,196 @@
+"""From a name or a path to cells: read once, cached, memory-mapped afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cellsearch import catalog
+from cellsearch.data.arrays import slug
+from cellsearch.data.cache import cache_folder, cached, fingerprint
+from cellsearch.data.dataset import CellDataset, Provenance
+from cellsearch.data.fetch import fetch
+from cellsearch.data.manifest import DatasetManifest, load_manifest
+from cellsearch.data.readers import Progress, RawCells, plain
+from cellsearch.data.readers.options import parse_options
+from cellsearch.data.readers.registry import Layout, detect, layout, option_names
+from cellsearch.errors import ConfigError, DataError
+
+__all__ = ["cache_folder", "load_dataset", "read_unlabelled"]
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    variant: str | None = None,
+    mirror: Path | None = None,
+    cache: Path | None = None,
+    on_progress: Progress | None = None,
+    **reader_options: Any,
+) -> CellDataset:
+    """Cells by the name of a built-in data set, or from a path.
+
+    Args:
+        name_or_path: a built-in name, a ``.yaml`` manifest, a folder with a folder per class, a
+            ``.csv`` or ``.tsv`` table, or an ``.npz``.
+        variant: one of the manifest's variants; None takes its default.
+        mirror: folder that holds the manifest's files, instead of downloading them.
+        cache: where read cells are kept; default ``cache_folder()``.
+        on_progress: told what is being done, how many are done, how many there are.
+        reader_options: options of the reader; ``layout`` names another reader for a path.
+
+    Returns:
+        The cells, memory-mapped from the cache.
+
+    Raises:
+        ConfigError: a name, option or manifest is wrong.
+        DataError: files cannot be had or read, or hold other counts than the manifest says.
+    """
+    home = cache or cache_folder()
+    if is_path(name_or_path):
+        if variant is not None:
+            raise ConfigError(f"variant {variant!r}: only a manifest has variants")
+        if mirror is not None:
+            raise ConfigError(f"--from {mirror}: only a manifest has files to fetch")
+        return _from_path(Path(name_or_path).expanduser(), reader_options, home, on_progress)
+    manifest_path = catalog.find("datasets", str(name_or_path))
+    manifest = load_manifest(name_or_path)
+    bound = bind(manifest, reader_options)
+    facts = {"manifest": manifest.model_dump(mode="json"), **bound.facts()}
+    root: Path | None = None
+    if manifest.source is not None and manifest.source.folder is not None:
+        root = (manifest_path.parent / manifest.source.folder).resolve()
+        facts["files"] = fingerprint(root, bound.files(root))
+
+    def build() -> CellDataset:
+        place = root or Path()
+        if manifest.source is not None and root is None:
+            place = fetch(manifest, mirror=mirror, cache=home, on_progress=on_progress)
+        return _assembled(bound.read(place, on_progress), manifest)
+
+    chosen, settings = manifest.variant(variant)
+    name = manifest.name
+    if chosen and chosen != manifest.default_variant:
+        name = f"{name}-{slug(chosen)}"
+
+    def derive() -> CellDataset:
+        dataset = cached(home, f"{manifest.name}-whole", facts, build)
+        if settings.channels:
+            dataset = dataset.select_channels(settings.channels)
+        if settings.merge:
+            dataset = dataset.merge_classes(settings.merge)
+        return replace(dataset, name=name)
+
+    return cached(home, name, {**facts, "variant": chosen}, derive)
+
+
+def is_path(name_or_path: str | Path) -> bool:
+    """Whether a folder, table or ``.npz`` is meant, rather than a built-in name or manifest."""
+    path = Path(name_or_path).expanduser()
+    if path.suffix.lower() in (".yaml", ".yml") or str(name_or_path) in catalog.names("datasets"):
+        return False
+    return path.exists() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".npz")
+
+
+def bind(manifest: DatasetManifest, overrides: Mapping[str, Any]) -> Layout:
+    """The manifest's reader with its options, its channels, and what overrides them."""
+    reader = manifest.layout.reader
+    names = option_names(reader)
+    options: dict[str, Any] = dict(manifest.layout.options)
+    codes = [channel.code for channel in manifest.channels]
+    if "codes" in names and all(codes):
+        options.setdefault("codes", codes)
+    if "channels" in names:
+        options.setdefault("channels", [channel.name for channel in manifest.channels])
+    if reader in ("folders", "channel_files"):
+        options.setdefault("classes", [kind.name for kind in manifest.classes])
+    return layout(reader, {**options, **overrides})
+
+
+def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
+    """The raw cells as the manifest describes them; its counts must be met."""
+    names = tuple(channel.name for channel in manifest.channels)
+    if raw.channels != names:
+        raise DataError(
+            f"{manifest.name}: channels {', '.join(raw.channels)} were read, "
+            f"the manifest says {', '.join(names)}"
+        )
+    dataset = CellDataset.from_raw(
+        replace(raw, classes=tuple(kind.name for kind in manifest.classes)),
+        name=manifest.name,
+        provenance=Provenance(
+            title=manifest.title,
+            licence=manifest.licence,
+            citation=manifest.citation,
+            url=manifest.url,
+            synthetic=manifest.synthetic,
+            label_free=tuple(c.name for c in manifest.channels if c.label_free),
+            pixel_size_um=manifest.pixel_size_um,
+            notes=manifest.notes,
+        ),
+    )
+    differing = [
+        f"{kind.name} {int(found):,} (manifest: {kind.count:,})"
+        for kind, found in zip(manifest.classes, dataset.counts, strict=True)
+        if found != kind.count
+    ]
+    if differing:
+        raise DataError(
+            f"{manifest.name}: the cells read differ from the manifest: {', '.join(differing)}"
+        )
+    return dataset
+
+
+def _from_path(
+    path: Path, options: Mapping[str, Any], cache: Path, on_progress: Progress | None
+) -> CellDataset:
+    rest = dict(options)
+    reader = rest.pop("layout", None) or detect(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    bound = layout(str(reader), rest)
+    base = path if path.is_dir() else path.parent
+    facts = {**bound.facts(), "files": fingerprint(base, bound.files(path)), "name": path.name}
+    return cached(
+        cache,
+        path.stem or path.name,
+        facts,
+        lambda: CellDataset.from_raw(bound.read(path, on_progress)),
+    )
+
+
+def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -> CellDataset:
+    """Images without labels, for prediction; not cached.
+
+    Args:
+        path: one image; a folder of images, however deep, or of channel files
+            (``<id>_Ch<k>``; one such file stands for its cell when it holds one channel and more
+            are needed); a ``.csv`` or ``.tsv`` table with a path column; or an ``.npz``.
+        channels: number of channels that the images must have.
+        reader_options: options of the reader, such as ``size="40x40"`` and ``codes="Ch3,Ch6"``.
+
+    Returns:
+        Cells with ``labels`` all ``UNLABELLED`` and no classes.
+
+    Raises:
+        ConfigError: an option is not known or does not fit.
+        DataError: images that cannot be read, differ in size, or have other channels.
+    """
+    root = Path(path).expanduser()
+    suffix = root.suffix.lower()
+    if root.is_file() and suffix in (".csv", ".tsv", ".npz"):
+        reader = "npz" if suffix == ".npz" else "table"
+        raw = layout(reader, {"labelled": False, **reader_options}).read(root)
+    else:
+        raw = plain.read(
+            root, channels, parse_options(plain.Options, reader_options, reader="prediction")
+        )
+    dataset = CellDataset.from_raw(raw)
+    if len(dataset.channels) != channels:
+        raise DataError(
+            f"{root}: {len(dataset.channels)} channels ({', '.join(dataset.channels)}), "
+            f"but {channels} are needed"
+        )
+    return dataset

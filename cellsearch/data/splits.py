@@ -1,0 +1,244 @@
+"""Splits: a locked hold-out and k folds of the rest, drawn once and the same for all trials."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data import rare as rules
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.placing import HOLDOUT, place
+from cellsearch.data.twins import Twin, find_twins
+from cellsearch.errors import ConfigError, SplitError
+
+Indices = NDArray[np.int64]
+
+_NO_CELLS: Indices = np.empty(0, np.int64)
+_NO_CELLS.flags.writeable = False
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnFrom:
+    """What splits keep of their data set, to name cells and to tell another data set.
+
+    Attributes:
+        name: name of the data set.
+        ids: (N,) str.
+        labels: (N,) int64.
+        classes: class names.
+    """
+
+    name: str
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Who trains, who validates and who is locked away. All indices are int64 and sorted.
+
+    Attributes:
+        holdout: cells that the search never sees.
+        folds: validation cells of each fold; together with ``holdout`` they are disjoint.
+        train_only: cells of the classes in ``not_estimable``: never validated nor held out.
+        not_estimable: classes too small to be validated, kept for training alone.
+        seed: what the splits were drawn with.
+        dataset_sha256: of the data set they were drawn from.
+        sha256: hex digest of all of the above; computed where it is not given.
+        tied: (len(train_only),) fold that validates a twin or a group's member of the cell, whose
+            training set leaves the cell out; -1 where there is none. Empty means all -1.
+        left_out: cells of ``not_estimable`` classes with a twin or group in the hold-out: in no
+            set at all.
+        drawn_from: ids and labels; None where the splits were made by hand.
+
+    Raises:
+        SplitError: a cell in two places.
+    """
+
+    holdout: Indices
+    folds: tuple[Indices, ...]
+    train_only: Indices
+    not_estimable: tuple[str, ...]
+    seed: int
+    dataset_sha256: str
+    sha256: str = ""
+    tied: Indices = field(default_factory=lambda: _NO_CELLS)
+    left_out: Indices = field(default_factory=lambda: _NO_CELLS)
+    drawn_from: DrawnFrom | None = None
+
+    def __post_init__(self) -> None:
+        cells, counts = np.unique(
+            np.concatenate([*(part for _, part in self.parts())]), return_counts=True
+        )
+        if (counts > 1).any():
+            twice = cells[counts > 1]
+            where = [name for name, part in self.parts() if twice[0] in part]
+            raise SplitError(
+                f"{len(twice)} cells are in two places, the first is cell {twice[0]} "
+                f"in {' and '.join(where)}"
+            )
+        if not self.sha256:
+            object.__setattr__(self, "sha256", self.digest())
+
+    @property
+    def k(self) -> int:
+        """Number of folds."""
+        return len(self.folds)
+
+    @property
+    def development(self) -> Indices:
+        """All cells that may train the final model: outside the hold-out and not left out."""
+        return np.sort(np.concatenate([*self.folds, self.train_only]))
+
+    def validation(self, fold: int) -> Indices:
+        """Cells that ``fold`` is judged by."""
+        return self.folds[fold]
+
+    def training(self, fold: int) -> Indices:
+        """Cells that ``fold`` trains on: those of the other folds and those that only train."""
+        others = [part for k, part in enumerate(self.folds) if k != fold]
+        extra = self.train_only[self.tied != fold] if len(self.tied) else self.train_only
+        return np.sort(np.concatenate([*others, extra]))
+
+    def parts(self) -> Iterator[tuple[str, Indices]]:
+        """Every part by the name it has in ``splits.json``."""
+        yield "holdout", self.holdout
+        for fold, part in enumerate(self.folds):
+            yield f"folds[{fold}]", part
+        yield "train_only", self.train_only
+        yield "left_out", self.left_out
+
+    def digest(self) -> str:
+        """Hex sha256 over all indices, the seed, the names and the data set's own digest."""
+        header = [self.seed, self.dataset_sha256, *self.not_estimable]
+        hasher = hashlib.sha256(json.dumps(header).encode())
+        for name, part in [*self.parts(), ("tied", self.tied)]:
+            hasher.update(f"{name}:{len(part)}:".encode())
+            hasher.update(np.ascontiguousarray(part, "<i8").tobytes())
+        return hasher.hexdigest()
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``splits.json``, whole or not at all; see ``splits_file``.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        from cellsearch.data.splits_file import write_splits
+
+        return write_splits(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, dataset: CellDataset) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            SplitError: the file is missing or broken; every problem is located.
+            MismatchError: it was drawn from another data set; says what differs.
+        """
+        from cellsearch.data.splits_file import read_splits
+
+        return cls(**read_splits(Path(path), dataset))
+
+
+def draw_splits(
+    dataset: CellDataset,
+    *,
+    folds: int = 5,
+    holdout: float = 0.2,
+    seed: int = 0,
+    rare: str = "refuse",
+    twins: Sequence[Twin] | None = None,
+) -> Splits:
+    """Draw a stratified hold-out and stratified folds of the rest; the same for the same seed.
+
+    Twins stay together, and so do the cells of one group.
+    Every fold and the hold-out hold at least one cell of each class, except for those that
+    ``rare="keep"`` excuses: their cells train only.
+
+    Args:
+        dataset: labelled cells.
+        folds: k, 2 or more.
+        holdout: share of the cells to lock away, between 0 and 1. With groups, the nearest that
+            they allow.
+        seed: of the draw.
+        rare: ``refuse`` or ``keep``; ``drop`` and ``merge=NAME`` are ``apply_rare``'s, which
+            comes first.
+        twins: as from ``find_twins``, which is asked where they are not given.
+
+    Raises:
+        ConfigError: an option that does not exist or lies out of bounds.
+        SplitError: a class has too few cells (or groups); lists how many, and the choices.
+    """
+    rules.check_rare(rare, folds=folds)
+    if not 0 < holdout < 1:
+        raise ConfigError(f"--holdout: expected a share between 0 and 1, got {holdout}")
+    if (dataset.labels < 0).any():
+        raise SplitError(
+            f"{(dataset.labels < 0).sum()} of {len(dataset)} cells have no label; "
+            "only labelled cells can be split"
+        )
+    units = rules.units_of(dataset, find_twins(dataset.images) if twins is None else twins)
+    counts = rules.units_per_class(dataset, units)
+    small = rules.too_small(counts, folds)
+    if rare == "keep" and len(counts) - len(small) < 2:
+        raise SplitError(
+            f"--rare keep: {len(counts) - len(small)} classes have the {folds + 1} "
+            f"{rules.unit_word(dataset)} that {folds} folds and a hold-out need, and two classes "
+            f"must; there are {_listed(dataset, counts, np.arange(len(counts)))}"
+        )
+    if len(small) and rare != "keep":
+        most = _most_folds(dataset, units, counts, folds, holdout, seed)
+        raise SplitError(
+            f"{folds} folds and a hold-out need {folds + 1} {rules.unit_word(dataset)} of each "
+            f"class; too few: {_listed(dataset, counts, small)}; {rules.choices(most)}"
+        )
+    estimable = np.setdiff1d(np.arange(len(counts)), small)
+    part = place(dataset, units, estimable, folds=folds, holdout=holdout, seed=seed)
+    if part is None:
+        most = _most_folds(dataset, units, counts, folds, holdout, seed)
+        raise SplitError(
+            f"no way was found to give the hold-out and each of {folds} folds a cell of each class "
+            f"without tearing groups or twins apart; {rules.unit_word(dataset)} of each class: "
+            f"{_listed(dataset, counts, np.arange(len(counts)))}; {rules.choices(most)}"
+        )
+    kept = np.isin(dataset.labels, small)
+    where = part[units]
+    return Splits(
+        holdout=np.flatnonzero(~kept & (where == HOLDOUT)),
+        folds=tuple(np.flatnonzero(~kept & (where == fold)) for fold in range(folds)),
+        train_only=(train_only := np.flatnonzero(kept & (where != HOLDOUT))),
+        not_estimable=tuple(dataset.classes[k] for k in small),
+        seed=seed,
+        dataset_sha256=dataset.sha256,
+        tied=np.maximum(where[train_only], -1),
+        left_out=np.flatnonzero(kept & (where == HOLDOUT)),
+        drawn_from=DrawnFrom(dataset.name, dataset.ids, dataset.labels, dataset.classes),
+    )
+
+
+def _listed(dataset: CellDataset, counts: Indices, classes: Indices) -> str:
+    return ", ".join(f"{dataset.classes[k]} {counts[k]}" for k in classes)
+
+
+def _most_folds(
+    dataset: CellDataset,
+    units: Indices,
+    counts: Indices,
+    folds: int,
+    holdout: float,
+    seed: int,
+) -> int:
+    """Largest number of folds below ``folds`` that works; 0 where none does."""
+    everyone = np.arange(len(counts))
+    for fewer in range(min(int(counts.min()) - 1, folds - 1), 1, -1):
+        if place(dataset, units, everyone, folds=fewer, holdout=holdout, seed=seed) is not None:
+            return fewer
+    return 0

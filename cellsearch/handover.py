@@ -1,0 +1,159 @@
+"""From the best trial to the card: refit, one look at the hold-out, export."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cellsearch.errors import RunError, TrialError
+from cellsearch.run_folder import RunRecord, replace_text
+from cellsearch.space.recipe import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cellsearch.card.card import ModelCard
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.splits import Splits
+    from cellsearch.learn.evaluate import FoldResult
+    from cellsearch.learn.predictor import Predictor
+    from cellsearch.progress import RunObserver
+    from cellsearch.search.study import SearchOutcome, TrialRow
+
+
+def hand_over(
+    record: RunRecord,
+    folder: Path,
+    cells: CellDataset,
+    splits: Splits,
+    outcome: SearchOutcome,
+    observer: RunObserver,
+) -> ModelCard:
+    """Refit the winner and the baseline, score the hold-out once, write ``card/``.
+
+    Raises:
+        RunError: the hold-out was scored before for another trial of this run.
+    """
+    from cellsearch.card.write import BaselineFigures, OofFigures, write_card
+    from cellsearch.learn.evaluate import pooled
+
+    best = outcome.best
+    if best is None:
+        raise ValueError("hand_over needs a complete trial")
+    _record_scoring(folder, best)
+    config = record.config
+    predictors = _final(best.recipe, cells, splits, config.final, config.seed, observer, "winner")
+    probabilities = _mean_probabilities(predictors, cells, splits.holdout)
+    known = len(cells.classes)
+    seen, predicted, confusion = pooled(_folds(folder, best, splits), cells.labels, known)
+    baseline = None
+    if outcome.baseline is not None and outcome.baseline.state == "COMPLETE":
+        reference = outcome.baseline
+        _, _, baseline_confusion = pooled(_folds(folder, reference, splits), cells.labels, known)
+        if reference.number == best.number:
+            baseline_probabilities = probabilities
+        else:
+            try:
+                members = _final(
+                    reference.recipe, cells, splits, config.final, config.seed, observer, "baseline"
+                )
+            except TrialError as error:
+                raise RunError(f"the baseline could not be refitted: {error}") from None
+            baseline_probabilities = _mean_probabilities(members, cells, splits.holdout)
+        baseline = BaselineFigures(
+            confusion=baseline_confusion, holdout_probabilities=baseline_probabilities
+        )
+    observer.message("exporting the card")
+    return write_card(
+        folder / "card",
+        predictors=predictors,
+        recipe=best.recipe,
+        dataset=cells,
+        splits=splits,
+        holdout_probabilities=probabilities,
+        oof=OofFigures(labels=cells.labels[seen], predicted=predicted, confusion=confusion),
+        baseline=baseline,
+        search_facts=_facts(record, outcome, best),
+        command=record.command,
+    )
+
+
+def _record_scoring(folder: Path, best: TrialRow) -> None:
+    """Write down that the hold-out is read, before it is; a second winner is refused."""
+    path = folder / "holdout.json"
+    if path.exists():
+        scored = json.loads(path.read_text())
+        if scored["trial"] != best.number:
+            raise RunError(
+                f"the hold-out of {folder} was scored for trial {scored['trial']}; scoring it "
+                f"again for trial {best.number} would be choosing by it"
+            )
+        return
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    replace_text(path, json.dumps({"trial": best.number, "scored": when}) + "\n")
+
+
+def _final(
+    recipe: Recipe,
+    cells: CellDataset,
+    splits: Splits,
+    final: Literal["refit", "ensemble"],
+    seed: int,
+    observer: RunObserver,
+    who: str,
+) -> list[Predictor]:
+    """One network of all development cells, or one of each fold's training cells."""
+    from cellsearch.learn.fit import fit
+
+    def follow(member: int) -> Callable[[dict[str, float]], None]:
+        def on_epoch(facts: dict[str, float]) -> None:
+            done = member * epochs + int(facts["epoch"])
+            observer.progress(f"refitting the {who}", done, members * epochs)
+
+        return on_epoch
+
+    epochs = recipe.train.epochs
+    members = 1 if final == "refit" else splits.k
+    if final == "refit":
+        return [fit(recipe, cells, splits.development, seed=seed, on_epoch=follow(0))]
+    return [
+        fit(recipe, cells, splits.training(fold), seed=seed + fold, on_epoch=follow(fold))
+        for fold in range(splits.k)
+    ]
+
+
+def _mean_probabilities(
+    predictors: list[Predictor], cells: CellDataset, indices: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    return np.mean([p.predict_proba(cells, indices) for p in predictors], axis=0, dtype=np.float32)
+
+
+def _folds(folder: Path, row: TrialRow, splits: Splits) -> list[FoldResult]:
+    from cellsearch.search.job import finished_folds
+
+    return finished_folds(folder, row.number, range(splits.k))
+
+
+def _facts(record: RunRecord, outcome: SearchOutcome, best: TrialRow) -> dict[str, Any]:
+    config = record.config
+    states = Counter(row.state.lower() for row in outcome.rows)
+    return {
+        "space": config.space,
+        "space_sha256": record.space_sha256,
+        "metric": config.metric,
+        "seed": config.seed,
+        "budget": config.budget,
+        "trials": {state: states[state] for state in ("complete", "pruned", "fail")},
+        "seconds": sum(row.seconds for row in outcome.rows),
+        "winner": best.number,
+        "baseline_trial": outcome.baseline.number if outcome.baseline else None,
+        "variant": config.variant,
+        "final": config.final,
+        "started": record.created,
+    }

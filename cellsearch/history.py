@@ -1,0 +1,96 @@
+"""Runs that were made: their records and the trials of their studies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cellsearch.errors import CellsearchError, RunError
+from cellsearch.run_folder import RunRecord, read_record, storage_url
+
+if TYPE_CHECKING:
+    from cellsearch.search.study import TrialRow
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run's folder, its record, and its trials, best first."""
+
+    folder: Path
+    record: RunRecord
+    rows: tuple[TrialRow, ...]
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The complete trial with the highest score."""
+        return next((row for row in self.rows if row.state == "COMPLETE"), None)
+
+    @property
+    def baseline(self) -> TrialRow | None:
+        """Trial 0."""
+        return next((row for row in self.rows if row.baseline), None)
+
+
+def past_run(folder: Path) -> PastRun:
+    """Read a run.
+
+    Raises:
+        RunError: not the folder of a run.
+        StorageError: its database does not answer.
+    """
+    from cellsearch.search.study import leaderboard, read_study
+
+    record = read_record(folder)
+    url = storage_url(record.config, folder)
+    if record.config.storage is None and not (folder / "study.db").exists():
+        return PastRun(folder, record, ())
+    return PastRun(folder, record, tuple(leaderboard(read_study(url, folder.name))))
+
+
+def run_folders(parent: Path) -> list[Path]:
+    """Folders of runs below ``parent``, newest first."""
+    found = []
+    for path in parent.glob("*/run.json"):
+        try:
+            found.append((read_record(path.parent).created, path.parent))
+        except RunError:
+            continue
+    return [folder for _, folder in sorted(found, reverse=True)]
+
+
+def newest_run(parent: Path) -> Path:
+    """The run begun last.
+
+    Raises:
+        RunError: there is none.
+    """
+    folders = run_folders(parent)
+    if not folders:
+        raise RunError(f"no runs in {parent}; begin one with `cellsearch run --dataset demo`")
+    return folders[0]
+
+
+def run_line(folder: Path) -> tuple[str, ...]:
+    """A run as one line of a table; a storage that does not answer is said, not raised."""
+    record = read_record(folder)
+    config = record.config
+    try:
+        run = past_run(folder)
+    except CellsearchError as error:
+        return (str(folder), config.dataset, config.space, config.metric, "", "", "", str(error))
+    done = sum(row.state in ("COMPLETE", "PRUNED") for row in run.rows)
+    bound = f" of {config.budget}" if config.budget is not None else ""
+    scores = (
+        "" if row is None or row.score is None else f"{row.score:.4f}"
+        for row in (run.best, run.baseline)
+    )
+    return (
+        str(folder),
+        config.dataset,
+        config.space,
+        config.metric.replace("_", " "),
+        f"{done}{bound}",
+        *scores,
+        record.state,
+    )

@@ -1,0 +1,101 @@
+"""FoldResult: out-of-fold predictions of one fold, and their file; read without torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.errors import RunError
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """What a recipe said of the validation cells of one fold.
+
+    Attributes:
+        fold: number of the fold, from 0.
+        cells: (n,) int64, indices of the fold's validation cells in the data set.
+        probabilities: (n, K) float32, rows in the order of ``cells``.
+        seconds: of training and prediction.
+        images_per_second: cells trained on in a second.
+        epochs: epochs trained.
+        history: one record for each epoch, as in ``Predictor.history``.
+        precision: in which it was trained, as ``bf16+channels_last``.
+    """
+
+    fold: int
+    cells: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    seconds: float
+    images_per_second: float
+    epochs: int
+    history: tuple[dict[str, float], ...]
+    precision: str = "fp32"
+
+    def save(self, path: Path) -> None:
+        """Write durably: a reader finds the whole file or none, even after a loss of power.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        facts = {
+            "fold": self.fold,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "epochs": self.epochs,
+            "history": list(self.history),
+            "precision": self.precision,
+        }
+        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.savez(
+                    file,
+                    cells=self.cells,
+                    probabilities=self.probabilities,
+                    facts=np.array(json.dumps(facts, allow_nan=False)),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise RunError(f"fold {self.fold}: cannot be written to {path} ({error})") from error
+
+    @classmethod
+    def load(cls, path: Path) -> FoldResult:
+        """Read what ``save`` wrote.
+
+        Raises:
+            RunError: the file is missing or not one of ours.
+        """
+        try:
+            # numpy leaves a file that it cannot read open, so it is opened here.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                facts: dict[str, Any] = json.loads(str(stored["facts"]))
+                facts["history"] = tuple(facts["history"])
+                return cls(cells=stored["cells"], probabilities=stored["probabilities"], **facts)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+            raise RunError(f"{path}: is not a fold's record ({error})") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder durable, where the system allows opening folders."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,101 @@
+"""The ``cnn`` family: convolution stages and a dense head."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from cellsearch.space.recipe import CnnModel
+
+
+class Residual(nn.Module):
+    """body(x) + skip(x), with a 1 x 1 projection where channels change (He et al. 2016)."""
+
+    def __init__(self, body: nn.Module, skip: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.skip = skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H, W)."""
+        total: Tensor = self.body(images) + self.skip(images)
+        return total
+
+
+def stage_widths(model: CnnModel) -> tuple[int, ...]:
+    """Channels of each stage: ``width * growth ** i``, rounded, at most ``max_width``."""
+    return tuple(
+        min(model.max_width, round(model.width * model.growth**stage))
+        for stage in range(model.depth)
+    )
+
+
+def build(model: CnnModel, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Stages of convolution [batch norm] ReLU [second convolution and skip] [pooling], then a head.
+
+    Convolutions keep the map's size. Pooling halves it, and stops when a side would fall below
+    1 px, so that any depth fits any crop.
+
+    Args:
+        model: depth, widths, kernels and the like.
+        channels: C of the images.
+        classes: K.
+        size: (H, W), px.
+
+    Returns:
+        A module from (B, C, H, W) to logits (B, K).
+    """
+    height, width = size
+    layers: list[nn.Module] = []
+    before = channels
+    for kernel, after in zip(model.kernel, stage_widths(model), strict=True):
+        layers += _stage(model, before, after, kernel)
+        pooled = model.pooling != "none" and min(height, width) >= 2
+        # max(relu(x)) = relu(max(x)), and a quarter of the pixels is a quarter of the time.
+        if pooled and model.pooling == "max":
+            layers += [nn.MaxPool2d(2), nn.ReLU()]
+        else:
+            layers += [nn.ReLU(), nn.AvgPool2d(2)] if pooled else [nn.ReLU()]
+        if pooled:
+            height, width = height // 2, width // 2
+        before = after
+    if model.reduce == "average":
+        layers.append(nn.AdaptiveAvgPool2d(1))
+        height = width = 1
+    layers.append(nn.Flatten())
+    features = before * height * width
+    for units in model.head:
+        layers += [nn.Linear(features, units), nn.ReLU()]
+        if model.dropout > 0:
+            layers.append(nn.Dropout(model.dropout))
+        features = units
+    layers.append(nn.Linear(features, classes))
+    return nn.Sequential(*layers)
+
+
+def _stage(model: CnnModel, before: int, after: int, kernel: int) -> list[nn.Module]:
+    """A stage up to its last ReLU, which the caller sets."""
+    first = _convolution(model, before, after, kernel)
+    if not model.residual:
+        return first
+    body = nn.Sequential(*first, nn.ReLU(), *_convolution(model, after, after, kernel))
+    skip: nn.Module = nn.Identity()
+    if before != after:
+        # The body has a bias already.
+        projection: list[nn.Module] = [nn.Conv2d(before, after, 1, bias=False)]
+        if model.batch_norm:
+            projection.append(nn.BatchNorm2d(after))
+        skip = nn.Sequential(*projection)
+    return [Residual(body, skip)]
+
+
+def _convolution(model: CnnModel, before: int, after: int, kernel: int) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    padding = (kernel - 1) // 2
+    if kernel % 2 == 0:
+        # torch pads evenly only; an even kernel needs one px more at the far sides.
+        layers.append(nn.ZeroPad2d((padding, padding + 1, padding, padding + 1)))
+        padding = 0
+    layers.append(nn.Conv2d(before, after, kernel, padding=padding, bias=not model.batch_norm))
+    if model.batch_norm:
+        layers.append(nn.BatchNorm2d(after))
+    return layers

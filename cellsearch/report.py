@@ -1,0 +1,199 @@
+"""What is printed when the work is done: tables of cells, trials, findings and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from cellsearch.card.card import ModelCard
+    from cellsearch.data.check import CheckReport
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.run import SearchResult
+    from cellsearch.search.study import TrialRow
+
+PLAIN_WIDTH = 160
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """Print a table; plain text where the output is not a terminal."""
+    view = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for header in headers:
+        view.add_column(header, overflow="fold")
+    for row in rows:
+        view.add_row(*row)
+    _console().print(view, markup=False)
+
+
+def say(text: str) -> None:
+    """Print one line, whatever its length."""
+    _console().print(text, soft_wrap=True, markup=False)
+
+
+def summary_lines(cells: CellDataset) -> list[str]:
+    """Name, shape, channels, counts and imbalance of a dataset."""
+    channels, height, width = cells.images.shape[1:]
+    counts = cells.counts
+    present = counts[counts > 0]
+    kind = " (generated, not real cells)" if cells.provenance.synthetic else ""
+    free = set(cells.provenance.label_free)
+    named = ", ".join(f"{c} (label-free)" if c in free else c for c in cells.channels)
+    numbers = ", ".join(f"{c} {n:,}" for c, n in zip(cells.classes, counts, strict=True))
+    return [
+        f"{cells.name}{kind}: {len(cells):,} cells, {channels} x {height} x {width}, "
+        f"{cells.images.dtype}",
+        f"channels: {named}",
+        f"classes: {numbers}; imbalance {present.max() / present.min():,.0f} to 1",
+    ]
+
+
+def dataset_summary(cells: CellDataset) -> None:
+    """Print what a dataset holds."""
+    for line in summary_lines(cells):
+        say(line)
+    facts = cells.provenance
+    for label, value in (
+        ("title", facts.title),
+        ("licence", facts.licence),
+        ("cite", facts.citation),
+        ("source", facts.url),
+        ("notes", facts.notes),
+    ):
+        if value:
+            say(f"{label}: {value}")
+    if facts.pixel_size_um:
+        say(f"pixel: {facts.pixel_size_um} um")
+    total = max(1, len(cells))
+    rows = [
+        (name, f"{count:,}", f"{100 * count / total:.2f} %")
+        for name, count in zip(cells.classes, cells.counts, strict=True)
+    ]
+    table(("class", "cells", "share"), rows)
+
+
+def check_report(report: CheckReport, cells: CellDataset) -> None:
+    """Print the findings of an integrity check."""
+    rows = [(f.severity, f.kind, f.message) for f in report.findings]
+    if not rows:
+        say(f"{cells.name}: {len(cells):,} cells checked, nothing found")
+        return
+    table(("severity", "kind", "what"), rows)
+    errors = sum(f.severity == "error" for f in report.findings)
+    say(f"{cells.name}: {len(cells):,} cells checked, {len(rows)} findings, {errors} errors")
+
+
+def leaderboard(rows: Sequence[TrialRow], metric: str, *, limit: int = 10) -> None:
+    """Print complete trials, best first, and what became of the others."""
+    from cellsearch.progress import brief
+
+    complete = [row for row in rows if row.state == "COMPLETE"]
+    named = metric.replace("_", " ")
+    table(
+        ("rank", "trial", named, "minutes", "recipe"),
+        [
+            (
+                str(rank),
+                f"{row.number}{' (baseline)' if row.baseline else ''}",
+                f"{row.score:.4f}",
+                f"{row.seconds / 60:.1f}",
+                brief(row.recipe),
+            )
+            for rank, row in enumerate(complete[:limit], start=1)
+        ],
+        title=f"Out-of-fold {named}, pooled over the folds",
+    )
+    for row in complete[limit:]:
+        if row.baseline:
+            say(f"baseline (trial {row.number}): {row.score:.4f}")
+    counts = {state: sum(r.state == state for r in rows) for state in ("PRUNED", "FAIL", "RUNNING")}
+    say(
+        f"{len(complete)} complete, {counts['PRUNED']} stopped early, {counts['FAIL']} failed"
+        + (f", {counts['RUNNING']} unfinished" if counts["RUNNING"] else "")
+    )
+
+
+def run_result(result: SearchResult, metric: str) -> None:
+    """Print how a run ended: leaderboard, hold-out per class, where the card lies."""
+    leaderboard(result.trials, metric)
+    if result.interrupted:
+        say(f"interrupted; go on with: cellsearch resume {result.folder}")
+        return
+    if result.card is not None:
+        card_figures(result.card)
+        say(f"card: {result.card.folder}")
+        say(f"use it: cellsearch predict {result.card.folder} IMAGES")
+
+
+def card_figures(card: ModelCard) -> None:
+    """Print the hold-out's figures of a card, winner beside baseline."""
+    holdout = card.metrics["hold_out"]
+    winner, baseline = holdout["winner"], holdout["baseline"]
+    rows = []
+    for name, facts in winner["per_class"].items():
+        if not facts["estimable"]:
+            rows.append((name, str(facts["support"]), "not estimable", "", "", ""))
+            continue
+        before = baseline["per_class"][name]["recall"] if baseline else None
+        figures = (facts["recall"], facts["precision"], facts["f1"], before)
+        rows.append((name, str(facts["support"]), *(_interval(f) for f in figures)))
+    table(
+        ("class", "cells", "recall", "precision", "F1", "recall of the baseline"),
+        rows,
+        title=f"Hold-out, {winner['cells']:,} cells the search never saw (95 % intervals)",
+    )
+    for metric, label in (("balanced_accuracy", "balanced accuracy"), ("weighted_f1", "weighted F1")):
+        line = f"hold-out {label} {_interval(winner['metrics'][metric])}"
+        if baseline:
+            line += (
+                f"; baseline {_interval(baseline['metrics'][metric])}"
+                f"; difference {_interval(holdout['difference'][metric], sign='+')}"
+            )
+        say(line)
+
+
+def _interval(figure: dict[str, float] | None, *, sign: str = "") -> str:
+    if figure is None:
+        return "-"
+    spec = f"{sign}.3f"
+    return f"{figure['value']:{spec}} ({figure['low']:{spec}} to {figure['high']:{spec}})"
+
+
+def prediction_report(
+    rows: Sequence[Mapping[str, str]], classes: Sequence[str], out: Path | None
+) -> None:
+    """Print one cell as a table of probabilities, many as counts of each class."""
+    from cellsearch.card.predict import class_columns
+
+    if len(rows) == 1:
+        row = rows[0]
+        named = zip(classes, class_columns(classes), strict=True)
+        shares = sorted(((float(row[column]), name) for name, column in named), reverse=True)
+        table(
+            ("class", "probability"),
+            [(name, f"{100 * share:.1f} %") for share, name in shares],
+            title=f"{row['id']}: {row['predicted_class']}",
+        )
+    elif out is None:
+        table(
+            ("id", "predicted", "confidence"),
+            [(r["id"], r["predicted_class"], f"{float(r['confidence']):.3f}") for r in rows[:20]],
+        )
+        if len(rows) > 20:
+            say(f"and {len(rows) - 20:,} more; -o CSV writes them all")
+    if len(rows) > 1:
+        found = [(name, sum(r["predicted_class"] == name for r in rows)) for name in classes]
+        table(
+            ("class", "cells", "share"),
+            [(name, f"{n:,}", f"{100 * n / len(rows):.1f} %") for name, n in found],
+        )
+    if out is not None:
+        say(f"{len(rows):,} rows in {out}")

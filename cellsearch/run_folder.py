@@ -1,0 +1,208 @@
+"""The folder of a run: what it was asked, on which cells, splits and space, and how far it came.
+
+    runs/jurkat-2026-11-21-1/
+      run.json       the request and the digests that a resumed run must meet again
+      space.yaml     the search space, expanded
+      splits.json    hold-out and folds
+      study.db       Optuna's study and our tables (unless --storage names another place)
+      trials/0007/   the recipe and the finished folds of trial 7
+      holdout.json   when the hold-out was scored, and for which trial
+      card/          what is handed over
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cellsearch.errors import MismatchError, RunError
+
+FORMAT_VERSION = 1
+
+
+class RunConfig(BaseModel):
+    """What a run was asked to do; every field is an option of ``cellsearch run``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    variant: str | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+    mirror: Path | None = None
+    space: str = "default"
+    metric: str = "balanced_accuracy"
+    folds: int = Field(5, ge=2, le=50)
+    holdout: float = Field(0.2, gt=0.0, le=0.5)
+    rare: str = "refuse"
+    seed: int = Field(0, ge=0, lt=2**31)
+    budget: int | None = Field(50, ge=1)
+    seconds: float | None = Field(None, gt=0.0)
+    race: bool = True
+    final: Literal["refit", "ensemble"] = "refit"
+    backend: Literal["ray", "local"] = "ray"
+    slots: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1)
+    device: str = "auto"
+    storage: str | None = None
+    address: str | None = None
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        from cellsearch.learn.metrics import METRICS
+
+        if value not in METRICS:
+            raise ValueError(f"is one of {', '.join(METRICS)}")
+        return value
+
+    @classmethod
+    def of(cls, **values: object) -> RunConfig:
+        """Build from plain values.
+
+        Raises:
+            RunError: values out of bounds, all of them in one message.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [
+                f"--{'.'.join(map(str, p['loc'])).replace('_', '-')}: "
+                f"{p['msg'].removeprefix('Value error, ')}, got {p['input']!r}"
+                for p in error.errors()
+            ]
+            raise RunError("; ".join(problems)) from None
+
+
+IDENTITY = (
+    "dataset",
+    "variant",
+    "options",
+    "space",
+    "metric",
+    "folds",
+    "holdout",
+    "rare",
+    "seed",
+)
+"""Fields a resumed run may not change; budget, time, slots and the like it may."""
+
+
+class RunRecord(BaseModel):
+    """``run.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    config: RunConfig
+    dataset_folder: Path
+    dataset_sha256: str
+    space_sha256: str
+    splits_sha256: str
+    created: str
+    command: str
+    state: Literal["searching", "finished"] = "searching"
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write ``run.json`` so that a crash leaves the old one or the new one."""
+    replace_text(folder / "run.json", record.model_dump_json(indent=2) + "\n")
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read ``run.json``.
+
+    Raises:
+        RunError: not the folder of a run, or made by a newer cellsearch.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise RunError(f"{folder} is not the folder of a run: it holds no run.json")
+    try:
+        facts = json.loads(path.read_text())
+        if isinstance(facts, dict) and facts.get("format_version", 0) > FORMAT_VERSION:
+            raise RunError(f"{path} was written by a newer cellsearch; upgrade to go on with it")
+        return RunRecord.model_validate(facts)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file durably and at once."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror}") from None
+
+
+def new_folder(config: RunConfig, parent: Path) -> Path:
+    """The next free ``runs/<dataset>-<date>-<n>``; not made yet."""
+    stem = Path(config.dataset).stem or "cells"
+    prefix = f"{stem}-{datetime.now(UTC).date().isoformat()}"
+    number = 1
+    while (parent / f"{prefix}-{number}").exists():
+        number += 1
+    return parent / f"{prefix}-{number}"
+
+
+def storage_url(config: RunConfig, folder: Path) -> str:
+    """Where the study lies: SQLite in the run's folder unless another place was named."""
+    return config.storage or f"sqlite:///{folder.resolve() / 'study.db'}"
+
+
+def unfinished(config: RunConfig, parent: Path) -> Path | None:
+    """The newest run below ``parent`` that was asked the same and did not end."""
+    found = []
+    for path in parent.glob("*/run.json"):
+        try:
+            record = read_record(path.parent)
+        except RunError:
+            continue
+        same = all(getattr(record.config, name) == getattr(config, name) for name in IDENTITY)
+        if same and record.state != "finished" and record.config.storage == config.storage:
+            found.append((record.created, path.parent))
+    return max(found)[1] if found else None
+
+
+def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: str) -> None:
+    """Refuse to go on with other cells, another space, or other splits.
+
+    Raises:
+        MismatchError: with every difference.
+    """
+    differences = [
+        f"{name}: was {getattr(old.config, name)!r}, is {getattr(new.config, name)!r}"
+        for name in IDENTITY
+        if getattr(old.config, name) != getattr(new.config, name)
+    ]
+    if old.dataset_sha256 != new.dataset_sha256:
+        differences.append(
+            f"the cells: sha256 was {old.dataset_sha256[:12]}, is {new.dataset_sha256[:12]}"
+        )
+    if old.space_sha256 != new.space_sha256:
+        changed = [
+            line
+            for line in difflib.ndiff(old_space.splitlines(), new_space.splitlines())
+            if line[:2] in ("- ", "+ ")
+        ]
+        differences.append("the search space:\n    " + "\n    ".join(changed[:20]))
+    if old.splits_sha256 != new.splits_sha256:
+        differences.append(
+            f"the splits: sha256 was {old.splits_sha256[:12]}, is {new.splits_sha256[:12]}"
+        )
+    if differences:
+        raise MismatchError(
+            "this run was begun with something else; give --out another folder, or undo:\n  "
+            + "\n  ".join(differences)
+        )

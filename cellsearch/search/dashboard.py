@@ -1,0 +1,166 @@
+"""What Optuna's dashboard shows of a trial: its confusion matrix and a per-class table."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+
+from cellsearch.errors import RunError
+from cellsearch.learn.metrics import per_class
+from cellsearch.search.study import open_storage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NOTE_CHUNK = 2045
+"""Characters that the dashboard keeps in one attribute (optuna_dashboard._note)."""
+
+
+def artifact_store(run_folder: Path) -> FileSystemArtifactStore:
+    """``artifacts/`` of a run, made where it is missing."""
+    folder = run_folder / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(str(folder))
+
+
+def attach(
+    trial: optuna.Trial,
+    run_folder: Path,
+    confusion: NDArray[Any],
+    classes: Sequence[str],
+    *,
+    headline: str,
+) -> Path:
+    """Draw a trial's confusion matrix, upload it and write its note; before the trial is told.
+
+    Returns:
+        The PNG, ``trials/0007/confusion.png``.
+    """
+    path = run_folder / "trials" / f"{trial.number:04d}" / "confusion.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(confusion_png(confusion, classes, title=headline))
+    upload_artifact(
+        artifact_store=artifact_store(run_folder), file_path=str(path), study_or_trial=trial
+    )
+    save_note(trial, note(confusion, classes, headline=headline))
+    return path
+
+
+def note(confusion: NDArray[Any], classes: Sequence[str], *, headline: str) -> str:
+    """Markdown: one line and a table of precision, recall and F1 for each class."""
+    lines = [headline, "", "| class | precision | recall | F1 | cells |", "|---|---|---|---|---|"]
+    for name, figures in zip(classes, per_class(confusion), strict=True):
+        shown = (figures.precision, figures.recall, figures.f1)
+        texts = [
+            "not estimable" if not figures.support else "-" if value is None else f"{value:.3f}"
+            for value in shown
+        ]
+        cell = name.replace("|", "\\|")
+        lines.append(f"| {cell} | {' | '.join(texts)} | {figures.support:,} |")
+    return "\n".join(lines) + "\n"
+
+
+def save_note(trial: optuna.Trial, body: str) -> None:
+    """Write a trial's note where optuna-dashboard looks for it.
+
+    The same attributes as ``optuna_dashboard.save_note``, whose import alone takes seconds.
+    """
+    storage, study_id = trial.storage, trial.study._study_id
+    prefix = f"dashboard:{trial._trial_id}:note_"
+    for chunk in range(math.ceil(len(body) / NOTE_CHUNK)):
+        text = body[chunk * NOTE_CHUNK : (chunk + 1) * NOTE_CHUNK]
+        storage.set_study_system_attr(study_id, f"{prefix}str:{chunk}", text)
+    storage.set_study_system_attr(study_id, f"{prefix}ver", 1)
+
+
+def confusion_png(confusion: NDArray[Any], classes: Sequence[str], *, title: str) -> bytes:
+    """Counts in cells coloured by the share of their true class."""
+    # Not at the top: the import takes most of a second, and a study is also read without it.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    k = len(classes)
+    side = min(12.0, 1.8 + 0.55 * k)
+    figure = Figure(figsize=(side + 0.6, side), dpi=80)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.26, 0.24, 0.70, 0.66))
+    support = confusion.sum(axis=1, keepdims=True)
+    share = confusion / support.clip(min=1)
+    axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for true in range(k):
+        for predicted in range(k):
+            dark = share[true, predicted] > 0.6
+            axes.text(
+                predicted,
+                true,
+                f"{int(confusion[true, predicted]):,}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if dark else "black",
+            )
+    axes.set_xticks(range(k), classes, rotation=90, fontsize=7)
+    axes.set_yticks(range(k), classes, fontsize=7)
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("true", fontsize=8)
+    axes.set_title(title, fontsize=8)
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def warm_up() -> None:
+    """Import matplotlib off the driver's path; the first trial to end needs it."""
+
+    def load() -> None:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
+
+    threading.Thread(target=load, daemon=True).start()
+
+
+def serve(
+    run_folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    storage_url: str | None = None,
+) -> None:
+    """Serve optuna-dashboard on a run until Ctrl-C.
+
+    Raises:
+        RunError: optuna-dashboard is not installed, or the folder holds no run.
+        StorageError: the study's database does not answer.
+    """
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        raise RunError(
+            "optuna-dashboard is not installed; pip install 'cellsearch[dashboard]'"
+        ) from None
+    storage = open_storage(storage_url or _storage_of(run_folder))
+    try:
+        run_server(storage, host=host, port=port, artifact_store=artifact_store(run_folder))
+    except OSError as error:
+        raise RunError(f"cannot listen at {host}:{port}: {error.strerror}") from None
+
+
+def _storage_of(run_folder: Path) -> str:
+    """The storage that ``run.json`` names, or the run's own file."""
+    try:
+        record = json.loads((run_folder / "run.json").read_text())
+        named = record["config"]["storage"]
+    except (OSError, ValueError, KeyError, TypeError):
+        named = None
+    own = run_folder / "study.db"
+    if named is None and not own.is_file():
+        raise RunError(f"{run_folder} is not the folder of a run: it holds no study")
+    return str(named) if named else f"sqlite:///{own.resolve()}"

@@ -1,0 +1,332 @@
+"""The driver: the study's side of a search, the same for every backend.
+
+A backend asks it for tasks and hands it what workers report; whatever finished is in the study and
+on disk before the backend hears the decision. It runs in one thread of one process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.splits import Splits
+from cellsearch.errors import RunError
+from cellsearch.learn.fold_result import FoldResult
+from cellsearch.search.dashboard import warm_up
+from cellsearch.search.interrupt import Interrupted, Interrupts
+from cellsearch.search.job import Report, SearchJob, Task, fold_path
+from cellsearch.search.limits import REDRAWS, Bounds
+from cellsearch.search.lock import driver_lock
+from cellsearch.search.pool import Pool
+from cellsearch.search.record import Record
+from cellsearch.search.store import RunFacts, Store
+from cellsearch.search.study import (
+    SearchOutcome,
+    StudyFacts,
+    open_storage,
+    open_study,
+    outcome_of,
+)
+from cellsearch.search.watch import SearchObserver, Space
+from cellsearch.space.recipe import BASELINE, Recipe
+
+if TYPE_CHECKING:
+    from cellsearch.search.backend import Backend
+
+__all__ = ["Decision", "Driver", "SearchObserver", "Task", "search"]
+
+UNBOUNDED = 40
+"""Stands for the budget where there is none, when failures are counted."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a trial shall stop; the study already knows why."""
+
+    stop: bool
+    reason: str = ""
+
+
+@dataclass
+class _Live:
+    """A trial between its draw and its end."""
+
+    trial: optuna.Trial
+    task: Task
+    adopted: bool
+    started: bool = False
+    folds: dict[int, FoldResult] = field(default_factory=dict)
+
+    @property
+    def results(self) -> list[FoldResult]:
+        return list(self.folds.values())
+
+
+class Driver:
+    """Asks, records, races and tells.
+
+    Attributes:
+        timed_out: the wall clock ran out before the budget.
+        stopped: a plain message where too many trials failed; "" otherwise.
+    """
+
+    def __init__(
+        self, job: SearchJob, space: Space, record: Record, pool: Pool, observer: SearchObserver
+    ) -> None:
+        self.timed_out = False
+        self.stopped = ""
+        self._job, self._space, self._study = job, space, record.study
+        self._record, self._pool, self._observer = record, pool, observer
+        self._deadline = None if job.seconds is None else time.time() + job.seconds
+        self._live: dict[int, _Live] = {}
+        self._failures = 0
+        self._redraws = 0
+        trials = self._study.get_trials(deepcopy=False)
+        self._orphans = [t for t in trials if t.state == TrialState.RUNNING]
+        self._counted = sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+        if not trials:
+            params = dict(space.fixed_params(BASELINE))
+            self._study.enqueue_trial(params, user_attrs={"baseline": True})
+
+    @property
+    def finished(self) -> bool:
+        """No task is out, and none will come."""
+        return not self._live and self._closed()
+
+    def ask(self) -> Task | None:
+        """The next task; None when there is none at the moment, or ever (see ``finished``)."""
+        if self._closed() or len(self._live) >= self._job.slots:
+            return None
+        if self._job.budget is not None and self._counted + len(self._live) >= self._job.budget:
+            # One of the live ones may still fail, which frees its place.
+            return None
+        if self._orphans:
+            return self._adopt(self._orphans.pop(0))
+        return self._enter(self._study.ask(), adopted=False)
+
+    def receive(self, task: Task, report: Report) -> Decision:
+        """Take in what a worker reports."""
+        live = self._live.get(task.number)
+        if live is None:
+            return Decision(stop=True, reason="the trial has ended")
+        if report.event == "started":
+            return self._on_started(live)
+        if report.event == "fold":
+            path = fold_path(self._job.run_folder, task.number, report.fold)
+            return self.on_fold(task, FoldResult.load(path))
+        if report.event == "beyond_limits":
+            self._on_beyond_limits(live, report.text)
+        elif report.event == "failed":
+            self.on_failed(task, report.text)
+        elif report.event == "suspended" and len(live.folds) < self._pool.folds:
+            self._suspend(live)
+        else:
+            self.on_done(task)
+        return Decision(stop=True)
+
+    def on_fold(self, task: Task, result: FoldResult) -> Decision:
+        """Record a finished fold, and say whether the trial goes on.
+
+        A fold that is reported again (its worker died and was started anew) changes nothing.
+        """
+        live = self._live[task.number]
+        if result.fold in live.folds:
+            return Decision(stop=False)
+        live.folds[result.fold] = result
+        matrix = self._pool.confusion(live.results)
+        score = self._pool.score(matrix)
+        alone = self._pool.confusion([result])
+        self._record.fold(live.trial, result, alone, score, adopted=live.adopted)
+        self._observer.fold_done(task, result.fold, score)
+        if len(live.folds) == self._pool.folds:
+            return Decision(stop=False)
+        reason = self._lost(live)
+        if reason:
+            self._end(live, TrialState.PRUNED, score, reason)
+            return Decision(stop=True, reason=reason)
+        if self._late():
+            self._suspend(live)
+            return Decision(stop=True, reason="the time is up")
+        return Decision(stop=False)
+
+    def on_done(self, task: Task) -> None:
+        """End a trial that has gone through its folds."""
+        live = self._live[task.number]
+        missing = self._pool.folds - len(live.folds)
+        if missing:
+            self.on_failed(task, f"its worker ended with {missing} folds missing")
+            return
+        score = self._pool.score(self._pool.confusion(live.results))
+        if not math.isfinite(score):
+            self.on_failed(task, f"its {self._job.metric} is not a number")
+            return
+        self._end(live, TrialState.COMPLETE, score, "")
+
+    def on_failed(self, task: Task, reason: str) -> None:
+        """End a trial that failed; the search goes on, unless too many do."""
+        self._end(self._live[task.number], TrialState.FAIL, None, reason)
+        self._failures += 1
+        if self._failures >= (self._job.budget or UNBOUNDED) // 2 + 5:
+            self.stopped = (
+                f"{self._failures} trials failed, so the search stops; the last one: {reason}"
+            )
+            self._observer.message(self.stopped)
+
+    def _closed(self) -> bool:
+        """No further task will be given out."""
+        spent = self._job.budget is not None and self._counted >= self._job.budget
+        return spent or bool(self.stopped) or self._late()
+
+    def _late(self) -> bool:
+        if self._deadline is not None and time.time() > self._deadline:
+            self.timed_out = True
+        return self.timed_out
+
+    def _adopt(self, stored: FrozenTrial) -> Task:
+        """Take up a trial that was running when an earlier driver ended."""
+        return self._enter(optuna.trial.Trial(self._study, stored._trial_id), adopted=True)
+
+    def _enter(self, trial: optuna.Trial, *, adopted: bool) -> Task:
+        attrs = trial.user_attrs
+        baseline = bool(attrs.get("baseline", False))
+        if "recipe" in attrs:
+            recipe = Recipe.from_params(json.loads(attrs["recipe"]))
+        else:
+            if baseline:
+                recipe = BASELINE
+                self._space.record(trial, recipe)
+            else:
+                recipe = self._space.suggest(trial)
+            trial.set_user_attr("recipe", json.dumps(recipe.to_params()))
+        begun = adopted and any(
+            fold_path(self._job.run_folder, trial.number, fold).exists()
+            for fold in range(self._pool.folds)
+        )
+        task = Task(
+            number=trial.number,
+            recipe=recipe,
+            baseline=baseline,
+            bounds=None if baseline or begun else Bounds.of(self._space.limits),
+            deadline=self._deadline,
+        )
+        self._live[trial.number] = _Live(trial, task, adopted)
+        return task
+
+    def _on_started(self, live: _Live) -> Decision:
+        self._redraws = 0
+        if not live.started:
+            live.started = True
+            self._observer.trial_started(live.task)
+        return Decision(stop=False)
+
+    def _lost(self, live: _Live) -> str:
+        """Why the trial is out of the race, or ""."""
+        if not self._job.race or live.task.baseline:
+            return ""
+        try:
+            leader = self._study.best_trial.number
+        except ValueError:
+            # No trial is complete yet.
+            return ""
+        try:
+            return self._pool.lost(live.results, trial=live.task.number, leader=leader)
+        except RunError as error:
+            self._observer.message(f"no race for trial {live.task.number}: {error}")
+            return ""
+
+    def _suspend(self, live: _Live) -> None:
+        """Leave a trial RUNNING in the study; a later start goes on with it."""
+        del self._live[live.task.number]
+        if live.started:
+            self._observer.trial_done(live.task, "RUNNING", None, "the time is up")
+
+    def _on_beyond_limits(self, live: _Live, reason: str) -> None:
+        self._record.beyond_limits(live.trial, reason)
+        del self._live[live.task.number]
+        self._redraws += 1
+        if self._redraws >= REDRAWS:
+            raise RunError(
+                f"{self._redraws} draws in a row lay beyond the limits of space "
+                f"{self._space.name!r} (the last one: {reason}); widen its limits or narrow its "
+                "ranges"
+            )
+
+    def _end(self, live: _Live, state: TrialState, score: float | None, reason: str) -> None:
+        matrix = self._pool.confusion(live.results) if live.folds else None
+        complaint = self._record.end(live.trial, state, live.results, matrix, score, reason)
+        if complaint:
+            self._observer.message(complaint)
+        self._counted += state != TrialState.FAIL
+        del self._live[live.task.number]
+        self._observer.trial_done(live.task, state.name, score, reason)
+
+
+def search(
+    job: SearchJob, space: Space, observer: SearchObserver, backend: Backend
+) -> SearchOutcome:
+    """Search until the budget or the time is spent, or a signal comes; then what there is.
+
+    Raises:
+        MismatchError: the study was begun with other cells, splits, space or metric.
+        StorageError: its database does not answer.
+        RunError: another driver holds the run, no draw lies within the limits, or every trial
+            fails.
+    """
+    with driver_lock(job.run_folder):
+        dataset = CellDataset.open(job.dataset_folder)
+        splits = Splits.load(job.splits_path, dataset)
+        facts = StudyFacts(space.sha256, dataset.sha256, splits.sha256, job.metric)
+        storage = open_storage(job.storage_url)
+        study = open_study(storage, job.study_name, facts, run_folder=job.run_folder, seed=job.seed)
+        store = Store(job.storage_url)
+        run_id = store.record_run(_run_facts(job, space, dataset, facts))
+        record = Record(study, store, run_id, job.run_folder, dataset.classes, job.metric)
+        pool = Pool(dataset, splits, metric=job.metric, run_folder=job.run_folder)
+        driver = Driver(job, space, record, pool, observer)
+        warm_up()
+        state = "failed"
+        try:
+            interrupted = _run(job, driver, backend)
+            state = "interrupted" if interrupted else "searched"
+        finally:
+            store.finish_run(run_id, state)
+            store.close()
+        outcome = outcome_of(study, interrupted=interrupted, timed_out=driver.timed_out)
+        if driver.stopped and outcome.best is None:
+            raise RunError(driver.stopped)
+        return outcome
+
+
+def _run(job: SearchJob, driver: Driver, backend: Backend) -> bool:
+    """Whether a signal broke the search off."""
+    with Interrupts() as interrupts:
+        try:
+            if not driver.finished:
+                backend.run(job, driver, interrupts)
+        except Interrupted:
+            return True
+    return False
+
+
+def _run_facts(job: SearchJob, space: Space, dataset: CellDataset, facts: StudyFacts) -> RunFacts:
+    return RunFacts(
+        name=job.run_folder.name,
+        study_name=job.study_name,
+        folder=str(job.run_folder),
+        dataset=dataset.name,
+        dataset_sha256=facts.dataset_sha256,
+        splits_sha256=facts.splits_sha256,
+        space=space.name,
+        space_sha256=facts.space_sha256,
+        metric=job.metric,
+        seed=job.seed,
+        command=" ".join(sys.argv),
+    )

@@ -1,0 +1,149 @@
+"""What travels between driver and worker: the job, a task, a report; and where folds lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from cellsearch.errors import RunError
+from cellsearch.learn.fold_result import FoldResult
+from cellsearch.search.limits import Bounds
+from cellsearch.space.recipe import Recipe
+
+FOLD_FILE = "fold-{}.npz"
+Event = Literal["started", "fold", "final", "failed", "beyond_limits", "suspended"]
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """All that a search needs to know, apart from its space; plain values that travel.
+
+    Attributes:
+        run_folder: absolute; on storage that every worker sees.
+        dataset_folder: where ``CellDataset.open`` finds the cells.
+        splits_path: ``splits.json``.
+        metric: one of ``cellsearch.learn.metrics.METRICS``.
+        seed: of the sampler and of every fit.
+        device: "auto", "cpu", "cuda", "mps".
+        threads: CPU threads of one trial.
+        slots: trials at a time.
+        budget: COMPLETE and PRUNED trials to reach, trial 0 included; None is no bound.
+        seconds: wall clock of this start; None is no bound.
+        storage_url: SQLAlchemy URL of the study.
+        study_name: unique in that storage.
+        address: of a Ray cluster; None starts one here.
+        race: stop a trial that is very probably worse than the best one.
+    """
+
+    run_folder: Path
+    dataset_folder: Path
+    splits_path: Path
+    metric: str
+    seed: int
+    device: str
+    threads: int
+    slots: int
+    budget: int | None
+    seconds: float | None
+    storage_url: str
+    study_name: str
+    address: str | None = None
+    race: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial for a worker.
+
+    Attributes:
+        number: of the trial in the study.
+        recipe: what to train.
+        baseline: trial 0, which limits and races spare.
+        bounds: what a fold may cost; None where the trial is spared, or has begun before.
+        deadline: seconds since the epoch, after which no new fold begins.
+    """
+
+    number: int
+    recipe: Recipe
+    baseline: bool = False
+    bounds: Bounds | None = None
+    deadline: float | None = None
+
+    def to_json(self) -> str:
+        """One line, for Ray."""
+        facts = {
+            "number": self.number,
+            "recipe": self.recipe.to_params(),
+            "baseline": self.baseline,
+            "bounds": asdict(self.bounds) if self.bounds else None,
+            "deadline": self.deadline,
+        }
+        return json.dumps(facts)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of ``to_json``."""
+        facts = json.loads(text)
+        bounds = Bounds(**facts["bounds"]) if facts["bounds"] else None
+        recipe = Recipe.from_params(facts["recipe"])
+        return cls(facts["number"], recipe, facts["baseline"], bounds, facts["deadline"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker tells the driver.
+
+    Attributes:
+        event: "started", "fold" (it lies on disk), "final" (no more folds), "failed",
+            "beyond_limits" (nothing was trained) or "suspended" (the time is up).
+        fold: of "fold"; -1 otherwise.
+        text: reason of "failed" and "beyond_limits".
+        seconds: since the trial began on this worker.
+    """
+
+    event: Event
+    fold: int = -1
+    text: str = ""
+    seconds: float = 0.0
+
+    def after(self, seconds: float) -> Self:
+        """The same, with its time."""
+        return replace(self, seconds=seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for Ray."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``; other keys are Ray's."""
+        return cls(facts["event"], int(facts["fold"]), str(facts["text"]), float(facts["seconds"]))
+
+
+def trial_folder(run_folder: Path, number: int) -> Path:
+    """``trials/0007``."""
+    return run_folder / "trials" / f"{number:04d}"
+
+
+def fold_path(run_folder: Path, number: int, fold: int) -> Path:
+    """``trials/0007/fold-0.npz``."""
+    return trial_folder(run_folder, number) / FOLD_FILE.format(fold)
+
+
+def finished_folds(run_folder: Path, number: int, folds: Iterable[int]) -> list[FoldResult]:
+    """The folds of a trial from disk, in the order asked for.
+
+    Raises:
+        RunError: one of them is missing or damaged.
+    """
+    found = []
+    for fold in folds:
+        path = fold_path(run_folder, number, fold)
+        try:
+            found.append(FoldResult.load(path))
+        except RunError as error:
+            raise RunError(f"trial {number}, fold {fold} is lost: {error}") from None
+    return found

@@ -1,0 +1,36 @@
+"""One driver for a run: a lock that the kernel drops even after kill -9."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cellsearch.errors import RunError
+
+
+@contextmanager
+def driver_lock(run_folder: Path) -> Iterator[None]:
+    """Hold ``run_folder/lock`` while the search runs.
+
+    Raises:
+        RunError: another driver holds it.
+    """
+    run_folder.mkdir(parents=True, exist_ok=True)
+    with (run_folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise RunError(
+                f"{run_folder} is being searched by {holder}; wait for it, or stop it first"
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield

@@ -1,0 +1,87 @@
+"""Out-of-fold predictions of trials, pooled: confusion, score, and the race against the leader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.splits import Splits
+from cellsearch.errors import RunError
+from cellsearch.learn.fold_result import FoldResult
+from cellsearch.learn.metrics import confusion, score
+from cellsearch.search.job import finished_folds
+from cellsearch.search.race import look
+
+NO_PREDICTION = -1
+
+
+class Pool:
+    """Figures of trials on the same cells and folds.
+
+    Attributes:
+        folds: k, of every complete trial.
+
+    Keeps the predictions of the leader alone; those of others are read from disk when one leads.
+    """
+
+    def __init__(
+        self, dataset: CellDataset, splits: Splits, *, metric: str, run_folder: Path
+    ) -> None:
+        self._labels, self.folds = dataset.labels, splits.k
+        self._metric, self._run_folder = metric, run_folder
+        self._classes = len(dataset.classes)
+        self._estimable = np.array([c not in splits.not_estimable for c in dataset.classes])
+        self._leader: tuple[int, NDArray[np.int64]] | None = None
+
+    def confusion(self, folds: Sequence[FoldResult]) -> NDArray[np.int64]:
+        """(K, K) int64 counts of these folds, rows true."""
+        cells, predicted = _pooled(folds)
+        return confusion(self._labels[cells], predicted, self._classes)
+
+    def score(self, matrix: NDArray[np.int64]) -> float:
+        """The study's metric over the classes that can be estimated."""
+        return float(score(self._metric, matrix, classes=self._estimable))
+
+    def lost(self, folds: Sequence[FoldResult], *, trial: int, leader: int) -> str:
+        """Why a trial with these folds is out of the race against the leader, or "".
+
+        Raises:
+            RunError: the leader's folds are not on disk.
+        """
+        cells, predicted = _pooled(folds)
+        verdict = look(
+            self._labels[cells],
+            self._predicted(leader)[cells],
+            predicted,
+            self._classes,
+            metric=self._metric,
+            folds=len(folds),
+            looks=self.folds - 1,
+            classes=self._estimable,
+            seed=trial,
+        )
+        if not verdict.stop:
+            return ""
+        return verdict.reason(folds=len(folds), k=self.folds, metric=self._metric, against=leader)
+
+    def _predicted(self, number: int) -> NDArray[np.int64]:
+        """(N,) out-of-fold predictions of a complete trial, ``NO_PREDICTION`` elsewhere."""
+        if self._leader is None or self._leader[0] != number:
+            found = finished_folds(self._run_folder, number, range(self.folds))
+            cells, predicted = _pooled(found)
+            table = np.full(len(self._labels), NO_PREDICTION, dtype=np.int64)
+            table[cells] = predicted
+            self._leader = (number, table)
+        return self._leader[1]
+
+
+def _pooled(folds: Sequence[FoldResult]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if not folds:
+        raise RunError("no finished fold to pool")
+    cells = np.concatenate([result.cells for result in folds])
+    predicted = np.concatenate([result.probabilities.argmax(axis=1) for result in folds])
+    return cells, predicted.astype(np.int64)

@@ -1,0 +1,146 @@
+"""When a trial may be stopped after some of its folds.
+
+A candidate is compared with the best complete trial on the cells of the same folds, paired cell by
+cell. For each true class the pairs (prediction of the best, prediction of the candidate) are
+counted, and their probabilities get a Dirichlet posterior (the Bayesian bootstrap, Rubin 1981, with
+a prior that keeps a class of two or three cells uncertain). Each draw of it gives two confusion
+matrices and so a difference of the metric. What training alone does to a score from fold to fold is
+not in the cells; it enters as a normal term. Every look spends an equal part of alpha (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.learn.metrics import TITLES, confusion, metric_named, score
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How sure one must be to stop a trial.
+
+    Attributes:
+        alpha: bound on the posterior probability of a wrong stop, over all looks of a trial.
+        margin: observed loss, in units of the metric, below which no trial is stopped.
+        prior: pseudo-count of each of the four outcomes (both right, one right, none right).
+        training_noise: standard deviation of a score on one fold through training alone.
+        draws: of the posterior.
+    """
+
+    alpha: float = 0.05
+    margin: float = 0.01
+    prior: float = 0.5
+    training_noise: float = 0.03
+    draws: int = 4000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a look at the race found.
+
+    Attributes:
+        stop: the candidate is very probably worse.
+        candidate: its score on the cells so far.
+        best: score of the best trial on the same cells.
+        probability: posterior probability that the candidate is not worse.
+        cells: cells compared.
+    """
+
+    stop: bool
+    candidate: float
+    best: float
+    probability: float
+    cells: int
+
+    def reason(self, *, folds: int, k: int, metric: str, against: int) -> str:
+        """One line for the study and the screen."""
+        return (
+            f"after fold {folds} of {k}: {TITLES[metric_named(metric)]} {self.candidate:.3f} "
+            f"against {self.best:.3f} of trial {against} on the same {self.cells:,} cells; "
+            f"P(not worse) = {self.probability:.2g}"
+        )
+
+
+def look(
+    labels: NDArray[np.int64],
+    best: NDArray[np.int64],
+    candidate: NDArray[np.int64],
+    k: int,
+    *,
+    metric: str,
+    folds: int,
+    looks: int,
+    classes: NDArray[np.bool_] | None = None,
+    rule: Rule | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """Compare two trials on the same cells.
+
+    Args:
+        labels: (n,) true classes, 0 .. K - 1.
+        best: (n,) predictions of the best complete trial.
+        candidate: (n,) predictions of the trial that runs.
+        k: number of classes.
+        metric: one of ``METRICS``.
+        folds: folds that the cells come from.
+        looks: looks that a trial gets in all, over which alpha is divided.
+        classes: (K,) bool, classes that can be estimated.
+        rule: how sure one must be.
+        seed: of the draws, so that a restart decides the same.
+    """
+    rule = rule or Rule()
+    ours, theirs = confusion(labels, candidate, k), confusion(labels, best, k)
+    mine = float(score(metric, ours, classes=classes))
+    other = float(score(metric, theirs, classes=classes))
+    if mine >= other - rule.margin:
+        return Verdict(False, mine, other, 1.0, len(labels))
+    rng = np.random.default_rng(seed)
+    ours_drawn, theirs_drawn = _posterior(labels, best, candidate, k, rule, rng)
+    difference = score(metric, ours_drawn, classes=classes) - score(
+        metric, theirs_drawn, classes=classes
+    )
+    # Both scores carry the noise of their own training, hence the factor 2.
+    noise = rule.training_noise * np.sqrt(2.0 / max(1, folds))
+    difference = difference + rng.normal(0.0, noise, difference.shape)
+    probability = float(np.mean(difference >= 0.0))
+    return Verdict(probability < rule.alpha / looks, mine, other, probability, len(labels))
+
+
+def _posterior(
+    labels: NDArray[np.int64],
+    best: NDArray[np.int64],
+    candidate: NDArray[np.int64],
+    k: int,
+    rule: Rule,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draws of the two confusion matrices, each (draws, K, K), rows scaled to their cells."""
+    # Many classes make K**3 gammas a draw; fewer draws then still resolve alpha / looks.
+    draws = max(400, min(rule.draws, 6_000_000 // k**3))
+    ours = np.zeros((draws, k, k))
+    theirs = np.zeros((draws, k, k))
+    for true in range(k):
+        of_class = labels == true
+        cells = int(of_class.sum())
+        if cells == 0:
+            continue
+        pairs = best[of_class] * k + candidate[of_class]
+        counts = np.bincount(pairs, minlength=k * k).astype(np.float64)
+        counts += _prior(true, k, rule.prior).ravel()
+        weights = rng.standard_gamma(counts, (draws, k * k))
+        weights *= cells / weights.sum(axis=1, keepdims=True)
+        joint = weights.reshape(draws, k, k)
+        theirs[:, true] = joint.sum(axis=2)
+        ours[:, true] = joint.sum(axis=1)
+    return ours, theirs
+
+
+def _prior(true: int, k: int, strength: float) -> NDArray[np.float64]:
+    """(K, K) pseudo-counts, symmetric in the two trials: ``strength`` for each of the outcomes
+    both right, best alone right, candidate alone right, none right."""
+    side = np.full(k, 1.0 / max(1, k - 1))
+    side[true] = 1.0
+    return strength * np.outer(side, side)

@@ -1,0 +1,314 @@
+"""The backend that runs trials with Ray Tune; the only file that imports ray.
+
+Optuna's study is the truth (see driver.py), so Tune is kept ignorant: a searcher that passes on the
+driver's tasks, a scheduler that passes on what workers report, and a fresh Tuner at every start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellsearch.errors import RunError
+from cellsearch.search.driver import Driver
+from cellsearch.search.interrupt import Interrupts
+from cellsearch.search.job import Report, SearchJob, Task
+from cellsearch.search.work import Compute, attempt, train
+
+ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "3600",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+OBJECT_STORE_BYTES = 100 * 2**20
+WORKER_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class RayBackend:
+    """Trials side by side, on this machine or on a Ray cluster.
+
+    Attributes:
+        compute: makes the folds, on the workers.
+    """
+
+    compute: Compute = train
+
+    def run(self, job: SearchJob, driver: Driver, interrupts: Interrupts) -> None:
+        """Run trials until the driver has no more.
+
+        Raises:
+            RunError: Ray does not start, or the cluster does not answer.
+        """
+        with ExitStack() as stack:
+            with interrupts.breakable():
+                up = cluster(slots=job.slots, threads=job.threads, address=job.address)
+                stack.enter_context(up)
+            # Ray takes SIGTERM for itself.
+            interrupts.retake()
+            stack.enter_context(_quiet())
+            # Else Tune starts one worker after the other, some seconds each.
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(job.slots)
+            bridge = _Bridge(driver, interrupts)
+            results = job.run_folder / "ray"
+            shutil.rmtree(results, ignore_errors=True)
+            try:
+                _tuner(job, self.compute, bridge, results, _gpus(job.device)).fit()
+            except _Stop:
+                pass
+            finally:
+                shutil.rmtree(results, ignore_errors=True)
+            if bridge.error is not None:
+                raise bridge.error
+            interrupts.check()
+
+
+class _Stop(BaseException):
+    """Leaves Tune's loop; not an Exception, which Tune would wrap."""
+
+
+class _Bridge:
+    """Between Tune's names for trials and the driver's tasks.
+
+    An exception of the driver's is kept and raised after Tune, which would bury it.
+    """
+
+    def __init__(self, driver: Driver, interrupts: Interrupts) -> None:
+        self.driver, self.interrupts = driver, interrupts
+        self.error: BaseException | None = None
+        self._tasks: dict[str, Task] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tuner pickles its arguments for a ``restore`` that is never called."""
+        return {}
+
+    def ask(self, trial_id: str) -> Task | None:
+        if self.error is not None:
+            return None
+        try:
+            task = self.driver.ask()
+        except Exception as error:
+            self.error = error
+            return None
+        if task is not None:
+            self._tasks[trial_id] = task
+        return task
+
+    def receive(self, trial_id: str, facts: dict[str, Any]) -> bool:
+        """Whether the trial shall stop."""
+        if "event" not in facts or trial_id not in self._tasks:
+            return False
+        try:
+            decision = self.driver.receive(self._tasks[trial_id], Report.from_dict(facts))
+        except Exception as error:
+            self.error = error
+            return True
+        return decision.stop
+
+    def lost(self, trial_id: str) -> None:
+        """The worker died more often than it is retried."""
+        reason = f"its worker died {WORKER_RETRIES + 1} times; out of memory, perhaps"
+        self.receive(trial_id, Report("failed", text=reason).to_dict())
+
+    def check(self) -> None:
+        """Leave Tune's loop where there is a reason to."""
+        if self.error is not None or self.interrupts.requested:
+            raise _Stop
+
+
+class _Searcher(Searcher):  # type: ignore[misc]
+    """Passes on the driver's tasks."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__(metric="fold", mode="max")
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        task = self._bridge.ask(trial_id)
+        if task is not None:
+            return {"task": task.to_json(), "number": task.number}
+        self._bridge.check()
+        return str(Searcher.FINISHED) if self._bridge.driver.finished else None
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002
+        error: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        if error:
+            self._bridge.lost(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study holds all there is."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never: every start is a fresh one."""
+        raise NotImplementedError
+
+
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes on reports; Tune tells the searcher nothing of a report that stops a trial."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def on_trial_result(
+        self,
+        tune_controller: Any,  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+    ) -> str:
+        stop = self._bridge.receive(trial.trial_id, result)
+        return str(self.STOP if stop else self.CONTINUE)
+
+
+class _Pulse(tune.Callback):  # type: ignore[misc]
+    """Looks for Ctrl-C and errors at every step of Tune's loop."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def on_step_begin(self, **_: Any) -> None:
+        self._bridge.check()
+
+
+def _tuner(
+    job: SearchJob, compute: Compute, bridge: _Bridge, results: Path, gpus: float
+) -> tune.Tuner:
+    def run_trial(config: dict[str, Any]) -> None:
+        for report in attempt(job, Task.from_json(config["task"]), compute=compute):
+            tune.report(report.to_dict())
+
+    resources = {"cpu": job.threads, "gpu": _share(gpus, job.slots)}
+    return tune.Tuner(
+        tune.with_resources(run_trial, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=_Searcher(bridge),
+            scheduler=_Scheduler(bridge),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_name_of,
+            trial_dirname_creator=_name_of,
+        ),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=str(results),
+            callbacks=[_Pulse(bridge)],
+            failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+
+
+def _name_of(trial: Any) -> str:
+    return f"trial-{trial.config['number']:04d}"
+
+
+def _share(gpus: float, slots: int) -> float:
+    """GPUs of one trial, so that all slots fit; whole ones where there are enough."""
+    if gpus == 0 or slots <= gpus:
+        return float(gpus // slots)
+    per_gpu = -(-slots // int(gpus))
+    return int(10_000 / per_gpu) / 10_000
+
+
+@contextmanager
+def cluster(*, slots: int, threads: int, address: str | None = None) -> Iterator[None]:
+    """Ray, up within: joined at ``address``, else started here; one that is up already is kept.
+
+    Raises:
+        RunError: it does not start, or does not answer.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    session: str | None = None
+    finished = False
+    try:
+        if address is None:
+            session = _started(slots * threads)
+        else:
+            _join(address)
+        yield
+        finished = True
+    finally:
+        ray.shutdown()
+        if finished and session is not None:
+            # Logs of a search that went well; each start would leave some megabytes.
+            shutil.rmtree(session, ignore_errors=True)
+
+
+def _started(cpus: int) -> str:
+    """The folder of the new session."""
+    try:
+        context = ray.init(
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+    except Exception as error:
+        raise RunError(f"Ray does not start: {_one_line(error)}") from None
+    return str(context.address_info["session_dir"])
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except Exception as error:
+        raise RunError(
+            f"the Ray cluster at {address} does not answer: {_one_line(error)}"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _gpus(device: str) -> float:
+    """GPUs that trials may use."""
+    if device in ("cpu", "mps"):
+        return 0.0
+    return float(ray.cluster_resources().get("GPU", 0.0))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loggers of Tune's at CRITICAL, while it runs."""
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train", "ray.air", "ray")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,115 @@
+"""What is written of a trial: into Optuna's study, into our tables, and for the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from cellsearch.learn.fold_result import FoldResult
+from cellsearch.search import dashboard
+from cellsearch.search.job import fold_path
+from cellsearch.search.store import Store
+
+
+@dataclass(frozen=True)
+class Record:
+    """The places that a trial is written to."""
+
+    study: optuna.Study
+    store: Store
+    run_id: int
+    run_folder: Path
+    classes: Sequence[str]
+    metric: str
+
+    def fold(
+        self,
+        trial: optuna.Trial,
+        result: FoldResult,
+        matrix: NDArray[np.int64],
+        score: float,
+        *,
+        adopted: bool,
+    ) -> None:
+        """Write a finished fold.
+
+        Args:
+            trial: whose.
+            result: the fold.
+            matrix: (K, K) counts of this fold alone.
+            score: of all folds so far.
+            adopted: an earlier driver may have written the fold already.
+        """
+        # Optuna warns of a step that is reported twice.
+        if not adopted or result.fold not in self._steps(trial):
+            trial.report(score, step=result.fold)
+        self.store.record_fold(
+            self.run_id,
+            trial.number,
+            result.fold,
+            seconds=result.seconds,
+            images_per_second=result.images_per_second,
+            confusion=matrix,
+            path=fold_path(self.run_folder, trial.number, result.fold),
+        )
+
+    def end(
+        self,
+        trial: optuna.Trial,
+        state: TrialState,
+        folds: Sequence[FoldResult],
+        matrix: NDArray[np.int64] | None,
+        score: float | None,
+        reason: str,
+    ) -> str:
+        """Write how a trial ended; a complaint where the dashboard's picture could not be made.
+
+        Args:
+            trial: whose.
+            state: COMPLETE, PRUNED or FAIL.
+            folds: those finished.
+            matrix: (K, K) counts of all of them; None without folds.
+            score: of all folds; told to Optuna where the trial is COMPLETE.
+            reason: why it was stopped or failed.
+        """
+        seconds = float(sum(result.seconds for result in folds))
+        trial.set_user_attr("seconds", seconds)
+        trial.set_user_attr("folds", len(folds))
+        if reason:
+            trial.set_user_attr("reason", reason)
+        complaint = ""
+        if matrix is not None:
+            images = sum(result.images_per_second * result.seconds for result in folds)
+            trial.set_user_attr("images_per_second", float(images / max(seconds, 1e-9)))
+            trial.set_user_attr("confusion", [[int(n) for n in row] for row in matrix])
+            shown = reason or f"{self.metric.replace('_', ' ')} {score:.4f}"
+            headline = f"trial {trial.number}, {state.name.lower()}: {shown}"
+            complaint = self._picture(trial, matrix, headline)
+        value = score if state == TrialState.COMPLETE else None
+        self.study.tell(trial, value, state=state)
+        return complaint
+
+    def beyond_limits(self, trial: optuna.Trial, reason: str) -> None:
+        """Write that a draw was not trained."""
+        trial.set_user_attr("beyond_limits", True)
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _steps(self, trial: optuna.Trial) -> set[int]:
+        stored = trial.storage.get_trial(trial._trial_id)
+        return set(stored.intermediate_values)
+
+    def _picture(self, trial: optuna.Trial, matrix: NDArray[np.int64], headline: str) -> str:
+        """A picture that cannot be made must not fail the trial."""
+        try:
+            path = dashboard.attach(trial, self.run_folder, matrix, self.classes, headline=headline)
+        except OSError as error:
+            return f"trial {trial.number}: no picture for the dashboard ({error})"
+        self.store.record_artifact(self.run_id, "confusion matrix", path, trial=trial.number)
+        return ""

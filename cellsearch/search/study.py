@@ -1,0 +1,322 @@
+"""The Optuna study: the only truth about trials, their recipes, scores and reasons."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from cellsearch.errors import MismatchError, StorageError
+from cellsearch.space.recipe import Recipe
+
+CONNECT_SECONDS = 5
+STARTUP_TRIALS = 10
+FACTS = ("space_sha256", "dataset_sha256", "splits_sha256", "metric")
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial, as a leaderboard shows it.
+
+    Attributes:
+        number: of the trial in the study.
+        state: "COMPLETE", "PRUNED", "FAIL" or "RUNNING" (unfinished; a resumed run adopts it).
+        score: pooled over all folds (COMPLETE) or those so far (PRUNED, RUNNING); None without.
+        folds: finished folds.
+        seconds: of training and evaluation, all folds.
+        baseline: trial 0.
+        recipe: what was trained.
+        reason: why it was stopped or failed.
+        beyond_limits: drawn, but never trained.
+    """
+
+    number: int
+    state: str
+    score: float | None
+    folds: int
+    seconds: float
+    baseline: bool
+    recipe: Recipe
+    reason: str
+    beyond_limits: bool = False
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """What a search left behind.
+
+    Attributes:
+        best: the complete trial with the highest score; None if there is none.
+        baseline: trial 0, whatever its state; None if it does not exist.
+        rows: all trials that were trained, best first.
+        interrupted: by Ctrl-C or SIGTERM.
+        timed_out: the wall clock ran out before the budget.
+    """
+
+    best: TrialRow | None
+    baseline: TrialRow | None
+    rows: list[TrialRow]
+    interrupted: bool
+    timed_out: bool = False
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """What a study must have been begun with to be gone on with."""
+
+    space_sha256: str
+    dataset_sha256: str
+    splits_sha256: str
+    metric: str
+
+
+def engine_options(url: str) -> tuple[URL, dict[str, Any]]:
+    """The URL as SQLAlchemy shall see it, and arguments of its ``create_engine``.
+
+    Raises:
+        StorageError: not a URL of a database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StorageError(
+            f"--storage: expected a URL such as postgresql+psycopg://user@host/name or "
+            f"sqlite:///path.db, got {_without_password(url)!r}"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return parsed, {"connect_args": {"timeout": 60}}
+    if backend == "postgresql":
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return parsed, {
+            "connect_args": {"connect_timeout": CONNECT_SECONDS},
+            "pool_pre_ping": True,
+        }
+    return parsed, {"pool_pre_ping": True}
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine on which a connection has been made.
+
+    Raises:
+        StorageError: it does not answer; the password is not shown.
+    """
+    parsed, options = engine_options(url)
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        engine = _swift(sa.create_engine(parsed, **options))
+        with engine.connect():
+            return engine
+    except (ImportError, NoSuchModuleError) as error:
+        raise StorageError(
+            f"storage {shown}: its driver is not installed ({error}); for PostgreSQL: "
+            "pip install 'cellsearch[postgresql]'"
+        ) from None
+    except SQLAlchemyError as error:
+        raise StorageError(f"storage {shown} does not answer: {_one_line(error, parsed)}") from None
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Optuna's storage at any SQLAlchemy URL; its tables are made where there are none.
+
+    Raises:
+        StorageError: it does not answer within a few seconds, or holds something else.
+    """
+    open_engine(url).dispose()
+    parsed, options = engine_options(url)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = optuna.storages.RDBStorage(
+            parsed.render_as_string(hide_password=False), engine_kwargs=options
+        )
+    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+        shown = parsed.render_as_string(hide_password=True)
+        raise StorageError(f"storage {shown}: {_one_line(error, parsed)}") from None
+    storage.engine.dispose()
+    _swift(storage.engine)
+    return storage
+
+
+def _swift(engine: sa.Engine) -> sa.Engine:
+    """SQLite with a write-ahead log: a commit need not wait for the disk.
+
+    A loss of power may then cost the last commits, never the file; the folds they told of are on
+    disk and are told again.
+    """
+    if engine.dialect.name == "sqlite":
+
+        def set_up(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        sa.event.listen(engine, "connect", set_up)
+    return engine
+
+
+def open_study(
+    storage: optuna.storages.RDBStorage,
+    name: str,
+    facts: StudyFacts,
+    *,
+    run_folder: Path,
+    seed: int,
+) -> optuna.Study:
+    """Create a study, or go on with the one of that name.
+
+    Args:
+        storage: where it lies.
+        name: of the study.
+        facts: digests of what the search is about.
+        run_folder: whose study it is; a token in it tells two runs of one name apart.
+        seed: of the run.
+
+    Raises:
+        MismatchError: the study was begun with something else, or by another run.
+    """
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction="maximize", load_if_exists=True
+    )
+    study.sampler = sampler(seed + len(study.get_trials(deepcopy=False)))
+    known = study.user_attrs
+    token = _token(run_folder)
+    if not known.get("run"):
+        for key in FACTS:
+            study.set_user_attr(key, getattr(facts, key))
+        study.set_user_attr("run", token)
+        return study
+    if known["run"] != token:
+        raise MismatchError(
+            f"the storage already holds a study {name!r} of another run; "
+            "give --out a folder of another name"
+        )
+    differences = [
+        f"{key.removesuffix('_sha256')}: was {_short(known.get(key))}, "
+        f"is {_short(getattr(facts, key))}"
+        for key in FACTS
+        if known.get(key) != getattr(facts, key)
+    ]
+    if differences:
+        raise MismatchError(
+            f"study {name!r} was begun with something else; {'; '.join(differences)}"
+        )
+    return study
+
+
+def sampler(seed: int) -> optuna.samplers.TPESampler:
+    """Multivariate TPE (Falkner et al. 2018; grouped for conditional spaces)."""
+    with warnings.catch_warnings():
+        # Says of each option that its interface may change; the version is pinned below 6.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=STARTUP_TRIALS,
+            seed=seed % 2**32,
+        )
+
+
+def read_study(url: str, name: str) -> optuna.Study:
+    """A study to look at.
+
+    Raises:
+        StorageError: it does not answer, or there is no such study.
+    """
+    try:
+        return optuna.load_study(study_name=name, storage=open_storage(url))
+    except KeyError:
+        raise StorageError(f"no study {name!r} in {shown_url(url)}") from None
+
+
+def shown_url(url: str) -> str:
+    """A storage URL without its password."""
+    return engine_options(url)[0].render_as_string(hide_password=True)
+
+
+def leaderboard(study: optuna.Study) -> list[TrialRow]:
+    """Trials that were drawn with a recipe: complete ones best first, then the others by number.
+
+    Draws beyond the limits of the space are left out.
+    """
+    rows = [row_of(trial) for trial in study.get_trials(deepcopy=False) if has_recipe(trial)]
+    kept = [row for row in rows if not row.beyond_limits]
+    complete = [row for row in kept if row.state == "COMPLETE" and row.score is not None]
+    others = [row for row in kept if row.state != "COMPLETE" or row.score is None]
+    return [*sorted(complete, key=_rank), *sorted(others, key=lambda row: row.number)]
+
+
+def row_of(trial: FrozenTrial) -> TrialRow:
+    """One trial of a study."""
+    attrs = trial.user_attrs
+    score = trial.value if trial.state == TrialState.COMPLETE else None
+    if score is None and trial.intermediate_values:
+        score = trial.intermediate_values[max(trial.intermediate_values)]
+    return TrialRow(
+        number=trial.number,
+        state="RUNNING" if trial.state == TrialState.WAITING else trial.state.name,
+        score=score,
+        folds=len(trial.intermediate_values),
+        seconds=float(attrs.get("seconds", 0.0)),
+        baseline=bool(attrs.get("baseline", False)),
+        recipe=Recipe.from_params(recipe_params(trial)),
+        reason=str(attrs.get("reason", "")),
+        beyond_limits=bool(attrs.get("beyond_limits", False)),
+    )
+
+
+def has_recipe(trial: FrozenTrial) -> bool:
+    """False for a trial that was waiting, or lost between its draw and its recipe."""
+    return "recipe" in trial.user_attrs
+
+
+def recipe_params(trial: FrozenTrial) -> Mapping[str, Any]:
+    """Flat parameters of the recipe that the trial was begun with."""
+    stored: Mapping[str, Any] = json.loads(trial.user_attrs["recipe"])
+    return stored
+
+
+def outcome_of(study: optuna.Study, *, interrupted: bool, timed_out: bool) -> SearchOutcome:
+    """The leaderboard with its first row and trial 0 picked out."""
+    rows = leaderboard(study)
+    best = rows[0] if rows and rows[0].state == "COMPLETE" else None
+    baseline = next((row for row in rows if row.baseline), None)
+    return SearchOutcome(best, baseline, rows, interrupted, timed_out)
+
+
+def _rank(row: TrialRow) -> tuple[float, int]:
+    return (-(row.score or 0.0), row.number)
+
+
+def _token(run_folder: Path) -> str:
+    path = run_folder / "run-token"
+    if not path.exists():
+        path.write_text(secrets.token_hex(8) + "\n")
+    return path.read_text().strip()
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.rpartition(':')[0]}:***@{tail}" if at and ":" in head else url
+
+
+def _one_line(error: Exception, url: URL) -> str:
+    cause = getattr(error, "orig", None) or error
+    text = " ".join(str(cause).split()) or type(error).__name__
+    password = url.password
+    return text.replace(str(password), "***") if password else text

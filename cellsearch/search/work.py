@@ -1,0 +1,208 @@
+"""What a worker does: one recipe through its folds, each durably written, and a stream of reports.
+
+trials/0007/recipe.json   what the folds below were made of
+trials/0007/fold-0.npz    out-of-fold predictions, written at once and whole
+trials/0007/error.txt     the traceback, where the trial failed
+trials/0007/lock          held by the worker that is at it
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.splits import Splits
+from cellsearch.errors import CellsearchError, RunError
+from cellsearch.learn.fold_result import FoldResult
+from cellsearch.search.job import FOLD_FILE, Report, SearchJob, Task, trial_folder
+from cellsearch.search.limits import beyond
+from cellsearch.space.parameters import ParamValue
+from cellsearch.space.recipe import Recipe
+
+Compute = Callable[
+    [SearchJob, Recipe, CellDataset, Splits, Sequence[int], str | None], Iterator[FoldResult]
+]
+"""(job, recipe, dataset, splits, folds, precision or None) -> those folds, in that order."""
+
+
+def train(
+    job: SearchJob,
+    recipe: Recipe,
+    dataset: CellDataset,
+    splits: Splits,
+    folds: Sequence[int],
+    precision: str | None,
+) -> Iterator[FoldResult]:
+    """Out-of-fold predictions by ``cross_validate``; imports torch at the first fold.
+
+    Raises:
+        TrialError: the recipe cannot be trained.
+    """
+    from cellsearch.learn.evaluate import cross_validate
+    from cellsearch.learn.precision import Precision
+
+    yield from cross_validate(
+        recipe,
+        dataset,
+        splits,
+        seed=job.seed,
+        folds=folds,
+        device=job.device,
+        threads=job.threads,
+        precision=None if precision is None else Precision.parse(precision),
+    )
+
+
+def execute(
+    job: SearchJob,
+    trial_number: int,
+    recipe_params: Mapping[str, ParamValue],
+    *,
+    compute: Compute = train,
+) -> Iterator[FoldResult]:
+    """The folds of one trial, in order: read where they lie on disk, else computed and written.
+
+    A fold is handed out only once it is durably on disk, so whoever hears of it may rely on it.
+    Folds that were made of another recipe, seed, data set or splits are deleted.
+
+    Raises:
+        TrialError: the recipe cannot be trained.
+        RunError: a fold cannot be written.
+    """
+    dataset = CellDataset.open(job.dataset_folder)
+    splits = Splits.load(job.splits_path, dataset)
+    folder = trial_folder(job.run_folder, trial_number)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A worker that outlives a killed driver may still be at this trial; its fold must not be
+    # computed twice.
+    with _held(folder / "lock"):
+        _claim(folder, _identity(job, recipe_params, dataset, splits))
+        stored = {fold: read_fold(folder / FOLD_FILE.format(fold)) for fold in range(splits.k)}
+        computed = compute(
+            job,
+            Recipe.from_params(recipe_params),
+            dataset,
+            splits,
+            [fold for fold, result in stored.items() if result is None],
+            next((result.precision for result in stored.values() if result is not None), None),
+        )
+        for fold, result in stored.items():
+            if result is None:
+                result = next(computed)
+                result.save(folder / FOLD_FILE.format(fold))
+            yield result
+
+
+def attempt(
+    job: SearchJob, task: Task, *, compute: Compute = train
+) -> Generator[Report, None, None]:
+    """A trial as a stream of reports, the last of which says how it ended; never raises.
+
+    (KeyboardInterrupt and the like pass.)
+    """
+    began = time.monotonic()
+    try:
+        for report in _reports(job, task, compute):
+            yield report.after(time.monotonic() - began)
+    except CellsearchError as error:
+        _write_error(job, task)
+        yield Report("failed", text=str(error), seconds=time.monotonic() - began)
+    except Exception as error:
+        _write_error(job, task)
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Report("failed", text=text, seconds=time.monotonic() - began)
+
+
+def _reports(job: SearchJob, task: Task, compute: Compute) -> Iterator[Report]:
+    if _late(task):
+        yield Report("suspended")
+        return
+    reason = _beyond(job, task)
+    if reason:
+        yield Report("beyond_limits", text=reason)
+        return
+    yield Report("started")
+    for result in execute(job, task.number, task.recipe.to_params(), compute=compute):
+        yield Report("fold", fold=result.fold)
+        if _late(task):
+            # The driver knows whether that was the last fold.
+            yield Report("suspended")
+            return
+    yield Report("final")
+
+
+def _late(task: Task) -> bool:
+    return task.deadline is not None and time.time() > task.deadline
+
+
+def _beyond(job: SearchJob, task: Task) -> str:
+    if task.bounds is None:
+        return ""
+    dataset = CellDataset.open(job.dataset_folder)
+    splits = Splits.load(job.splits_path, dataset)
+    return beyond(task.bounds, task.recipe, dataset, splits, device=job.device, threads=job.threads)
+
+
+def read_fold(path: Path) -> FoldResult | None:
+    """A fold from disk; None where there is none, or it cannot be read."""
+    try:
+        return FoldResult.load(path) if path.exists() else None
+    except RunError:
+        # Whatever is wrong with the file, the fold can be computed again.
+        return None
+
+
+def _identity(
+    job: SearchJob, params: Mapping[str, ParamValue], dataset: CellDataset, splits: Splits
+) -> dict[str, Any]:
+    return {
+        "recipe": dict(params),
+        "seed": job.seed,
+        "dataset_sha256": dataset.sha256,
+        "splits_sha256": splits.sha256,
+    }
+
+
+def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Make the folder that of this recipe; folds of another one are deleted."""
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink()
+    path = folder / "recipe.json"
+    text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+    if path.exists() and path.read_text() == text:
+        return
+    for stale in folder.glob(FOLD_FILE.format("*")):
+        stale.unlink()
+    (folder / "error.txt").unlink(missing_ok=True)
+    temporary = folder / "recipe.json.tmp"
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _write_error(job: SearchJob, task: Task) -> None:
+    folder = trial_folder(job.run_folder, task.number)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(traceback.format_exc())
+    except OSError:
+        # A full disk must not hide what went wrong first; the driver gets the text.
+        return
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Wait for a lock that the kernel drops when its holder dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

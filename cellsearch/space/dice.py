@@ -1,0 +1,85 @@
+"""Stand-ins for an Optuna trial: one that draws at random, one that repeats what is stored."""
+
+# The signatures are Optuna's, used or not.
+# ruff: noqa: ARG002
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cellsearch.catalog import near_miss
+from cellsearch.errors import SpaceError
+
+
+class Dice:
+    """Draws each parameter independently and uniformly, on a log scale where it says so."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        if log:
+            # Half a unit on either side gives the bounds the weight of the others.
+            drawn = math.exp(self._random.uniform(math.log(low - 0.5), math.log(high + 0.5)))
+            return min(max(round(drawn), low), high)
+        return self._random.randrange(low, high + 1, step)
+
+    def suggest_float(
+        self,
+        name: str,
+        low: float,
+        high: float,
+        *,
+        step: float | None = None,
+        log: bool = False,
+    ) -> float:
+        if step is not None:
+            return min(low + step * self._random.randrange(round((high - low) / step) + 1), high)
+        if log:
+            drawn = math.exp(self._random.uniform(math.log(low), math.log(high)))
+            return min(max(drawn, low), high)
+        return self._random.uniform(low, high)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._random.choice(choices)
+
+
+class Replay:
+    """Answers with stored values.
+
+    Raises:
+        SpaceError: a value that is asked for is not stored.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+
+    def _stored(self, name: str) -> Any:
+        if name not in self._params:
+            hint = near_miss(name, self._params)
+            raise SpaceError(f"{name}: not among the stored parameters{hint}")
+        return self._params[name]
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        return int(self._stored(name))
+
+    def suggest_float(
+        self,
+        name: str,
+        low: float,
+        high: float,
+        *,
+        step: float | None = None,
+        log: bool = False,
+    ) -> float:
+        return float(self._stored(name))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._stored(name)

@@ -1,0 +1,252 @@
+"""SearchSpace: from a YAML to the recipe of a trial."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from cellsearch import catalog
+from cellsearch.catalog import Document
+from cellsearch.errors import SpaceError
+from cellsearch.space.dice import Dice, Replay
+from cellsearch.space.entry import Asks, Entry
+from cellsearch.space.language import Limits
+from cellsearch.space.layers import read_document, read_layer
+from cellsearch.space.parameters import ParamValue, parameters
+from cellsearch.space.recipe import Recipe, split_name
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+_PROOF_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """One line of `cellsearch spaces show`."""
+
+    name: str
+    kind: str
+    range: str
+    condition: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a search may choose from.
+
+    Attributes:
+        name: as in ``--space NAME``.
+        title: one line.
+        entries: in the order they are drawn; constants are among them.
+        limits: what a trial may cost.
+        starts: recipes tried first, after the baseline.
+    """
+
+    name: str
+    title: str
+    entries: tuple[Entry, ...]
+    limits: Limits = field(default_factory=Limits)
+    starts: tuple[Recipe, ...] = ()
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """Read a built-in space, or a file.
+
+        Raises:
+            CatalogError: there is no such space.
+            SpaceError: all that is wrong with it, located.
+        """
+        path = catalog.find("search_spaces", str(name_or_path))
+        return cls._from_document(read_document(path), path.stem)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """A space built in Python, in the same language as the YAML.
+
+        Raises:
+            SpaceError: all that is wrong with it.
+        """
+        return cls._from_document(Document(None, dict(values)), "custom")
+
+    @classmethod
+    def _from_document(cls, document: Document, default_name: str) -> Self:
+        layer = read_layer(document)
+        file = layer.file
+        limits = Limits.model_validate(layer.limits)
+        name = file.name if "name" in file.model_fields_set else default_name
+        space = cls(name, file.title, layer.entries, limits, layer.starts)
+        _prove(space)
+        return space
+
+    def suggest(self, trial: Asks) -> Recipe:
+        """Draw a recipe from an Optuna trial, or from anything that answers like one.
+
+        Constants are not asked for; a parameter whose condition does not hold is absent.
+        """
+        values: dict[str, ParamValue] = {}
+        for entry in self.entries:
+            if entry.active(values):
+                values[entry.target] = entry.ask(trial)
+        return Recipe.from_params(values)
+
+    def recipe(self, params: Mapping[str, Any]) -> Recipe:
+        """The recipe of a stored trial's ``params``.
+
+        Raises:
+            SpaceError: a parameter that the space asks for is not among them.
+        """
+        return self.suggest(Replay(params))
+
+    def fixed_params(self, recipe: Recipe) -> dict[str, ParamValue]:
+        """What to enqueue so that a trial stands for a given recipe.
+
+        Holds, under their names in the study, the active parameters whose value lies within
+        the space; the others cannot be told to Optuna.
+        """
+        return {entry.name: value for entry, value in self._within(recipe)}
+
+    def record(self, trial: Asks, recipe: Recipe) -> None:
+        """Write a fixed recipe into a trial that was enqueued with ``fixed_params``.
+
+        Raises:
+            SpaceError: the trial answers with other values.
+        """
+        for entry, value in self._within(recipe):
+            drawn = entry.ask(trial)
+            if drawn != value:
+                raise SpaceError(
+                    f"{entry.name}: the trial holds {drawn}, the recipe {value}; "
+                    f"enqueue fixed_params(recipe) first"
+                )
+
+    def _within(self, recipe: Recipe) -> list[tuple[Entry, ParamValue]]:
+        values = recipe.to_params()
+        for name in parameters(Recipe):
+            # One value for the whole tuple can stand for it only where all its entries agree.
+            entries = {v for k, v in values.items() if split_name(k)[0] == name}
+            if len(entries) == 1:
+                values[name] = entries.pop()
+        return [
+            (entry, values[entry.target])
+            for entry in self.entries
+            if entry.kind != "constant"
+            and entry.target in values
+            and entry.active(values)
+            and entry.can_take(values[entry.target])
+        ]
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's distributions, by name in the study; imports optuna."""
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
+
+        found: dict[str, BaseDistribution] = {}
+        for e in self.entries:
+            if e.kind == "choice":
+                found[e.name] = CategoricalDistribution(e.choices)
+            elif e.kind == "float":
+                found[e.name] = FloatDistribution(e.low, e.high, log=e.log, step=e.step)
+            elif e.kind == "int":
+                low, high, step = int(e.low), int(e.high), int(e.step or 1)
+                found[e.name] = IntDistribution(low, high, log=e.log, step=step)
+        return found
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of entries, limits and starts; comments, order, name and title do not count."""
+        text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _plain(self) -> dict[str, Any]:
+        written: dict[str, Any] = {}
+        for entry in self.entries:
+            if entry.label:
+                written.setdefault(entry.target, []).append(entry.plain())
+            else:
+                written[entry.target] = entry.plain()
+        plain: dict[str, Any] = {"limits": self.limits.model_dump(exclude_none=True)}
+        if self.starts:
+            plain["starts"] = [start.to_params() for start in self.starts]
+        return {**plain, "parameters": written}
+
+    def to_yaml(self) -> str:
+        """The expanded space; it loads to the same sha256."""
+        plain = self._plain()
+        document = CommentedMap({"name": self.name})
+        if self.title:
+            document["title"] = self.title
+        if plain["limits"]:
+            document["limits"] = _flow(plain["limits"])
+        if self.starts:
+            document["starts"] = plain["starts"]
+        document["parameters"] = CommentedMap(
+            {
+                name: [_flow(v) for v in value] if isinstance(value, list) else _flow(value)
+                for name, value in plain["parameters"].items()
+            }
+        )
+        stream = StringIO()
+        writer = YAML()
+        writer.width = 4096
+        writer.dump(document, stream)
+        return stream.getvalue()
+
+    def describe(self) -> list[ParameterRow]:
+        """A row for each entry, in the order they are drawn."""
+        known = parameters(Recipe)
+        return [
+            ParameterRow(
+                entry.name,
+                entry.kind,
+                entry.range,
+                " and ".join(c.text for c in entry.when),
+                known[split_name(entry.target)[0]].meaning,
+            )
+            for entry in self.entries
+        ]
+
+
+def sample(space: SearchSpace, n: int, seed: int = 0) -> list[Recipe]:
+    """``n`` independent random recipes, the same for the same seed; limits are not looked at."""
+    generator = random.Random(seed)
+    return [space.suggest(Dice(generator.getrandbits(64))) for _ in range(n)]
+
+
+def _prove(space: SearchSpace) -> None:
+    # Numbered kernels can be given conditions that do not match the depth: only drawing shows
+    # that, and it must show before a search starts.
+    for seed in range(_PROOF_DRAWS):
+        try:
+            space.suggest(Dice(seed))
+        except SpaceError as error:
+            raise SpaceError(f"{space.name}: some draws are no recipe: {error}") from None
+
+
+def _flow(value: Any) -> Any:
+    if isinstance(value, dict):
+        mapping = CommentedMap({key: _flow(item) for key, item in value.items()})
+        mapping.fa.set_flow_style()
+        return mapping
+    if isinstance(value, list):
+        items = CommentedSeq([_flow(item) for item in value])
+        items.fa.set_flow_style()
+        return items
+    return value
+
+
+__all__ = ["Limits", "ParameterRow", "SearchSpace", "sample"]

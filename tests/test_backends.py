@@ -1,0 +1,167 @@
+"""The contract of a backend, on both: the same search, whoever runs its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import search_cases as cases
+from conftest import squares
+
+from cellsearch.errors import RunError
+from cellsearch.search.driver import search
+from cellsearch.search.job import SearchJob
+from cellsearch.search.study import SearchOutcome, open_storage, read_study
+
+BACKENDS = ["local", pytest.param("ray", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A backend; Ray is started once for all tests, and a backend leaves alone what it finds."""
+    if request.param == "local":
+        yield "local"
+        return
+    from cellsearch.search import ray_tune
+
+    with ray_tune.cluster(slots=2, threads=1):
+        yield "ray"
+
+
+def run(
+    name: str, folder: Path, compute: str = "fake", **changes: object
+) -> tuple[SearchJob, cases.Recorder, SearchOutcome]:
+    slots = 2 if name == "ray" else 1
+    job = cases.prepare(squares(), folder, **{"slots": slots, "budget": 5, **changes})
+    seen = cases.Recorder()
+    outcome = search(job, cases.space(), seen, cases.backend_of(name, compute))
+    return job, seen, outcome
+
+
+def test_spends_its_budget_baseline_first_and_each_fold_once(name: str, tmp_path: Path) -> None:
+    job, seen, outcome = run(name, tmp_path, race=False)
+    assert [row.state for row in outcome.rows] == ["COMPLETE"] * 5
+    assert sorted(row.number for row in outcome.rows) == list(range(5))
+    assert outcome.baseline is not None
+    assert (outcome.baseline.number, outcome.baseline.recipe.optim.lr) == (0, 1e-3)
+    assert outcome.best is not None
+    assert outcome.best.score == max(row.score or 0.0 for row in outcome.rows)
+    assert sorted(seen.folds) == [(trial, fold) for trial in range(5) for fold in range(3)]
+    done = cases.computed(job)
+    assert len(done) == len(set(done)) == 15
+    assert not outcome.interrupted
+
+
+def test_stops_a_loser_after_a_fold(name: str, tmp_path: Path) -> None:
+    job, _, outcome = run(name, tmp_path, budget=10)
+    pruned = [row for row in outcome.rows if row.state == "PRUNED"]
+    assert pruned, "learning rates of 1e-4 are wrong most of the time and must lose"
+    for row in pruned:
+        assert 1 <= row.folds < 3
+        assert "on the same" in row.reason
+    trained = sum(row.folds for row in outcome.rows)
+    assert len(cases.computed(job)) == trained, "a stopped trial must not train another fold"
+    assert outcome.baseline is not None
+    assert outcome.baseline.state == "COMPLETE"
+
+
+def test_goes_on_after_failures_which_do_not_count(name: str, tmp_path: Path) -> None:
+    job, _, outcome = run(name, tmp_path, "failing", race=False)
+    states = [row.state for row in outcome.rows]
+    assert states.count("COMPLETE") == 5
+    failed = [row for row in outcome.rows if row.state == "FAIL"]
+    assert failed, "half of the draws are weighted and fail"
+    assert {row.reason for row in failed} == {"loss is not finite in epoch 1"}
+    error = job.run_folder / "trials" / f"{failed[0].number:04d}" / "error.txt"
+    assert "TrialError" in error.read_text()
+
+
+def test_gives_up_where_every_trial_fails(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"6 trials failed.*ZeroDivisionError: division by zero"):
+        run(name, tmp_path, "hopeless", budget=3)
+
+
+def test_draws_again_beyond_the_limits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "ray":
+        pytest.skip("the limit is replaced in this process; workers are others")
+    monkeypatch.setattr(
+        "cellsearch.search.work.beyond",
+        lambda bounds, recipe, *_, **__: "too deep" if recipe.model.depth == 2 else "",
+    )
+    job = cases.prepare(squares(), tmp_path, budget=6, race=False)
+    seen = cases.Recorder()
+    limited = cases.space(limits={"parameters": 1000})
+    outcome = search(job, limited, seen, cases.backend_of(name, "fake"))
+    assert [row.state for row in outcome.rows] == ["COMPLETE"] * 6
+    assert {row.recipe.model.depth for row in outcome.rows if not row.baseline} == {1}
+    assert outcome.baseline is not None
+    assert outcome.baseline.recipe.model.depth == 2, "limits spare the baseline"
+    study = read_study(job.storage_url, job.study_name)
+    refused = [t for t in study.trials if t.user_attrs.get("beyond_limits")]
+    assert refused
+    assert {t.state.name for t in refused} == {"FAIL"}
+    assert set(seen.started) == {row.number for row in outcome.rows}
+
+
+def test_time_limit_puts_trials_off_and_a_later_start_ends_them(name: str, tmp_path: Path) -> None:
+    slots = 2 if name == "ray" else 1
+    # A fold takes 0.6 s, so that the time runs out amid a trial.
+    slow = cases.space(epochs=30)
+    job = cases.prepare(squares(), tmp_path, slots=slots, budget=4, race=False, seconds=3.0)
+    first = search(job, slow, cases.Recorder(), cases.backend_of(name, "fake"))
+    assert first.timed_out
+    assert not first.interrupted
+    states = [row.state for row in first.rows]
+    assert "RUNNING" in states
+    assert "FAIL" not in states
+    before = cases.computed(job)
+    second = search(
+        cases.replace(job, seconds=None), slow, cases.Recorder(), cases.backend_of(name, "fake")
+    )
+    assert [row.state for row in second.rows] == ["COMPLETE"] * 4
+    after = cases.computed(job)
+    assert after[: len(before)] == before
+    assert len(after) == len(set(after)) == 12, "no fold lost, none computed twice"
+
+
+def test_the_same_draws_at_the_same_seed(tmp_path: Path) -> None:
+    recipes = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        outcome = run("local", tmp_path / folder)[2]
+        recipes.append([row.recipe for row in sorted(outcome.rows, key=lambda row: row.number)])
+    assert recipes[0] == recipes[1]
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_retried_from_its_last_fold(tmp_path: Path) -> None:
+    job, _, outcome = run("ray", tmp_path, "dying", budget=2, race=False)
+    assert [row.state for row in outcome.rows] == ["COMPLETE"] * 2
+    done = cases.computed(job)
+    assert len(done) == len(set(done)) == 6
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_again_and_again_fails_its_trial(tmp_path: Path) -> None:
+    _, _, outcome = run("ray", tmp_path, "doomed", budget=3, race=False)
+    states = [row.state for row in outcome.rows]
+    assert states.count("COMPLETE") == 3
+    for row in outcome.rows:
+        if row.state == "FAIL":
+            assert "died 3 times" in row.reason
+    assert "RUNNING" not in states
+
+
+@pytest.mark.slow
+def test_real_training_learns_with_ray(tmp_path: Path) -> None:
+    job, _, outcome = run("ray", tmp_path, "train", budget=3)
+    assert len(outcome.rows) == 3
+    assert outcome.baseline is not None
+    assert outcome.baseline.score is not None
+    assert outcome.baseline.score > 0.45, "chance is 0.33; the squares are easy"
+    storage = open_storage(job.storage_url)
+    assert storage.get_all_studies()
+    assert not (job.run_folder / "ray").exists()

@@ -1,0 +1,186 @@
+"""README.md of a card: parsed by the Hub's own reader, and true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from card_cases import FACTS, Made, made
+from huggingface_hub import ModelCard as HubCard
+
+from cellsearch.card.compare import compare
+from cellsearch.card.config import CardConfig
+from cellsearch.card.figures import Estimate
+from cellsearch.card.front_matter import licence_id
+from cellsearch.card.markdown import difference, figure, plain
+from cellsearch.card.readme import Story, write_readme
+from cellsearch.data.dataset import CellDataset
+
+
+@pytest.fixture(scope="module")
+def case(tiny_dataset: CellDataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return made(tiny_dataset, tmp_path_factory)
+
+
+def story(config: CardConfig, **changes: object) -> Story:
+    """Three classes: 30 cells, 4 cells, and none."""
+    labels = np.repeat([0, 1], [30, 4])
+    predicted = labels.copy()
+    predicted[[0, 1, 31]] = [1, 1, 0]
+    pair = compare(
+        labels, predicted, np.zeros_like(labels), config.classes, not_estimable=("class-2",)
+    )
+    base = Story(
+        config=config,
+        citation="Doe 2020",
+        notes="",
+        label_free=("brightfield",),
+        pixel_size_um=0.5,
+        grouped=False,
+        counts=(150, 20, 2),
+        folds=5,
+        development=138,
+        holdout=pair,
+        oof=pair,
+        search=FACTS,
+        command="cellsearch run",
+        plots=("history",),
+        export_difference=2e-7,
+        files=("predictions.csv",),
+    )
+    return replace(base, **changes)
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+
+
+def test_the_hub_reads_the_front_matter(case: Made) -> None:
+    data = HubCard.load(case.card.folder / "README.md", ignore_metadata_errors=False).data
+    assert data.library_name == "cellsearch"
+    assert data.pipeline_tag == "image-classification"
+    assert data.license == "unknown"
+    assert data.datasets == ["squares"]
+    assert "class-imbalance" in data.tags
+    results = {result.metric_name: result for result in data.eval_results}
+    metrics = case.card.metrics["hold_out"]["winner"]["metrics"]
+    assert results["balanced accuracy"].metric_value == round(
+        metrics["balanced_accuracy"]["value"], 4
+    )
+    assert results["macro F1"].metric_type == "f1"
+    assert {result.dataset_split for result in results.values()} == {"hold-out"}
+
+
+def test_odd_names_break_neither_yaml_nor_tables(case: Made) -> None:
+    facts = case.card.config.dataset.model_dump() | {"title": 'cells: "A|B"\n# not a title'}
+    config = CardConfig.model_validate(
+        case.card.config.model_dump() | {"dataset": facts, "classes": ("a|b", "<b>", "class-2")}
+    )
+    text = write_readme(story(config))
+    assert HubCard(text).data.eval_results[0].dataset_name.startswith('cells: "A|B"')
+    rows = [line for line in section(text, "Figures").splitlines() if line.startswith("| a\\|b")]
+    assert len(rows) == 1
+    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 6
+    assert not [line for line in text.splitlines() if line.startswith("# not")]
+    assert plain("<b>") == "&lt;b>"
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("BSD-3-Clause", ("bsd-3-clause", None)),
+        ("GPL-3.0", ("gpl-3.0", None)),
+        ("GPL-3.0-only", ("gpl-3.0", None)),
+        ("CC BY-NC-SA 3.0", ("cc-by-nc-sa-3.0", None)),
+        ("CC0 1.0", ("cc0-1.0", None)),
+        ("House rules, ask us", ("other", "house-rules-ask-us")),
+        ("", ("unknown", None)),
+    ],
+)
+def test_licences_get_the_hubs_ids(licence: str, expected: tuple[str, str | None]) -> None:
+    assert licence_id(licence) == expected
+
+
+def test_classes_are_told_with_intervals_or_as_not_estimable(case: Made) -> None:
+    figures = section(write_readme(story(case.card.config)), "Figures")
+    assert re.search(
+        r"\| class-0 \| 30 \| 0\.966 \([^)]*\) \| 0\.933 \(0\.779 to 0\.992\) \| 0\.949", figures
+    )
+    assert "| class-2 | 0 | not estimable (0 cells) | not estimable (0 cells) |" in figures
+    assert "| **class-0** | 28 | 2 | 0 |" in figures
+    assert "bootstrap of 2,000" in figures
+    assert "Clopper-Pearson" in figures
+
+
+def test_limits_name_classes_of_few_cells_and_those_without(case: Made) -> None:
+    limits = section(write_readme(story(case.card.config)), "Limits")
+    few = next(line for line in limits.splitlines() if "Fewer than 10" in line)
+    assert "class-1 (4)" in few
+    assert "class-0" not in few
+    assert "class-2" not in few
+    assert "class-2 (0)" in next(line for line in limits.splitlines() if "Not estimable" in line)
+    assert "No groups" in limits
+    assert "Not a diagnostic device" in limits
+    grouped = write_readme(story(case.card.config, grouped=True))
+    assert "Whole groups" in section(grouped, "Limits")
+
+
+def test_the_baseline_stands_beside_it(case: Made) -> None:
+    text = section(write_readme(story(case.card.config)), "Beside the baseline")
+    row = next(line for line in text.splitlines() if line.startswith("| balanced accuracy"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1].startswith("0.842")
+    assert cells[2] == "0.500 (no spread)"
+    assert re.fullmatch(r"\+0\.342 \([+-]0\.\d+ to \+0\.\d+\)", cells[3])
+    assert "| recall of class-1 | 0.750" in text
+    won = write_readme(story(case.card.config, search=FACTS | {"winner": 0}))
+    assert "The baseline itself won" in won
+    assert "The baseline itself won" not in text
+
+
+def test_the_protocol_tells_search_and_hold_out(case: Made) -> None:
+    text = section(write_readme(story(case.card.config)), "Protocol")
+    assert "34 of 172 cells (20 %)" in text
+    assert "same 5 folds of the other 138 cells" in text
+    assert "objective: balanced accuracy" in text
+    assert (
+        "5 trials asked for, 3 complete, 1 stopped early (pruned), 1 failed, 1.5 minutes in trials"
+        in text
+    )
+    assert "**Seed**: 3" in text
+
+
+def test_generated_data_is_told_loudly_and_real_data_is_not(case: Made) -> None:
+    facts = case.card.config.dataset.model_dump() | {"synthetic": True}
+    config = case.card.config.model_validate(case.card.config.model_dump() | {"dataset": facts})
+    text = write_readme(story(config))
+    assert "GENERATED DATA" in text.split("## Intended use")[0]
+    assert "synthetic-data" in HubCard(text).data.tags
+    assert "GENERATED DATA" not in case.card.readme
+
+
+def test_the_six_lines_of_onnxruntime_run_as_printed(case: Made) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", case.card.readme, re.DOTALL)
+    plain_onnx, api = blocks
+    assert len(plain_onnx.strip().splitlines()) == 6
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", plain_onnx],
+        cwd=case.card.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = np.load(case.card.folder / "test_output.npy").argmax(axis=1)
+    assert done.stdout.strip() == str([case.dataset.classes[k] for k in expected])
+    subprocess.run([sys.executable, "-c", api], cwd=case.card.folder.parent, check=True)
+
+
+def test_figures_are_written_with_their_spread() -> None:
+    assert figure(Estimate(0.6834, 0.612, 0.745)) == "0.683 (0.612 to 0.745)"
+    assert figure(Estimate(1.0, 1.0, 1.0)) == "1.000 (no spread)"
+    assert figure(None, cells=2) == "not estimable (2 cells)"
+    assert difference(Estimate(-0.1, -0.2, 0.05)) == "-0.100 (-0.200 to +0.050)"

@@ -1,0 +1,156 @@
+"""The whole job, in this process, on few cells: search, refit, hold-out once, card, resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cellsearch
+from cellsearch import CellDataset, SearchSpace
+from cellsearch.errors import MismatchError, RunError
+from cellsearch.progress import Silent
+from cellsearch.run_folder import RunConfig, read_record, unfinished
+from conftest import squares
+
+TINY = {
+    "name": "tiny",
+    "parameters": {
+        "model.depth": 1,
+        "model.width": 8,
+        "model.head_layers": 0,
+        "model.reduce": "average",
+        "model.batch_norm": True,
+        "loss.weighting": {"choice": ["none", "sqrt", "inv"]},
+        "optim.lr": {"float": [3e-3, 3e-2], "log": True},
+        "train.epochs": {"int": [2, 4]},
+        "train.batch_size": 16,
+    },
+}
+
+
+def tiny_search(out: Path, cells: CellDataset | None = None, **settings: object):
+    values = {"budget": 3, "folds": 2, "backend": "local", "threads": 1} | settings
+    return cellsearch.search(
+        cells if cells is not None else squares(),
+        SearchSpace.from_dict(TINY),
+        out=out,
+        **values,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory):
+    return tiny_search(tmp_path_factory.mktemp("runs") / "one")
+
+
+def test_a_run_leaves_what_it_promises(finished) -> None:
+    names = {path.name for path in finished.folder.iterdir()}
+    assert {"run.json", "space.yaml", "splits.json", "study.db", "trials", "card"} <= names
+    assert read_record(finished.folder).state == "finished"
+    assert finished.baseline.number == 0
+    assert finished.baseline.recipe == cellsearch.BASELINE
+    assert [row.score for row in finished.leaderboard()] == sorted(
+        (row.score for row in finished.leaderboard()), reverse=True
+    )
+
+
+def test_the_card_is_of_the_winner_and_verifies(finished) -> None:
+    assert finished.card.verify().cells > 0
+    facts = json.loads((finished.folder / "holdout.json").read_text())
+    assert facts["trial"] == finished.best.number
+
+
+def test_the_hold_out_figures_are_those_of_the_exported_model(finished) -> None:
+    cells = CellDataset.open(read_record(finished.folder).dataset_folder)
+    splits = cellsearch.Splits.load(finished.folder / "splits.json", cells)
+    predicted = finished.card.predict(cells.images[splits.holdout]).argmax(axis=1)
+    truth = cells.labels[splits.holdout]
+    recalls = [(predicted[truth == k] == k).mean() for k in range(len(cells.classes))]
+    metrics = json.loads((finished.card.folder / "metrics.json").read_text())
+    stated = metrics["hold_out"]["winner"]["metrics"]["balanced_accuracy"]["value"]
+    assert stated == pytest.approx(np.mean(recalls), abs=1e-6)
+
+
+def test_trials_never_saw_the_hold_out(finished) -> None:
+    cells = CellDataset.open(read_record(finished.folder).dataset_folder)
+    splits = cellsearch.Splits.load(finished.folder / "splits.json", cells)
+    for path in (finished.folder / "trials").glob("*/fold-*.npz"):
+        with np.load(path) as fold:
+            assert not set(fold["cells"]) & set(splits.holdout)
+
+
+def test_a_finished_run_refuses_to_search_on(finished) -> None:
+    with pytest.raises(RunError, match="hold-out has been scored"):
+        cellsearch.resume(finished.folder, budget=9)
+
+
+class Stopper(Silent):
+    """Presses Ctrl-C after some folds."""
+
+    def __init__(self, folds: int) -> None:
+        self.left = folds
+
+    def fold_done(self, task: object, fold: int, score: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_and_resume_lose_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    stopped = tiny_search(out, observer=Stopper(3))
+    assert stopped.interrupted
+    assert stopped.card is None
+    folds = {path: path.stat().st_mtime_ns for path in out.glob("trials/*/fold-*.npz")}
+    assert len(folds) >= 3
+    result = cellsearch.resume(out)
+    assert not result.interrupted
+    assert result.card is not None
+    assert len([r for r in result.trials if r.state in ("COMPLETE", "PRUNED")]) == 3
+    for path, written in folds.items():
+        assert path.stat().st_mtime_ns == written
+
+
+def test_resuming_with_other_cells_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    tiny_search(out, observer=Stopper(1))
+    with pytest.raises(MismatchError, match="the cells"):
+        tiny_search(out, squares(seed=5))
+
+
+def test_resuming_with_another_space_shows_the_difference(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    tiny_search(out, observer=Stopper(1))
+    other = SearchSpace.from_dict(TINY | {"parameters": TINY["parameters"] | {"model.width": 16}})
+    with pytest.raises(MismatchError, match=r"\+ .*model\.width: 16"):
+        cellsearch.search(squares(), other, out=out, budget=3, folds=2, backend="local")
+
+
+def test_the_same_request_finds_its_unfinished_run(tmp_path: Path) -> None:
+    tiny_search(tmp_path / "run", observer=Stopper(1), metric="macro_f1")
+    config = read_record(tmp_path / "run").config
+    assert unfinished(config, tmp_path) == tmp_path / "run"
+    other = RunConfig.of(**(config.model_dump() | {"metric": "mcc"}))
+    assert unfinished(other, tmp_path) is None
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(cellsearch.StorageError):
+        tiny_search(tmp_path / "run", storage="postgresql+psycopg://nobody@127.0.0.1:1/none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_ensemble_card_averages_the_folds(tmp_path: Path) -> None:
+    result = tiny_search(tmp_path / "run", budget=1, final="ensemble")
+    assert result.card.verify().cells > 0
+    assert result.card.config.members == 2
+
+
+def test_kept_rare_classes_are_said_not_estimable(tmp_path: Path) -> None:
+    cells = squares((40, 24, 2))
+    result = tiny_search(tmp_path / "run", cells, budget=1, rare="keep")
+    text = (result.card.folder / "README.md").read_text()
+    assert "not estimable" in text
