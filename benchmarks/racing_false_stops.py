@@ -56,9 +56,7 @@ def moved(gap: float) -> NDArray[np.float64]:
     scale = np.sqrt(1.0 + TRAINING_SD**2)
 
     def missed(shift: float) -> float:
-        return float(
-            norm.cdf((base + shift) / scale).mean() - norm.cdf(base / scale).mean() - gap
-        )
+        return float(norm.cdf((base + shift) / scale).mean() - norm.cdf(base / scale).mean() - gap)
 
     return np.asarray(base + brentq(missed, -6.0, 6.0))
 

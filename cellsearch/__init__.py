@@ -29,7 +29,8 @@ if TYPE_CHECKING:
         StorageError,
         TrialError,
     )
-    from cellsearch.run import RunConfig, SearchResult, resume, search
+    from cellsearch.run import SearchResult, resume, search
+    from cellsearch.run_folder import RunConfig
     from cellsearch.space.recipe import BASELINE, Recipe
     from cellsearch.space.search_space import SearchSpace
 
@@ -56,7 +57,8 @@ _HOMES = {
         "StorageError",
         "TrialError",
     ),
-    "cellsearch.run": ("RunConfig", "SearchResult", "resume", "search"),
+    "cellsearch.run": ("SearchResult", "resume", "search"),
+    "cellsearch.run_folder": ("RunConfig",),
     "cellsearch.space.recipe": ("BASELINE", "Recipe"),
     "cellsearch.space.search_space": ("SearchSpace",),
 }

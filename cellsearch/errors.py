@@ -1,19 +1,19 @@
 """The error tree. Every error holds one message only, so it crosses processes unharmed.
 
-    CellsearchError            what the command line prints as one line, exit code 2
-    ├── ConfigError            a YAML file, a name or an option is wrong
-    │   ├── CatalogError       no dataset or search space of that name
-    │   ├── ManifestError      datasets/*.yaml does not fit its schema
-    │   └── SpaceError         search_spaces/*.yaml does not fit its language
-    ├── DataError              the cells cannot be learnt from as they are
-    │   ├── ReadError          a file is missing, truncated or not an image
-    │   ├── FetchError         a source cannot be had; says what to fetch and where to put it
-    │   └── SplitError         a class has too few cells for the folds asked for
-    ├── TrialError             one recipe failed; the search goes on without it
-    ├── RunError               the run cannot start or go on
-    │   ├── StorageError       the study's database does not answer or is locked
-    │   └── MismatchError      resumed with another space, dataset or split
-    └── CardError              a card is incomplete, changed, or given unfit images
+CellsearchError            what the command line prints as one line, exit code 2
+├── ConfigError            a YAML file, a name or an option is wrong
+│   ├── CatalogError       no dataset or search space of that name
+│   ├── ManifestError      datasets/*.yaml does not fit its schema
+│   └── SpaceError         search_spaces/*.yaml does not fit its language
+├── DataError              the cells cannot be learnt from as they are
+│   ├── ReadError          a file is missing, truncated or not an image
+│   ├── FetchError         a source cannot be had; says what to fetch and where to put it
+│   └── SplitError         a class has too few cells for the folds asked for
+├── TrialError             one recipe failed; the search goes on without it
+├── RunError               the run cannot start or go on
+│   ├── StorageError       the study's database does not answer or is locked
+│   └── MismatchError      resumed with another space, dataset or split
+└── CardError              a card is incomplete, changed, or given unfit images
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cellsearch.errors import RunError, TrialError
+from cellsearch.errors import RunError
 from cellsearch.run_folder import RunRecord, replace_text
 from cellsearch.space.recipe import Recipe
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cellsearch.card.card import ModelCard
+    from cellsearch.card.write import OofFigures
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
-    from cellsearch.learn.evaluate import FoldResult
     from cellsearch.learn.predictor import Predictor
     from cellsearch.progress import RunObserver
     from cellsearch.search.study import SearchOutcome, TrialRow
@@ -40,8 +40,7 @@ def hand_over(
     Raises:
         RunError: the hold-out was scored before for another trial of this run.
     """
-    from cellsearch.card.write import BaselineFigures, OofFigures, write_card
-    from cellsearch.learn.evaluate import pooled
+    from cellsearch.card.write import BaselineFigures, write_card
 
     best = outcome.best
     if best is None:
@@ -50,24 +49,17 @@ def hand_over(
     config = record.config
     predictors = _final(best.recipe, cells, splits, config.final, config.seed, observer, "winner")
     probabilities = _mean_probabilities(predictors, cells, splits.holdout)
-    known = len(cells.classes)
-    seen, predicted, confusion = pooled(_folds(folder, best, splits), cells.labels, known)
     baseline = None
-    if outcome.baseline is not None and outcome.baseline.state == "COMPLETE":
-        reference = outcome.baseline
-        _, _, baseline_confusion = pooled(_folds(folder, reference, splits), cells.labels, known)
-        if reference.number == best.number:
-            baseline_probabilities = probabilities
-        else:
-            try:
-                members = _final(
-                    reference.recipe, cells, splits, config.final, config.seed, observer, "baseline"
-                )
-            except TrialError as error:
-                raise RunError(f"the baseline could not be refitted: {error}") from None
-            baseline_probabilities = _mean_probabilities(members, cells, splits.holdout)
+    reference = outcome.baseline
+    if reference is not None and reference.state == "COMPLETE":
+        of_baseline = probabilities
+        if reference.number != best.number:
+            members = _final(
+                reference.recipe, cells, splits, config.final, config.seed, observer, "baseline"
+            )
+            of_baseline = _mean_probabilities(members, cells, splits.holdout)
         baseline = BaselineFigures(
-            confusion=baseline_confusion, holdout_probabilities=baseline_probabilities
+            oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=of_baseline
         )
     observer.message("exporting the card")
     return write_card(
@@ -77,7 +69,7 @@ def hand_over(
         dataset=cells,
         splits=splits,
         holdout_probabilities=probabilities,
-        oof=OofFigures(labels=cells.labels[seen], predicted=predicted, confusion=confusion),
+        oof=_out_of_fold(folder, best, cells, splits),
         baseline=baseline,
         search_facts=_facts(record, outcome, best),
         command=record.command,
@@ -111,10 +103,9 @@ def _final(
     """One network of all development cells, or one of each fold's training cells."""
     from cellsearch.learn.fit import fit
 
-    def follow(member: int) -> Callable[[dict[str, float]], None]:
-        def on_epoch(facts: dict[str, float]) -> None:
-            done = member * epochs + int(facts["epoch"])
-            observer.progress(f"refitting the {who}", done, members * epochs)
+    def follow(member: int) -> Callable[[int, dict[str, float]], None]:
+        def on_epoch(epoch: int, _: dict[str, float]) -> None:
+            observer.progress(f"refitting the {who}", member * epochs + epoch, members * epochs)
 
         return on_epoch
 
@@ -131,13 +122,24 @@ def _final(
 def _mean_probabilities(
     predictors: list[Predictor], cells: CellDataset, indices: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    return np.mean([p.predict_proba(cells, indices) for p in predictors], axis=0, dtype=np.float32)
+    members = np.stack([p.predict_proba(cells, indices) for p in predictors])
+    mean: NDArray[np.float32] = members.mean(axis=0, dtype=np.float32)
+    return mean
 
 
-def _folds(folder: Path, row: TrialRow, splits: Splits) -> list[FoldResult]:
+def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> OofFigures:
+    from cellsearch.card.write import OofFigures
     from cellsearch.search.job import finished_folds
 
-    return finished_folds(folder, row.number, range(splits.k))
+    folds = finished_folds(folder, row.number, range(splits.k))
+    seen = np.concatenate([fold.cells for fold in folds])
+    probabilities = np.concatenate([fold.probabilities for fold in folds])
+    return OofFigures(
+        labels=cells.labels[seen],
+        predicted=probabilities.argmax(axis=1),
+        cells=seen,
+        probabilities=probabilities,
+    )
 
 
 def _facts(record: RunRecord, outcome: SearchOutcome, best: TrialRow) -> dict[str, Any]:

@@ -150,8 +150,8 @@ def card_figures(card: ModelCard) -> None:
         rows,
         title=f"Hold-out, {winner['cells']:,} cells the search never saw (95 % intervals)",
     )
-    for metric, label in (("balanced_accuracy", "balanced accuracy"), ("weighted_f1", "weighted F1")):
-        line = f"hold-out {label} {_interval(winner['metrics'][metric])}"
+    for metric in ("balanced_accuracy", "weighted_f1"):
+        line = f"hold-out {metric.replace('_', ' ')} {_interval(winner['metrics'][metric])}"
         if baseline:
             line += (
                 f"; baseline {_interval(baseline['metrics'][metric])}"

@@ -187,13 +187,14 @@ def _space_of(config: RunConfig, folder: Path | None) -> SearchSpace:
 
 def _cells_of(config: RunConfig, folder: Path | None, observer: RunObserver) -> CellDataset:
     """The cells by name or path; arrays given in Python are read back from the cache."""
+    options: dict[str, Any] = dict(config.options)
     try:
         return load_dataset(
             config.dataset,
             variant=config.variant,
             mirror=config.mirror,
             on_progress=observer.progress,
-            **config.options,
+            **options,
         )
     except CellsearchError:
         if folder is None or not (folder / "run.json").exists():

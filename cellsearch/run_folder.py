@@ -1,13 +1,13 @@
 """The folder of a run: what it was asked, on which cells, splits and space, and how far it came.
 
-    runs/jurkat-2026-11-21-1/
-      run.json       the request and the digests that a resumed run must meet again
-      space.yaml     the search space, expanded
-      splits.json    hold-out and folds
-      study.db       Optuna's study and our tables (unless --storage names another place)
-      trials/0007/   the recipe and the finished folds of trial 7
-      holdout.json   when the hold-out was scored, and for which trial
-      card/          what is handed over
+runs/jurkat-2026-11-21-1/
+  run.json       the request and the digests that a resumed run must meet again
+  space.yaml     the search space, expanded
+  splits.json    hold-out and folds
+  study.db       Optuna's study and our tables (unless --storage names another place)
+  trials/0007/   the recipe and the finished folds of trial 7
+  holdout.json   when the hold-out was scored, and for which trial
+  card/          what is handed over
 """
 
 from __future__ import annotations

@@ -180,7 +180,8 @@ def note(job: SearchJob, line: str) -> None:
 
 def computed(job: SearchJob) -> list[str]:
     """Folds that were computed to their end, in order."""
-    lines = (job.run_folder / "computed.log").read_text().splitlines()
+    path = job.run_folder / "computed.log"
+    lines = path.read_text().splitlines() if path.exists() else []
     return [line.removeprefix("end ") for line in lines if line.startswith("end ")]
 
 

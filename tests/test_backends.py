@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import search_cases as cases
-from conftest import squares
 
 from cellsearch.errors import RunError
 from cellsearch.search.driver import search
 from cellsearch.search.job import SearchJob
 from cellsearch.search.study import SearchOutcome, open_storage, read_study
+
+import search_cases as cases
+from conftest import squares
 
 BACKENDS = ["local", pytest.param("ray", marks=pytest.mark.slow)]
 
@@ -23,8 +24,12 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "local":
         yield "local"
         return
+    from ray import cloudpickle
+
     from cellsearch.search import ray_tune
 
+    # Workers cannot import modules of the tests.
+    cloudpickle.register_pickle_by_value(cases)
     with ray_tune.cluster(slots=2, threads=1):
         yield "ray"
 

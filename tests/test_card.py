@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from card_cases import COMMAND, RECIPE, Made, made
 from PIL import Image
 from torch import nn
 
@@ -31,6 +30,8 @@ from cellsearch.data.splits import Splits
 from cellsearch.errors import CardError
 from cellsearch.learn.metrics import METRICS
 from cellsearch.space.recipe import Recipe
+
+from card_cases import COMMAND, RECIPE, Made, made
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +212,8 @@ def test_a_folder_of_other_things_is_not_replaced(case: Made, tmp_path: Path) ->
     with pytest.raises(CardError, match="is not a card; name another folder"):
         write_card(tmp_path / "card", **case.ingredients())
     assert (tmp_path / "card" / "thesis.txt").read_text() == "years"
+    with pytest.raises(CardError, match="is not a card; name another folder"):
+        write_card(tmp_path / "card" / "thesis.txt", **case.ingredients())
 
 
 class Tiny(nn.Module):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from cellsearch import cli
 from cellsearch.data.dataset import CellDataset
+
 from conftest import squares
 from test_run import tiny_search
 
@@ -70,7 +71,7 @@ def test_predict_one_image_and_many(command, card: Path, tmp_path: Path) -> None
     cells = squares(seed=9)
     np.savez(tmp_path / "new.npz", images=cells.images, labels=cells.labels)
     out = tmp_path / "predicted.csv"
-    code, printed, error = command("predict", card, tmp_path / "new.npz", "-o", out)
+    code, _, error = command("predict", card, tmp_path / "new.npz", "-o", out)
     assert code == 0, error
     rows = list(csv.DictReader(out.open()))
     assert len(rows) == len(cells)
@@ -212,7 +213,13 @@ def test_check_finds_a_planted_twin(command, tmp_path: Path) -> None:
 
 def test_white_blood_cells_load_by_one_command(command, wbc_root: Path, tmp_path: Path) -> None:
     code, out, error = command(
-        "datasets", "describe", wbc_root / "labels.csv", "--sheet", tmp_path / "cells.png"
+        "datasets",
+        "describe",
+        wbc_root / "labels.csv",
+        "--option",
+        "size=120x120",
+        "--sheet",
+        tmp_path / "cells.png",
     )
     assert code == 0, error
     assert "300 cells, 3 x 120 x 120, uint8" in out

@@ -11,6 +11,7 @@ import pytest
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.run_folder import read_record
+
 from conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow

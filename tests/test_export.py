@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from card_cases import Made, made
 from safetensors.torch import load_file
 from torch import nn
 
@@ -21,6 +20,8 @@ from cellsearch.card.session import open_session, run_session
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.learn.predictor import build_module
+
+from card_cases import Made, made
 
 
 @pytest.fixture(scope="module")

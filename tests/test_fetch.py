@@ -188,7 +188,7 @@ def test_archives_are_verified(tmp_path: Path) -> None:
     (tmp_path / "a/v1.zip").write_bytes(whole[:-30])
     with pytest.raises(FetchError, match=r"v1\.zip \(\d+ bytes, expected"):
         fetch(mine, mirror=tmp_path / "a", cache=tmp_path / "cache")
-    (tmp_path / "a/v1.zip").write_bytes(whole[:-30] + bytes(30))
+    (tmp_path / "a/v1.zip").write_bytes(bytes(len(whole)))
     with pytest.raises(FetchError, match="not a whole zip file"):
         fetch(mine, mirror=tmp_path / "a", cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.tmp"))

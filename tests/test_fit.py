@@ -371,6 +371,12 @@ def test_minutes_per_fold_grow_with_cells_and_epochs(tiny_dataset: CellDataset) 
     assert minutes(4000, 2) > 5 * once
 
 
+def test_a_giant_is_judged_without_being_trained(tiny_dataset: CellDataset) -> None:
+    giant = CnnModel(depth=6, width=256, max_width=512, kernel=(10,) * 6, pooling="none")
+    hours = minutes_per_fold(Recipe(model=giant), tiny_dataset, 5000, device="cpu") / 60
+    assert hours > 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", [LEARNER, EVERYTHING], ids=["plain", "everything"])
 def test_the_module_exports_with_a_free_batch(

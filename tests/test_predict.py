@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from card_cases import Made, made
 
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import CardConfig
@@ -19,6 +18,8 @@ from cellsearch.card.inputs import pad_or_cut, prepare
 from cellsearch.card.predict import CardPredictor, to_rows, write_csv
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
+
+from card_cases import Made, made
 
 
 @pytest.fixture(scope="module")

@@ -48,14 +48,16 @@ def test_exported_names() -> None:
 
 def test_search_stays_a_function_when_its_parts_are_loaded() -> None:
     import cellsearch.card.card
-    import cellsearch.tune.study  # noqa: F401
+    import cellsearch.tune.study
 
     assert callable(cellsearch.search)
 
 
 def loaded_after(code: str) -> set[str]:
     script = f"import sys; {code}; print(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return set(done.stdout.split())
 
 

@@ -313,6 +313,21 @@ def test_mixed_sizes_are_listed_or_made_alike(tmp_path: Path) -> None:
         read(root, size="5x5")
 
 
+def test_fields_of_view_are_not_taken_for_cells(tmp_path: Path) -> None:
+    save(tmp_path / "set" / "a" / "x.png", np.zeros((1, 30, 1200), np.uint8))
+    with pytest.raises(DataError, match="30x1200 px are large for single cells; montages are read"):
+        read(tmp_path / "set")
+    assert np.shape(read(tmp_path / "set", size="30x1200").images) == (1, 1, 30, 1200)
+
+
+def test_a_table_among_folders_is_ambiguous(tmp_path: Path) -> None:
+    root, _, planes = make_folders(tmp_path / "set")
+    (root / "labels.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match=r"give the table itself, .*labels\.csv, or option layout"):
+        detect(root)
+    np.testing.assert_array_equal(CellDataset.from_folder(root).images, planes)
+
+
 def test_mixed_dtypes_and_channels_are_listed(tmp_path: Path) -> None:
     root, _, _ = make_table(tmp_path / "set")
     save(root.parent / "images" / "1.tif", crops(2)[0])

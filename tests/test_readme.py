@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from card_cases import FACTS, Made, made
 from huggingface_hub import ModelCard as HubCard
 
 from cellsearch.card.compare import compare
@@ -19,6 +18,8 @@ from cellsearch.card.front_matter import licence_id
 from cellsearch.card.markdown import difference, figure, plain
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.data.dataset import CellDataset
+
+from card_cases import FACTS, Made, made
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from cellsearch import CellDataset, SearchSpace
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.progress import Silent
 from cellsearch.run_folder import RunConfig, read_record, unfinished
+
 from conftest import squares
 
 TINY = {

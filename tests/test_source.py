@@ -138,7 +138,7 @@ def test_several_processes_build_one_cache(mine: Path, cache: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_told(mine: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be written .* CELLSEARCH_CACHE"):
+    with pytest.raises(DataError, match=r"cannot be written .* CELLSEARCH_CACHE"):
         load_dataset(str(mine), cache=tmp_path / "file")
 
 

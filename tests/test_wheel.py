@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cellsearch import catalog
+
 from conftest import REPOSITORY
 
 

@@ -94,7 +94,7 @@ def write_card(
             the predictors', the folder is taken, or the disk refuses.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
+    if folder.exists() and not (folder / CONFIG).is_file() and not _is_empty(folder):
         raise CardError(f"{folder} exists and is not a card; name another folder")
     building = folder.with_name(f"{folder.name}.tmp")
     try:
@@ -244,6 +244,10 @@ def _require_same(
             f"{largest:.2g}: they are of another model, or their rows are not in the order of the "
             "hold-out; no card is written"
         )
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _replace(building: Path, folder: Path) -> None:

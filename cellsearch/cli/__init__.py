@@ -28,7 +28,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(spaces.app, name="spaces")
 
 
-def _print_version(value: bool) -> None:  # noqa: FBT001  (typer calls it so)
+def _print_version(value: bool) -> None:
     if value:
         from cellsearch import __version__
 
@@ -38,10 +38,10 @@ def _print_version(value: bool) -> None:  # noqa: FBT001  (typer calls it so)
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     pass
 

@@ -33,17 +33,17 @@ def predict(
     from cellsearch.report import prediction_report
 
     predictor = CardPredictor.load(card)
+    config, options = predictor.config, reader_options(option)
+    if fit is not None:
+        # Images of several sizes are brought to the card's as they are read.
+        options = {"size": f"{config.height}x{config.width}", "fit": fit} | options
     cells = cells_to_predict(
-        images,
-        channels=predictor.channels,
-        variant=variant,
-        mirror=mirror,
-        **reader_options(option),
+        images, channels=config.channels, variant=variant, mirror=mirror, **options
     )
-    rows = to_rows(cells, predictor.predict(cells.images, fit=fit), predictor.classes)
+    rows = to_rows(cells, predictor.predict(cells.images), config.classes)
     if out is not None:
         write_csv(out, rows)
-    prediction_report(rows, predictor.classes, out)
+    prediction_report(rows, config.classes, out)
 
 
 def verify(card: CardArgument) -> None:

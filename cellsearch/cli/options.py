@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,13 +27,13 @@ Variant = Annotated[
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 
 
-def reader_options(pairs: list[str] | None) -> dict[str, str]:
+def reader_options(pairs: list[str] | None) -> dict[str, Any]:
     """``["size=40x40"]`` as a mapping.
 
     Raises:
         ConfigError: a pair without ``=``, or a name given twice.
     """
-    options: dict[str, str] = {}
+    options: dict[str, Any] = {}
     for pair in pairs or ():
         name, sign, value = pair.partition("=")
         if not sign or not name:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cellsearch.data.arrays import slug
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
 
 
@@ -41,8 +42,7 @@ def fingerprint(root: Path, files: Iterable[Path]) -> list[list[Any]]:
             status = file.stat()
         except OSError as error:
             raise ReadError(f"{file}: {(error.strerror or str(error)).lower()}") from None
-        name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
-        prints.append([name, status.st_size, status.st_mtime_ns])
+        prints.append([relative(file, root), status.st_size, status.st_mtime_ns])
     return prints
 
 

@@ -6,74 +6,16 @@ grey levels, sizes and DNA contents near those of Jurkat cells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.phases import Phase
+
 Floats: TypeAlias = NDArray[np.float32]
 
 _BLURS = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """What tells a phase from the others; lengths in pixels of a 40 px crop, as (mean, sd).
-
-    Attributes:
-        radius: of a lobe.
-        apart: distance of the two lobes' centres; 0 makes one lobe.
-        dna: content, in units of G1's.
-        clumps: how textured the chromatin is.
-        nucleus: radius of the nucleus over that of the lobe.
-        plate: width over length of a division figure; None for a round nucleus.
-        plates_apart: distance of the two figures.
-        upright: sd of the division axis around the flow, degrees; above 90 any axis.
-        granules: density over that of G1.
-    """
-
-    radius: tuple[float, float]
-    dna: tuple[float, float]
-    clumps: tuple[float, float]
-    apart: tuple[float, float] = (0.0, 0.0)
-    nucleus: float = 0.84
-    plate: float | None = None
-    plates_apart: tuple[float, float] = (0.0, 0.0)
-    upright: float = 180.0
-    granules: float = 1.0
-
-
-PHASES: Mapping[str, Phase] = {
-    "G1": Phase(radius=(9.2, 0.75), dna=(1.0, 0.09), clumps=(0.25, 0.08)),
-    "S": Phase(radius=(9.9, 0.8), dna=(1.35, 0.13), clumps=(0.28, 0.08), granules=1.15),
-    "G2": Phase(radius=(10.6, 0.9), dna=(1.85, 0.16), clumps=(0.33, 0.1), granules=1.3),
-    "Prophase": Phase(
-        radius=(11.3, 0.9), dna=(2.1, 0.16), clumps=(0.75, 0.2), nucleus=0.88, granules=0.9
-    ),
-    "Metaphase": Phase(
-        radius=(11.2, 0.8), dna=(2.2, 0.16), clumps=(0.4, 0.1), plate=0.5, granules=1.1
-    ),
-    "Anaphase": Phase(
-        radius=(9.5, 0.6),
-        apart=(7.5, 1.4),
-        dna=(2.1, 0.14),
-        clumps=(0.35, 0.1),
-        plate=0.5,
-        plates_apart=(11.0, 1.2),
-        upright=50.0,
-    ),
-    "Telophase": Phase(
-        radius=(7.7, 0.5),
-        apart=(14.6, 1.4),
-        dna=(2.05, 0.14),
-        clumps=(0.3, 0.1),
-        plate=0.62,
-        plates_apart=(14.6, 1.2),
-        upright=18.0,
-    ),
-}
 
 
 def draw_cells(phase: Phase, cells: int, size: int, rng: np.random.Generator) -> NDArray[np.uint16]:
@@ -221,8 +163,9 @@ def _step(distance: Floats, width: float) -> Floats:
 
 
 def _figure(chromatin: Floats) -> Floats:
-    """The shape of the chromatin, 1 where it is densest."""
-    figure: Floats = np.clip(chromatin / (0.7 * chromatin.max((1, 2), keepdims=True)), 0, 1)
+    """The shape of the chromatin: 1 where it is denser than it mostly is."""
+    mostly = np.square(chromatin).sum((1, 2), keepdims=True)
+    figure: Floats = np.clip(chromatin / (1.3 * mostly), 0, 1)
     return figure
 
 
@@ -251,9 +194,8 @@ def _brightfield(
     granules = (rng.random(depth.shape, np.float32) < rate) * room
     lens = rng.choice(np.array([1, 1, -1], np.float32), depth.shape)
     dots = _smooth(granules * lens * np.abs(_noise(depth.shape, rng) + 1.2), 0.48 * scale)
-    nucleus = figure * strength(14, 0.5) * (-1 if phase.plate is not None else 1)
-    if phase.plate is None:
-        nucleus = nucleus - strength(26, 0.5) * (4 * figure * (1 - figure))
+    nucleus = figure * strength(phase.shade, 0.3)
+    nucleus = nucleus - strength(phase.envelope, 0.4) * (4 * figure * (1 - figure))
     cell = outline + halo + rim + body + nucleus + dots * 250 * scale
     # A cell out of focus shines in its middle and throws a wider, softer ring.
     far = (blur / 2.6).astype(np.float32)[:, None, None]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
 from cellsearch.data.dataset import UNLABELLED, CellDataset
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
-from cellsearch.data.rare import too_small, unit_word, units_of, units_per_class
+from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
 from cellsearch.data.twins import Twin, find_twins, flat_channels
 
@@ -167,14 +167,14 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
         if label in small:
             message = (
                 f"{had}, {folds} folds and a hold-out need {folds + 1}: no figure can be given; "
-                "fewer --folds, or --rare keep, drop or merge=NAME"
+                f"{choices(int(counts[label]) - 1)}"
             )
             findings.append(Finding("not-estimable", "error", cells, message))
         elif len(cells) < _TINY_CLASS:
             in_fold = 0.8 * len(cells) / folds
             message = (
-                f"{had}, {len(cells)} cells, about {in_fold:.0f} a fold: its figures will have "
-                "wide intervals; compare recipes by pooled figures only"
+                f"{had}, about {in_fold:.0f} cells a fold: its figures will have wide intervals; "
+                "read them pooled over the folds, with their intervals"
             )
             findings.append(Finding("tiny-class", "note", cells, message))
     return findings

@@ -93,21 +93,23 @@ def saturated(dataset: CellDataset, largest: NDArray[Any]) -> list[Finding]:
 def outliers(
     dataset: CellDataset, flat: NDArray[np.bool_], mean: NDArray[np.float64]
 ) -> list[Finding]:
-    """Cells whose mean grey level lies far from all others, as when exposures or dtypes mix."""
+    """Cells whose mean level lies far from that of their class, as when exposures are mixed."""
     findings = []
     for channel, name in enumerate(dataset.channels):
-        cells = np.flatnonzero(~flat[:, channel])
-        if len(cells) < _FEW_CELLS:
-            continue
-        level = mean[cells, channel]
-        middle = np.median(level)
-        spread = 1.4826 * np.median(np.abs(level - middle))
-        far = cells[np.abs(level - middle) > OUTLIER_DEVIATIONS * spread]
-        if spread > 0 and len(far):
-            names = named(dataset, far)
+        far: list[int] = []
+        for label in np.unique(dataset.labels):
+            cells = np.flatnonzero((dataset.labels == label) & ~flat[:, channel])
+            if len(cells) < _FEW_CELLS:
+                continue
+            level = mean[cells, channel]
+            deviation = np.abs(level - np.median(level))
+            spread = 1.4826 * np.median(deviation)
+            far += cells[deviation > max(OUTLIER_DEVIATIONS * spread, 1e-6)].tolist()
+        if far:
+            names = named(dataset, np.array(sorted(far)))
             message = (
                 f"{len(far)} cells have a mean {name} level more than {OUTLIER_DEVIATIONS:g} "
-                f"robust standard deviations from the median of {middle:.4g}: {some(names)}; "
+                f"robust standard deviations from that of their class: {some(names)}; "
                 "look whether exposures, bit depths or instruments are mixed"
             )
             findings.append(Finding("outlier-intensity", "note", names, message))

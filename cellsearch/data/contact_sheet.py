@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ Picture = NDArray[np.float32]
 _COLOURS = ("red", "green", "blue")
 _CONTRAST = (0.3, 99.7)
 _DPI = 120
-_TILE_INCHES = 0.58
-_WIDEST_INCHES = 26.0
+_LARGEST_TILE = 1.2
+_SMALLEST_TILE = 0.24
+_PAGE_INCHES = 15.0
 
 
 def contact_sheet(
@@ -59,7 +61,8 @@ def contact_sheet(
     except OSError as error:
         raise DataError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return target
 
 
@@ -87,7 +90,7 @@ def _blocks(dataset: CellDataset) -> list[tuple[str, list[int]]]:
 
 
 def _scaled(images: NDArray[Any]) -> Picture:
-    """(M, C, H, W) of any dtype to 0 .. 1 as (M, H, W, 3); colours of 8 bits are left as they are."""
+    """(M, 1 or 3, H, W) to (M, H, W, 3) in 0 .. 1; colours of 8 bits keep their values."""
     pixels = np.moveaxis(images, 1, -1).astype(np.float32)
     low, high = (0.0, 255.0)
     if images.dtype != np.uint8 or images.shape[1] == 1:
@@ -125,7 +128,7 @@ def _draw(dataset: CellDataset, rows: list[tuple[str, NDArray[np.int64]]], colum
     height, width = images.shape[2:]
     gap = max(1, round(max(height, width) / 20))
     aspect = (height + gap) / (width + gap)
-    tile = min(_TILE_INCHES, _WIDEST_INCHES / (len(blocks) * columns))
+    tile = min(_LARGEST_TILE, max(_SMALLEST_TILE, _PAGE_INCHES / (len(blocks) * columns)))
     left = 0.25 + 0.085 * max(len(line) for title, _ in rows for line in title.split("\n"))
     top, margin, between = 0.75, 0.15, 0.18
     block_width, block_height = columns * tile, len(rows) * tile * aspect

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cellsearch.data import arrays as rules
 from cellsearch.data import relabel
 from cellsearch.data.readers import RawCells
-from cellsearch.data.readers.registry import detect, layout
+from cellsearch.data.readers.registry import folder_reader, layout
 from cellsearch.data.storage import read_folder, write_folder
 from cellsearch.errors import DataError
 
@@ -189,10 +189,8 @@ class CellDataset:
             ConfigError: an option is not known or does not fit.
             DataError: no class folders, an empty one, images that cannot be read or differ.
         """
-        reader = detect(Path(path))
-        if reader not in ("folders", "channel_files"):
-            raise DataError(f"{path}: not a folder with a folder per class")
-        return cls.from_raw(layout(reader, options).read(Path(path)))
+        reader = layout(folder_reader(Path(path)), options)
+        return cls.from_raw(reader.read(Path(path)))
 
     @classmethod
     def from_table(cls, path: str | Path, **options: Any) -> Self:

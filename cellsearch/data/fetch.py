@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -203,7 +204,7 @@ def _unpacked(
         if not (temporary / unpacked).is_dir():
             raise FetchError(f"{manifest.name}: {archive} holds no folder {unpacked}")
         (temporary / unpacked).replace(target)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise FetchError(f"{manifest.name}: {archive} is not a whole zip file ({error})") from None
     except OSError as error:
         if target.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.registry import Layout, detect, layout, option_names
 from cellsearch.errors import ConfigError, DataError
 
-__all__ = ["cache_folder", "load_dataset", "read_unlabelled"]
+__all__ = ["cache_folder", "cells_to_predict", "load_dataset", "read_unlabelled"]
 
 
 def load_dataset(
@@ -194,3 +194,27 @@ def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -
             f"but {channels} are needed"
         )
     return dataset
+
+
+def cells_to_predict(
+    name_or_path: str,
+    *,
+    channels: Sequence[str],
+    variant: str | None = None,
+    mirror: Path | None = None,
+    **reader_options: Any,
+) -> CellDataset:
+    """Images by path, or the cells of a data set by name, with a card's channels.
+
+    A data set that has these channels among others gives them in this order.
+
+    Raises:
+        ConfigError: a name or option is wrong.
+        DataError: images cannot be read, or have other channels.
+    """
+    if is_path(name_or_path):
+        return read_unlabelled(name_or_path, channels=len(channels), **reader_options)
+    cells = load_dataset(name_or_path, variant=variant, mirror=mirror, **reader_options)
+    if cells.channels != tuple(channels) and set(channels) <= set(cells.channels):
+        return cells.select_channels(channels)
+    return cells

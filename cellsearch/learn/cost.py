@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellsearch.data.dataset import CellDataset
@@ -16,12 +17,15 @@ from cellsearch.learn.fit import choose_precision
 from cellsearch.learn.losses import ClassLoss, class_weights
 from cellsearch.learn.models import build_network
 from cellsearch.learn.precision import Precision, resolve_device, timed
-from cellsearch.learn.predictor import build_module, load, probabilities
+from cellsearch.learn.predictor import build_module, load, out_of_memory, probabilities
 from cellsearch.learn.step import TrainingStep
 from cellsearch.learn.threads import torch_threads
 from cellsearch.space.recipe import Recipe
 
 TIMED_STEPS = 3
+
+TIMED_MULTIPLY_ADDS = 10**10
+"""Forward, of one timed batch at most: a giant is told from fewer cells, within seconds."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def minutes_per_fold(
     """Minutes that training on a fold would take here, from a few timed batches.
 
     Every epoch is counted, as though early stopping never came; prediction of a fold a quarter
-    as large as the training is added.
+    as large as the training is added. A network too large to time within seconds is judged by
+    its multiply-adds (three times forward) at the pace of one plain convolution.
 
     Args:
         recipe: the recipe.
@@ -121,38 +126,73 @@ def minutes_per_fold(
     targets = target_counts(counts, recipe.balance)
     cells = max(2, int(targets.sum()))
     some = np.random.default_rng(0).permutation(np.flatnonzero(dataset.labels >= 0))
-    some = some[: min(recipe.train.batch_size, cells)]
+    price = cost(recipe, (dataset.images.shape[1], height, width), len(dataset.classes))
+    affordable = TIMED_MULTIPLY_ADDS // max(1, price.multiply_adds)
+    some = some[: min(recipe.train.batch_size, cells, affordable)]
     with torch_threads(threads), torch.random.fork_rng(devices=[]):
-        module = build_module(
-            recipe,
-            channels=dataset.images.shape[1],
-            classes=len(dataset.classes),
-            size=(height, width),
-        )
-        module.normalise.fit(dataset.images, some)
-        module.to(place).train()
-        loss = ClassLoss(class_weights(targets, recipe.loss), recipe.loss).to(place)
-        if precision is None:
-            precision = choose_precision(module, loss, dataset, some, device=place)
-        step = TrainingStep(
-            module,
-            recipe,
-            loss=loss,
-            precision=precision,
-            device=place,
-            steps=1000,
-            size=(height, width),
-            rng=np.random.default_rng(0),
-        )
-
-        def once() -> None:
-            images = load(dataset.images, some, device=place)
-            step(images, torch.from_numpy(dataset.labels[some]).to(place))
-
-        once()
-        batch = min(timed(once, device=place) for _ in range(TIMED_STEPS))
-        started = time.perf_counter()
-        probabilities(module, dataset, some, device=place)
-        prediction = time.perf_counter() - started
-    per_cell = (batch * recipe.train.epochs + prediction * 0.25) / len(some)
+        if len(some) < 2:
+            training = 3 * price.multiply_adds / _multiply_adds_per_second(place)
+            return training * recipe.train.epochs * cells / 60.0
+        try:
+            step, prediction = _timed(recipe, dataset, some, targets, place, precision)
+        except RuntimeError as error:
+            raise out_of_memory(error) from error
+    per_cell = (step * recipe.train.epochs + prediction * 0.25) / len(some)
     return per_cell * cells / 60.0
+
+
+def _timed(
+    recipe: Recipe,
+    dataset: CellDataset,
+    some: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    device: torch.device,
+    precision: Precision | None,
+) -> tuple[float, float]:
+    """Seconds of a training step on some cells, and of their prediction."""
+    height, width = (int(side) for side in dataset.images.shape[2:])
+    module = build_module(
+        recipe,
+        channels=dataset.images.shape[1],
+        classes=len(dataset.classes),
+        size=(height, width),
+    )
+    module.normalise.fit(dataset.images, some)
+    module.to(device).train()
+    loss = ClassLoss(class_weights(targets, recipe.loss), recipe.loss).to(device)
+    if precision is None:
+        precision = choose_precision(module, loss, dataset, some, device=device)
+    step = TrainingStep(
+        module,
+        recipe,
+        loss=loss,
+        precision=precision,
+        device=device,
+        steps=TIMED_STEPS + 1,
+        size=(height, width),
+        rng=np.random.default_rng(0),
+    )
+
+    def once() -> None:
+        images = load(dataset.images, some, device=device)
+        step(images, torch.from_numpy(dataset.labels[some]).to(device))
+
+    once()
+    training = min(timed(once, device=device) for _ in range(TIMED_STEPS))
+    started = time.perf_counter()
+    probabilities(module, dataset, some, device=device)
+    return training, time.perf_counter() - started
+
+
+def _multiply_adds_per_second(device: torch.device) -> float:
+    """Of a convolution that suits the device, in float32."""
+    layer = nn.Conv2d(64, 64, 3, padding=1).to(device)
+    maps = torch.zeros(8, 64, 40, 40, device=device)
+
+    def once() -> None:
+        with torch.inference_mode():
+            layer(maps)
+
+    once()
+    seconds = min(timed(once, device=device) for _ in range(TIMED_STEPS))
+    return 8 * 64 * 64 * 9 * 1600 / seconds

@@ -18,8 +18,11 @@ from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.precision import Precision, autocast
 from cellsearch.space.recipe import Recipe
 
-PIXELS_AT_ONCE = 2_000_000
-"""Pixels (all channels of the widest map) of one prediction batch: 8 MB of float32 a layer."""
+CELLS_ON_CPU = 64
+"""Cells of one prediction batch on a CPU; 512 at once leave its caches and take twice as long."""
+
+VALUES_AT_ONCE = 12_000_000
+"""Values that a layer of one prediction batch may hold on a CPU: 48 MB of float32."""
 
 
 class CellModule(nn.Module):
@@ -144,9 +147,8 @@ def probabilities(
     precision = precision or Precision("float32", channels_last=device.type != "mps")
     classes = len(dataset.classes)
     out = np.empty((len(indices), classes), dtype=np.float32)
-    widest = max([m.out_channels for m in module.modules() if isinstance(m, nn.Conv2d)], default=1)
-    pixels = widest * int(np.prod(dataset.images.shape[2:]))
-    batch = max(1, min(batch, PIXELS_AT_ONCE // pixels))
+    if device.type == "cpu":
+        batch = min(batch, CELLS_ON_CPU, max(1, VALUES_AT_ONCE // _values(module, dataset)))
     training = module.training
     module.eval()
     try:
@@ -163,6 +165,12 @@ def probabilities(
     if not np.isfinite(out).all():
         raise TrialError("predict: a probability is not finite; the weights have diverged")
     return out
+
+
+def _values(module: nn.Module, dataset: CellDataset) -> int:
+    """An upper bound of the values of one cell in any convolution's output."""
+    widths = [layer.out_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    return max(widths, default=1) * int(np.prod(dataset.images.shape[2:]))
 
 
 def batches(

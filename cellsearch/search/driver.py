@@ -93,8 +93,14 @@ class Driver:
         self._orphans = [t for t in trials if t.state == TrialState.RUNNING]
         self._counted = sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
         if not trials:
-            params = dict(space.fixed_params(BASELINE))
-            self._study.enqueue_trial(params, user_attrs={"baseline": True})
+            for number, recipe in enumerate((BASELINE, *space.starts)):
+                self._study.enqueue_trial(
+                    dict(space.fixed_params(recipe)),
+                    user_attrs={
+                        "baseline": number == 0,
+                        "given": json.dumps(recipe.to_params()),
+                    },
+                )
 
     @property
     def finished(self) -> bool:
@@ -200,8 +206,8 @@ class Driver:
         if "recipe" in attrs:
             recipe = Recipe.from_params(json.loads(attrs["recipe"]))
         else:
-            if baseline:
-                recipe = BASELINE
+            if "given" in attrs:
+                recipe = Recipe.from_params(json.loads(attrs["given"]))
                 self._space.record(trial, recipe)
             else:
                 recipe = self._space.suggest(trial)

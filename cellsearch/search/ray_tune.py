@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,10 +33,15 @@ ENVIRONMENT = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
+    # Ray's own 15 starves the trials wherever anything else runs.
+    "RAY_worker_niceness": "5",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+    # A ray that somebody imported before has made up its mind about tokens; the processes it
+    # starts would read the environment and disagree with it.
+    if _name != "RAY_AUTH_MODE" or "ray" not in sys.modules:
+        os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
@@ -99,6 +105,7 @@ class _Bridge:
         self.driver, self.interrupts = driver, interrupts
         self.error: BaseException | None = None
         self._tasks: dict[str, Task] = {}
+        self._deaths: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tuner pickles its arguments for a ``restore`` that is never called."""
@@ -127,9 +134,13 @@ class _Bridge:
             return True
         return decision.stop
 
+    def worker_died(self, trial_id: str, error_file: str | None) -> None:
+        """Remember why; Tune starts the trial anew, or calls ``lost``."""
+        self._deaths[trial_id] = _last_line(error_file)
+
     def lost(self, trial_id: str) -> None:
         """The worker died more often than it is retried."""
-        reason = f"its worker died {WORKER_RETRIES + 1} times; out of memory, perhaps"
+        reason = f"its worker died {WORKER_RETRIES + 1} times: {self._deaths.get(trial_id, '')}"
         self.receive(trial_id, Report("failed", text=reason).to_dict())
 
     def check(self) -> None:
@@ -186,6 +197,10 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         stop = self._bridge.receive(trial.trial_id, result)
         return str(self.STOP if stop else self.CONTINUE)
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        """A worker died; Tune calls this for those it retries, too."""
+        self._bridge.worker_died(trial.trial_id, trial.error_file)
+
 
 class _Pulse(tune.Callback):  # type: ignore[misc]
     """Looks for Ctrl-C and errors at every step of Tune's loop."""
@@ -228,6 +243,13 @@ def _tuner(
 
 def _name_of(trial: Any) -> str:
     return f"trial-{trial.config['number']:04d}"
+
+
+def _last_line(error_file: str | None) -> str:
+    """The cause of a worker's death, which Ray puts last."""
+    text = Path(error_file).read_text() if error_file and Path(error_file).exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no reason given"
 
 
 def _share(gpus: float, slots: int) -> float:

@@ -23,6 +23,10 @@ class Space(Protocol):
         """A study is not gone on with under another one."""
 
     @property
+    def starts(self) -> tuple[Recipe, ...]:
+        """Recipes to try right after the baseline."""
+
+    @property
     def limits(self) -> LimitsLike:
         """What a trial may cost."""
 

@@ -168,7 +168,7 @@ class SearchSpace:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of entries, limits and starts; comments, order, name and title do not count."""
+        """Hex digest of entries, limits and starts; not of comments, order, name and title."""
         text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

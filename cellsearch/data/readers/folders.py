@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,20 +31,26 @@ def natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def visible(folder: Path) -> list[Path]:
-    """What lies in a folder, hidden files aside, in natural order."""
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        found = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith((".", "__"))]
     except OSError as error:
         raise ReadError(f"{folder}: {(error.strerror or str(error)).lower()}") from None
-    return sorted(found, key=lambda path: natural(path.name))
+    return sorted(found, key=lambda entry: natural(entry.name))
+
+
+def visible(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden files aside, in natural order."""
+    return [folder / entry.name for entry in _entries(folder)]
 
 
 def images_below(folder: Path) -> list[Path]:
     """Visible image files below a folder, however deep, in natural order."""
     found: list[Path] = []
-    for path in visible(folder):
-        if path.is_dir():
+    for entry in _entries(folder):
+        path = folder / entry.name
+        if entry.is_dir():
             found += images_below(path)
         elif is_image(path):
             found.append(path)

@@ -103,17 +103,27 @@ def detect(path: Path) -> str:
         if path.suffix.lower() not in by_suffix:
             raise DataError(f"{path}: not a data set; expected {ACCEPTED}")
         return by_suffix[path.suffix.lower()]
-    inside = visible(path)
-    classes = [folder for folder in inside if folder.is_dir()]
-    tables = [file for file in inside if file.suffix.lower() in (".csv", ".tsv")]
-    if tables and not (classes and all(images_below(folder) for folder in classes[1:])):
-        raise DataError(f"{path}: give the table itself: {tables[0]}")
-    if len(classes) == 1 and tables:
-        raise DataError(f"{path}: give the table itself: {tables[0]}")
-    if not classes:
+    tables = [file for file in visible(path) if file.suffix.lower() in (".csv", ".tsv")]
+    if tables:
+        raise DataError(
+            f"{path} holds a table and may be read by it or by its folders: give the table itself, "
+            f"{tables[0]}, or option layout=folders"
+        )
+    return folder_reader(path)
+
+
+def folder_reader(path: Path) -> str:
+    """``folders`` or ``channel_files``, by the names of the images in a folder's class folders.
+
+    Raises:
+        DataError: no folders in it, or no images in them.
+    """
+    folders_within = [folder for folder in visible(path) if folder.is_dir()]
+    if not folders_within:
         raise DataError(f"{path}: no class folders in it; expected {ACCEPTED}")
-    images = [image for folder in classes for image in images_below(folder)]
-    if not images:
+    # The first folder with images tells; listing all of a large set takes seconds.
+    images = next(filter(None, map(images_below, folders_within)), None)
+    if images is None:
         raise DataError(f"{path}: no images in the folders below it; expected {ACCEPTED}")
     named = sum(channel_files.split_name(image) is not None for image in images)
     # IDEAS also writes merged pictures beside the channels.

@@ -18,6 +18,9 @@ from cellsearch.data.readers.images import RGB, TIFF_SUFFIXES, read_image
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
 
+LARGEST_CROP = 1000
+"""Side in px beyond which an image is rather a field of view; an explicit size overrules it."""
+
 
 def read_all(
     root: Path,
@@ -61,7 +64,10 @@ def read_all(
 
 def relative(file: Path, root: Path) -> str:
     """``file`` as seen from ``root``, with forward slashes; its whole path where it is outside."""
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
+    try:
+        return file.relative_to(root).as_posix()
+    except ValueError:
+        return file.as_posix()
 
 
 def stack(
@@ -81,6 +87,12 @@ def stack(
         width = max(crop.shape[2] for crop in crops)
         remedy = f"choose one, such as size={height}x{width} with fit=pad or fit=resize"
         _same(sizes, sources, "sizes (height x width, px)", remedy)
+        if max(height, width) > LARGEST_CROP:
+            raise DataError(
+                f"images of {height}x{width} px are large for single cells; montages are read "
+                "with layout=montage and tile=HEIGHTxWIDTH; for crops that are meant to be so, "
+                f"give size={height}x{width} or smaller with fit=resize"
+            )
         return np.stack(crops)
     if options.fit == "resize":
         return np.stack([resize(crop, options.size) for crop in crops])

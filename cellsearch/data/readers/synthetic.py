@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from cellsearch.catalog import near_miss
-from cellsearch.data.cell_model import PHASES, draw_cells
+from cellsearch.data.cell_model import draw_cells
+from cellsearch.data.phases import PHASES
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.options import ReaderOptions
 from cellsearch.errors import ConfigError

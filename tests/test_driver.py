@@ -1,0 +1,311 @@
+"""Crash, resume, Ctrl-C, second drivers: what must never lose or repeat a fold."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from cellsearch.errors import MismatchError, RunError, StorageError
+from cellsearch.search.driver import search
+from cellsearch.search.interrupt import EXIT_STATUS
+from cellsearch.search.job import Report, SearchJob, Task, finished_folds, fold_path
+from cellsearch.search.limits import Bounds
+from cellsearch.search.study import SearchOutcome, read_study
+from cellsearch.search.work import attempt, execute
+from cellsearch.space.recipe import Recipe
+
+import search_cases as cases
+from conftest import squares
+
+SCRIPT = Path(cases.__file__)
+
+
+@contextmanager
+def started(
+    folder: Path, backend: str, *, budget: int = 4, epochs: int = 20
+) -> Iterator[subprocess.Popen[str]]:
+    """A driver in a process of its own; a fold takes 0.4 s."""
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), backend, str(budget), "fake", str(epochs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(process: subprocess.Popen[str], line: str) -> list[str]:
+    """Read lines up to the one that begins so."""
+    assert process.stdout is not None
+    seen = []
+    for text in process.stdout:
+        seen.append(text.strip())
+        if text.startswith(line):
+            return seen
+    raise AssertionError("\n".join(seen))
+
+
+def finish(job: SearchJob, *, budget: int = 4, epochs: int = 20) -> SearchOutcome:
+    """Go on in this process, to the end."""
+    rest = cases.replace(job, budget=budget)
+    space = cases.space(epochs)
+    return search(rest, space, cases.Recorder(), cases.backend_of("local", "fake"))
+
+
+def whole(job: SearchJob, outcome: SearchOutcome, *, budget: int = 4) -> None:
+    """No trial is left over, no fold is missing, none was computed to its end twice."""
+    assert "RUNNING" not in {row.state for row in outcome.rows}
+    assert sum(row.state in ("COMPLETE", "PRUNED") for row in outcome.rows) == budget
+    done = cases.computed(job)
+    assert len(done) == len(set(done))
+    for row in outcome.rows:
+        if row.state == "COMPLETE":
+            assert len(finished_folds(job.run_folder, row.number, range(3))) == 3
+
+
+def group_is_gone(leader: int, *, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.killpg(leader, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("line", ["started 0", "fold 0 0", "ended 0", "fold 1 0"])
+def test_kill_9_loses_nothing(tmp_path: Path, line: str) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    with started(tmp_path, "local") as process:
+        wait_for(process, line)
+        process.kill()
+    before = cases.computed(job)
+    outcome = finish(job)
+    assert cases.computed(job)[: len(before)] == before
+    whole(job, outcome)
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_with_ray(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    with started(tmp_path, "ray") as process:
+        wait_for(process, "ended 0")
+        process.kill()
+    with started(tmp_path, "ray") as process:
+        lines = wait_for(process, "outcome")
+        assert process.wait() == 0
+    assert lines[-1].startswith("outcome interrupted=False")
+    whole(job, finish(job))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_cleanly_amid_a_fold(tmp_path: Path, number: signal.Signals) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    # A fold takes 4 s: who waits for its end is too slow.
+    with started(tmp_path, "local", epochs=200) as process:
+        wait_for(process, "started 0")
+        began = time.monotonic()
+        process.send_signal(number)
+        lines = wait_for(process, "outcome")
+        assert process.wait() == 0
+    assert time.monotonic() - began < 3.0
+    assert lines[-1] == "outcome interrupted=True RUNNING"
+    whole(job, finish(job, epochs=200, budget=1), budget=1)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_ray_within_seconds_and_leaves_no_process(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    with started(tmp_path, "ray", epochs=50) as process:
+        wait_for(process, "fold 0 0")
+        began = time.monotonic()
+        # As a terminal does: to the whole group.
+        os.killpg(process.pid, signal.SIGINT)
+        lines = wait_for(process, "outcome")
+        process.wait()
+    assert time.monotonic() - began < 15.0
+    assert lines[-1].startswith("outcome interrupted=True")
+    assert group_is_gone(process.pid)
+    whole(job, finish(job, epochs=50))
+
+
+def test_second_ctrl_c_exits_at_once(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys, time\n"
+        "from cellsearch.search.interrupt import Interrupts\n"
+        "with Interrupts():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(1)\n"
+        "    print('too late', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (EXIT_STATUS, "still here\n")
+
+
+def test_second_driver_is_refused(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    with started(tmp_path, "local") as process:
+        wait_for(process, "started 0")
+        with pytest.raises(RunError, match=f"is being searched by process {process.pid} on"):
+            finish(job)
+
+
+def test_another_space_is_refused(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path, budget=1)
+    finish(job, budget=1, epochs=1)
+    before = cases.computed(job)
+    with pytest.raises(MismatchError, match=r"space: was [0-9a-f]{12}, is [0-9a-f]{12}"):
+        finish(job, budget=2, epochs=2)
+    with pytest.raises(MismatchError, match="metric: was balanced_accuracy, is macro_f1"):
+        finish(cases.replace(job, metric="macro_f1"), epochs=1)
+    assert cases.computed(job) == before
+
+
+def test_another_run_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first = cases.prepare(squares(), tmp_path / "a", storage_url=shared)
+    second = cases.prepare(squares(), tmp_path / "b", storage_url=shared)
+    finish(first, budget=1, epochs=1)
+    with pytest.raises(MismatchError, match="of another run"):
+        finish(second, budget=1, epochs=1)
+
+
+def test_a_spent_budget_asks_nothing_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    finish(job, budget=2, epochs=1)
+    done = cases.computed(job)
+    assert len(finish(job, budget=2, epochs=1).rows) == 2
+    assert cases.computed(job) == done
+    outcome = finish(job, budget=4, epochs=1)
+    assert sorted(row.number for row in outcome.rows) == [0, 1, 2, 3]
+    rates = {row.recipe.optim.lr for row in outcome.rows}
+    assert len(rates) == 4, "a restart must not draw the same points again"
+
+
+def test_a_trial_lost_between_its_draw_and_its_recipe_is_adopted(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    finish(job, budget=1, epochs=1)
+    study = read_study(job.storage_url, job.study_name)
+    trial = study.ask()
+    rate = trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+    outcome = finish(job, budget=2, epochs=1)
+    (row,) = [row for row in outcome.rows if row.number == trial.number]
+    assert row.state in ("COMPLETE", "PRUNED")
+    assert row.recipe.optim.lr == rate, "what was drawn is kept, what is missing is drawn"
+
+
+def test_what_the_study_holds_of_a_trial(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    finish(job, budget=3, epochs=1)
+    trials = read_study(job.storage_url, job.study_name).trials
+    assert trials[0].user_attrs["baseline"] is True
+    for trial in trials:
+        attrs = trial.user_attrs
+        folds = finished_folds(job.run_folder, trial.number, range(attrs["folds"]))
+        matrix = np.array(attrs["confusion"])
+        assert matrix.sum() == sum(len(fold.cells) for fold in folds)
+        assert sorted(trial.intermediate_values) == list(range(attrs["folds"]))
+        assert attrs["seconds"] == pytest.approx(sum(fold.seconds for fold in folds))
+        assert attrs["images_per_second"] > 0
+        recalls = matrix.diagonal() / matrix.sum(axis=1)
+        assert trial.value == pytest.approx(recalls.mean())
+        assert Recipe.from_params(json.loads(attrs["recipe"])).to_params()
+        if trial.state == optuna.trial.TrialState.PRUNED:
+            assert trial.value == trial.intermediate_values[attrs["folds"] - 1]
+
+
+def test_execute_reads_what_is_there_and_never_another_recipe(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    first, second = Recipe(), Recipe.from_params({"optim.lr": 1e-4})
+
+    def run(recipe: Recipe) -> list[np.ndarray]:
+        results = execute(job, 7, recipe.to_params(), compute=cases.fake)
+        return [result.probabilities for result in results]
+
+    a = run(first)
+    assert len(cases.computed(job)) == 3
+    assert all(np.array_equal(x, y) for x, y in zip(a, run(first), strict=True))
+    assert len(cases.computed(job)) == 3, "the second time they are read"
+    fold_path(job.run_folder, 7, 1).write_bytes(b"torn")
+    assert all(np.array_equal(x, y) for x, y in zip(a, run(first), strict=True))
+    assert len(cases.computed(job)) == 4, "a damaged fold is computed again"
+    b = run(second)
+    assert len(cases.computed(job)) == 7, "folds of another recipe are not taken"
+    assert not all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_fold_is_on_disk_before_anyone_is_told(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    for report in attempt(job, Task(0, Recipe()), compute=cases.fake):
+        if report.event == "fold":
+            assert fold_path(job.run_folder, 0, report.fold).exists()
+    assert report.event == "final"
+
+
+def test_attempt_never_raises(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    reports = list(attempt(job, Task(3, Recipe()), compute=cases.hopeless))
+    assert reports[-1].event == "failed"
+    assert reports[-1].text == "ZeroDivisionError: division by zero"
+    text = (job.run_folder / "trials" / "0003" / "error.txt").read_text()
+    assert "in hopeless" in text
+    lost = cases.replace(job, splits_path=tmp_path / "nowhere.json")
+    assert list(attempt(lost, Task(4, Recipe()), compute=cases.fake))[-1].event == "failed"
+
+
+def test_attempt_begins_nothing_after_the_deadline(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path)
+    late = Task(0, Recipe(), deadline=time.time() - 1)
+    assert [r.event for r in attempt(job, late, compute=cases.fake)] == ["suspended"]
+
+
+def test_real_limits_are_counted_before_training(tmp_path: Path) -> None:
+    pytest.importorskip("cellsearch.learn.cost")
+    job = cases.prepare(squares(), tmp_path)
+    task = Task(0, Recipe(), bounds=Bounds(parameters=10))
+    (report,) = attempt(job, task, compute=cases.hopeless)
+    assert report.event == "beyond_limits"
+    assert report.text.endswith("parameters, limit 10")
+
+
+def test_tasks_and_reports_travel_as_plain_values() -> None:
+    task = Task(3, Recipe.from_params({"optim.lr": 0.1}), False, Bounds(minutes_per_fold=2.0), 9.0)
+    assert Task.from_json(task.to_json()) == task
+    report = Report("fold", fold=2, seconds=1.5)
+    assert Report.from_dict(report.to_dict() | {"done": False}) == report
+
+
+def test_dead_storage_is_one_line_without_the_password(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    job = cases.prepare(squares(), tmp_path)
+    url = "postgresql+psycopg://user:s3cret@127.0.0.1:1/none"
+    began = time.monotonic()
+    with pytest.raises(StorageError) as raised:
+        finish(cases.replace(job, storage_url=url))
+    assert time.monotonic() - began < 8.0
+    text = str(raised.value)
+    assert "\n" not in text
+    assert "s3cret" not in text
+    assert "user:***@127.0.0.1:1/none does not answer" in text
+    assert not list(job.run_folder.glob("trials/*"))
