@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 
 from cellsearch.errors import MismatchError, RunError, StorageError
+from cellsearch.learn.fold_result import FoldResult
+from cellsearch.search.backend import LocalBackend
 from cellsearch.search.driver import search
 from cellsearch.search.interrupt import EXIT_STATUS
 from cellsearch.search.job import Report, SearchJob, Task, finished_folds, fold_path
@@ -271,7 +275,34 @@ def test_attempt_never_raises(tmp_path: Path) -> None:
     text = (job.run_folder / "trials" / "0003" / "error.txt").read_text()
     assert "in hopeless" in text
     lost = cases.replace(job, splits_path=tmp_path / "nowhere.json")
-    assert list(attempt(lost, Task(4, Recipe()), compute=cases.fake))[-1].event == "failed"
+    assert list(attempt(lost, Task(4, Recipe()), compute=cases.fake))[-1].event == "broken"
+
+
+def full_disk(*_: object) -> Iterator[FoldResult]:
+    raise OSError(28, "No space left on device")
+    yield
+
+
+def test_a_full_disk_ends_the_run_and_fails_no_recipe(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path, budget=2)
+    with pytest.raises(RunError, match=r"trial 0 cannot go on: .*No space left on device"):
+        search(job, cases.space(), cases.Recorder(), LocalBackend(full_disk))
+    whole(job, finish(job, budget=2, epochs=1), budget=2)
+
+
+def test_a_storage_that_goes_away_is_one_line(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path, budget=3)
+
+    def breaking(*given: Any) -> Iterator[FoldResult]:
+        for result in cases.fake(*given):
+            if result.fold == 1:
+                with closing(sqlite3.connect(job.run_folder / "study.db")) as connection:
+                    connection.execute("drop table trial_intermediate_values")
+            yield result
+
+    with pytest.raises(StorageError, match="stopped answering: no such table") as raised:
+        search(job, cases.space(), cases.Recorder(), LocalBackend(breaking))
+    assert "\n" not in str(raised.value)
 
 
 def test_attempt_begins_nothing_after_the_deadline(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ on disk before the backend hears the decision. It runs in one thread of one proc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
-from cellsearch.errors import RunError
+from cellsearch.errors import RunError, StorageError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.search.dashboard import warm_up
 from cellsearch.search.interrupt import Interrupted, Interrupts
@@ -31,9 +33,11 @@ from cellsearch.search.store import RunFacts, Store
 from cellsearch.search.study import (
     SearchOutcome,
     StudyFacts,
+    brief,
     open_storage,
     open_study,
     outcome_of,
+    shown_url,
 )
 from cellsearch.search.watch import SearchObserver, Space
 from cellsearch.space.recipe import BASELINE, Recipe
@@ -119,7 +123,11 @@ class Driver:
         return self._enter(self._study.ask(), adopted=False)
 
     def receive(self, task: Task, report: Report) -> Decision:
-        """Take in what a worker reports."""
+        """Take in what a worker reports.
+
+        Raises:
+            RunError: no trial can go on, or no draw lies within the limits.
+        """
         live = self._live.get(task.number)
         if live is None:
             return Decision(stop=True, reason="the trial has ended")
@@ -128,6 +136,9 @@ class Driver:
         if report.event == "fold":
             path = fold_path(self._job.run_folder, task.number, report.fold)
             return self.on_fold(task, FoldResult.load(path))
+        if report.event == "broken":
+            # The trial stays RUNNING in the study, so that a later start goes on with it.
+            raise RunError(f"trial {task.number} cannot go on: {report.text}")
         if report.event == "beyond_limits":
             self._on_beyond_limits(live, report.text)
         elif report.event == "failed":
@@ -180,7 +191,8 @@ class Driver:
         """End a trial that failed; the search goes on, unless too many do."""
         self._end(self._live[task.number], TrialState.FAIL, None, reason)
         self._failures += 1
-        if self._failures >= (self._job.budget or UNBOUNDED) // 2 + 5:
+        allowed = (self._job.budget or UNBOUNDED) // 2 + 5
+        if self._failures >= allowed and not self.stopped:
             self.stopped = (
                 f"{self._failures} trials failed, so the search stops; the last one: {reason}"
             )
@@ -302,10 +314,18 @@ def search(
         try:
             interrupted = _run(job, driver, backend)
             state = "interrupted" if interrupted else "searched"
+            outcome = outcome_of(study, interrupted=interrupted, timed_out=driver.timed_out)
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            raise StorageError(
+                f"storage {shown_url(job.storage_url)} stopped answering: {brief(error)}; "
+                "what is finished is kept"
+            ) from None
         finally:
-            store.finish_run(run_id, state)
+            with contextlib.suppress(SQLAlchemyError):
+                store.finish_run(run_id, state)
             store.close()
-        outcome = outcome_of(study, interrupted=interrupted, timed_out=driver.timed_out)
+            storage.remove_session()
+            storage.engine.dispose()
         if driver.stopped and outcome.best is None:
             raise RunError(driver.stopped)
         return outcome

@@ -14,7 +14,7 @@ from cellsearch.search.limits import Bounds
 from cellsearch.space.recipe import Recipe
 
 FOLD_FILE = "fold-{}.npz"
-Event = Literal["started", "fold", "final", "failed", "beyond_limits", "suspended"]
+Event = Literal["started", "fold", "final", "failed", "broken", "beyond_limits", "suspended"]
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,11 @@ class Report:
     """What a worker tells the driver.
 
     Attributes:
-        event: "started", "fold" (it lies on disk), "final" (no more folds), "failed",
-            "beyond_limits" (nothing was trained) or "suspended" (the time is up).
+        event: "started", "fold" (it lies on disk), "final" (no more folds), "failed" (this
+            recipe), "broken" (no recipe would get through), "beyond_limits" (nothing was trained)
+            or "suspended" (the time is up).
         fold: of "fold"; -1 otherwise.
-        text: reason of "failed" and "beyond_limits".
+        text: reason of "failed", "broken" and "beyond_limits".
         seconds: since the trial began on this worker.
     """
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from cellsearch.errors import StorageError
-from cellsearch.search.study import open_engine, shown_url
+from cellsearch.search.study import brief, open_engine, shown_url
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +113,7 @@ class Store:
         try:
             Base.metadata.create_all(self._engine)
         except SQLAlchemyError as error:
-            raise StorageError(f"storage {self._shown}: {_brief(error)}") from None
+            raise StorageError(f"storage {self._shown}: {brief(error)}") from None
 
     def record_run(self, facts: RunFacts) -> int:
         """Write a run that starts or goes on; its id."""
@@ -205,8 +205,3 @@ def _row(run: RunTable) -> RunRow:
     names = RunFacts.__dataclass_fields__
     facts = RunFacts(**{name: getattr(run, name) for name in names})
     return RunRow(run.id, facts, run.created, run.finished, run.state)
-
-
-def _brief(error: SQLAlchemyError) -> str:
-    cause = getattr(error, "orig", None) or error
-    return " ".join(str(cause).split())

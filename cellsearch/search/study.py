@@ -315,8 +315,15 @@ def _without_password(url: str) -> str:
     return f"{head.rpartition(':')[0]}:***@{tail}" if at and ":" in head else url
 
 
+def brief(error: BaseException) -> str:
+    """One line of a database's complaint, without SQLAlchemy's wrapping."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    cause = getattr(cause, "orig", None) or cause
+    return " ".join(str(cause).split()) or type(cause).__name__
+
+
 def _one_line(error: Exception, url: URL) -> str:
-    cause = getattr(error, "orig", None) or error
-    text = " ".join(str(cause).split()) or type(error).__name__
-    password = url.password
+    text, password = brief(error), url.password
     return text.replace(str(password), "***") if password else text

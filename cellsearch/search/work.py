@@ -20,7 +20,7 @@ from typing import Any
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
-from cellsearch.errors import CellsearchError, RunError
+from cellsearch.errors import CellsearchError, RunError, TrialError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.search.job import FOLD_FILE, Report, SearchJob, Task, trial_folder
 from cellsearch.search.limits import beyond
@@ -112,9 +112,13 @@ def attempt(
     try:
         for report in _reports(job, task, compute):
             yield report.after(time.monotonic() - began)
-    except CellsearchError as error:
+    except TrialError as error:
         _write_error(job, task)
         yield Report("failed", text=str(error), seconds=time.monotonic() - began)
+    except (CellsearchError, OSError) as error:
+        # Not the recipe's fault: a full disk or lost cells would fail every other one, too.
+        _write_error(job, task)
+        yield Report("broken", text=str(error), seconds=time.monotonic() - began)
     except Exception as error:
         _write_error(job, task)
         text = " ".join(f"{type(error).__name__}: {error}".split())
