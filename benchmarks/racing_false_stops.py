@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from cellsearch.search.race import Rule, look
+from cellsearch.tune.race import Rule, look
 
 COUNTS = (5400, 900, 900, 606, 68, 15, 27)
 HELD_OUT = 0.2

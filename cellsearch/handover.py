@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
     from cellsearch.learn.predictor import Predictor
     from cellsearch.progress import RunObserver
-    from cellsearch.search.study import SearchOutcome, TrialRow
+    from cellsearch.tune.study import SearchOutcome, TrialRow
 
 
 def hand_over(
@@ -129,7 +129,7 @@ def _mean_probabilities(
 
 def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> OofFigures:
     from cellsearch.card.write import OofFigures
-    from cellsearch.search.job import finished_folds
+    from cellsearch.tune.job import finished_folds
 
     folds = finished_folds(folder, row.number, range(splits.k))
     seen = np.concatenate([fold.cells for fold in folds])

@@ -10,7 +10,7 @@ from cellsearch.errors import CellsearchError, RunError
 from cellsearch.run_folder import RunRecord, read_record, storage_url
 
 if TYPE_CHECKING:
-    from cellsearch.search.study import TrialRow
+    from cellsearch.tune.study import TrialRow
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def past_run(folder: Path) -> PastRun:
         RunError: not the folder of a run.
         StorageError: its database does not answer.
     """
-    from cellsearch.search.study import leaderboard, read_study
+    from cellsearch.tune.study import leaderboard, read_study
 
     record = read_record(folder)
     url = storage_url(record.config, folder)

@@ -17,9 +17,9 @@ from cellsearch.durations import spoken
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
-    from cellsearch.search.driver import Task
-    from cellsearch.search.job import SearchJob
     from cellsearch.space.recipe import Recipe
+    from cellsearch.tune.driver import Task
+    from cellsearch.tune.job import SearchJob
 
 
 class RunObserver(Protocol):

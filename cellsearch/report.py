@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cellsearch.data.check import CheckReport
     from cellsearch.data.dataset import CellDataset
     from cellsearch.run import SearchResult
-    from cellsearch.search.study import TrialRow
+    from cellsearch.tune.study import TrialRow
 
 PLAIN_WIDTH = 160
 

@@ -30,8 +30,8 @@ from cellsearch.space.search_space import SearchSpace
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
     from cellsearch.progress import RunObserver
-    from cellsearch.search.job import SearchJob
-    from cellsearch.search.study import SearchOutcome, TrialRow
+    from cellsearch.tune.job import SearchJob
+    from cellsearch.tune.study import SearchOutcome, TrialRow
 
 
 @dataclass(frozen=True)
@@ -233,8 +233,8 @@ def _searched(
     space: SearchSpace,
     observer: RunObserver,
 ) -> SearchOutcome:
-    from cellsearch.search.backend import backend
-    from cellsearch.search.driver import search as search_trials
+    from cellsearch.tune.backend import backend
+    from cellsearch.tune.driver import search as search_trials
 
     job = _job(config, folder, cells)
     observer.begins(folder, cells, splits, job)
@@ -245,7 +245,7 @@ def _searched(
 
 
 def _job(config: RunConfig, folder: Path, cells: CellDataset) -> SearchJob:
-    from cellsearch.search.job import SearchJob
+    from cellsearch.tune.job import SearchJob
 
     folder = folder.resolve()
     threads = config.threads or 1

@@ -23,11 +23,11 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.errors import TrialError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.search.backend import Backend, LocalBackend
-from cellsearch.search.job import SearchJob, Task
-from cellsearch.search.work import Compute, train
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace
+from cellsearch.tune.backend import Backend, LocalBackend
+from cellsearch.tune.job import SearchJob, Task
+from cellsearch.tune.work import Compute, train
 
 
 def space(epochs: int = 1, limits: Mapping[str, Any] | None = None) -> SearchSpace:
@@ -189,14 +189,14 @@ def backend_of(name: str, compute: str) -> Backend:
     """A backend that computes by a stand-in."""
     if name == "local":
         return LocalBackend(COMPUTES[compute])
-    from cellsearch.search.ray_tune import RayBackend
+    from cellsearch.tune.ray_tune import RayBackend
 
     return RayBackend(COMPUTES[compute])
 
 
 def main(folder: str, name: str, budget: str, compute: str, epochs: str) -> None:
     """Run a search as a process of its own."""
-    from cellsearch.search.driver import search
+    from cellsearch.tune.driver import search
 
     job = replace(job_in(Path(folder)), budget=int(budget), slots=2 if name == "ray" else 1)
     outcome = search(job, space(int(epochs)), Recorder(echo=True), backend_of(name, compute))

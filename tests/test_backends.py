@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cellsearch.errors import RunError
-from cellsearch.search.driver import search
-from cellsearch.search.job import SearchJob
-from cellsearch.search.study import SearchOutcome, open_storage, read_study
+from cellsearch.tune.driver import search
+from cellsearch.tune.job import SearchJob
+from cellsearch.tune.study import SearchOutcome, open_storage, read_study
 
 import search_cases as cases
 from conftest import squares
@@ -26,7 +26,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     from ray import cloudpickle
 
-    from cellsearch.search import ray_tune
+    from cellsearch.tune import ray_tune
 
     # Workers cannot import modules of the tests.
     cloudpickle.register_pickle_by_value(cases)
@@ -93,7 +93,7 @@ def test_draws_again_beyond_the_limits(
     if name == "ray":
         pytest.skip("the limit is replaced in this process; workers are others")
     monkeypatch.setattr(
-        "cellsearch.search.work.beyond",
+        "cellsearch.tune.work.beyond",
         lambda bounds, recipe, *_, **__: "too deep" if recipe.model.depth == 2 else "",
     )
     job = cases.prepare(squares(), tmp_path, budget=6, race=False)

@@ -20,14 +20,14 @@ import pytest
 
 from cellsearch.errors import MismatchError, RunError, StorageError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.search.backend import LocalBackend
-from cellsearch.search.driver import search
-from cellsearch.search.interrupt import EXIT_STATUS
-from cellsearch.search.job import Report, SearchJob, Task, finished_folds, fold_path
-from cellsearch.search.limits import Bounds
-from cellsearch.search.study import SearchOutcome, read_study
-from cellsearch.search.work import attempt, execute
 from cellsearch.space.recipe import Recipe
+from cellsearch.tune.backend import LocalBackend
+from cellsearch.tune.driver import search
+from cellsearch.tune.interrupt import EXIT_STATUS
+from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
+from cellsearch.tune.limits import Bounds
+from cellsearch.tune.study import SearchOutcome, read_study
+from cellsearch.tune.work import attempt, execute
 
 import search_cases as cases
 from conftest import squares
@@ -153,7 +153,7 @@ def test_ctrl_c_stops_ray_within_seconds_and_leaves_no_process(tmp_path: Path) -
 def test_second_ctrl_c_exits_at_once(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, time\n"
-        "from cellsearch.search.interrupt import Interrupts\n"
+        "from cellsearch.tune.interrupt import Interrupts\n"
         "with Interrupts():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('still here', flush=True)\n"

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cellsearch.learn.metrics import METRICS
-from cellsearch.search.race import Rule, Verdict, look
+from cellsearch.tune.race import Rule, Verdict, look
 
 COUNTS = (400, 100, 20, 3)
 K = len(COUNTS)

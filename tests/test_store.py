@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from cellsearch.search.driver import search
-from cellsearch.search.store import RunFacts, Store, runs
-from cellsearch.search.study import open_engine
+from cellsearch.tune.driver import search
+from cellsearch.tune.store import RunFacts, Store, runs
+from cellsearch.tune.study import open_engine
 
 import search_cases as cases
 from conftest import squares

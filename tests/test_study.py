@@ -13,10 +13,10 @@ import pytest
 from optuna.trial import TrialState
 
 from cellsearch.errors import MismatchError, StorageError
-from cellsearch.search import study as studies
-from cellsearch.search.dashboard import note, save_note
-from cellsearch.search.lock import driver_lock
 from cellsearch.space.recipe import BASELINE
+from cellsearch.tune import study as studies
+from cellsearch.tune.dashboard import note, save_note
+from cellsearch.tune.lock import driver_lock
 
 FACTS = studies.StudyFacts("a" * 64, "b" * 64, "c" * 64, "mcc")
 

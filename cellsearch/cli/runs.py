@@ -175,6 +175,6 @@ def dashboard(
 ) -> None:
     """Optuna's dashboard on a run, with each trial's confusion matrix and per-class table."""
     from cellsearch.history import newest_run
-    from cellsearch.search.dashboard import serve
+    from cellsearch.tune.dashboard import serve
 
     serve(run or newest_run(Path("runs")), host=host, port=port)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.errors import RunError
-from cellsearch.search.driver import Driver
-from cellsearch.search.interrupt import Interrupts
-from cellsearch.search.job import Report, SearchJob, Task
-from cellsearch.search.work import Compute, attempt, train
+from cellsearch.tune.driver import Driver
+from cellsearch.tune.interrupt import Interrupts
+from cellsearch.tune.job import Report, SearchJob, Task
+from cellsearch.tune.work import Compute, attempt, train
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",

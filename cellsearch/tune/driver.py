@@ -22,15 +22,16 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import RunError, StorageError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.search.dashboard import warm_up
-from cellsearch.search.interrupt import Interrupted, Interrupts
-from cellsearch.search.job import Report, SearchJob, Task, fold_path
-from cellsearch.search.limits import REDRAWS, Bounds
-from cellsearch.search.lock import driver_lock
-from cellsearch.search.pool import Pool
-from cellsearch.search.record import Record
-from cellsearch.search.store import RunFacts, Store
-from cellsearch.search.study import (
+from cellsearch.space.recipe import BASELINE, Recipe
+from cellsearch.tune.dashboard import warm_up
+from cellsearch.tune.interrupt import Interrupted, Interrupts
+from cellsearch.tune.job import Report, SearchJob, Task, fold_path
+from cellsearch.tune.limits import REDRAWS, Bounds
+from cellsearch.tune.lock import driver_lock
+from cellsearch.tune.pool import Pool
+from cellsearch.tune.record import Record
+from cellsearch.tune.store import RunFacts, Store
+from cellsearch.tune.study import (
     SearchOutcome,
     StudyFacts,
     brief,
@@ -39,11 +40,10 @@ from cellsearch.search.study import (
     outcome_of,
     shown_url,
 )
-from cellsearch.search.watch import SearchObserver, Space
-from cellsearch.space.recipe import BASELINE, Recipe
+from cellsearch.tune.watch import SearchObserver, Space
 
 if TYPE_CHECKING:
-    from cellsearch.search.backend import Backend
+    from cellsearch.tune.backend import Backend
 
 __all__ = ["Decision", "Driver", "SearchObserver", "Task", "search"]
 

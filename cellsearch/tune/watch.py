@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cellsearch.search.job import Task
-from cellsearch.search.limits import LimitsLike
 from cellsearch.space.parameters import ParamValue
 from cellsearch.space.recipe import Recipe
+from cellsearch.tune.job import Task
+from cellsearch.tune.limits import LimitsLike
 
 
 class Space(Protocol):

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.search.limits import Bounds
 from cellsearch.space.recipe import Recipe
+from cellsearch.tune.limits import Bounds
 
 FOLD_FILE = "fold-{}.npz"
 Event = Literal["started", "fold", "final", "failed", "broken", "beyond_limits", "suspended"]

@@ -22,10 +22,10 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import CellsearchError, RunError, TrialError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.search.job import FOLD_FILE, Report, SearchJob, Task, trial_folder
-from cellsearch.search.limits import beyond
 from cellsearch.space.parameters import ParamValue
 from cellsearch.space.recipe import Recipe
+from cellsearch.tune.job import FOLD_FILE, Report, SearchJob, Task, trial_folder
+from cellsearch.tune.limits import beyond
 
 Compute = Callable[
     [SearchJob, Recipe, CellDataset, Splits, Sequence[int], str | None], Iterator[FoldResult]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cellsearch.errors import RunError
-from cellsearch.search.driver import Driver
-from cellsearch.search.interrupt import Interrupts
-from cellsearch.search.job import SearchJob
-from cellsearch.search.work import Compute, attempt, train
+from cellsearch.tune.driver import Driver
+from cellsearch.tune.interrupt import Interrupts
+from cellsearch.tune.job import SearchJob
+from cellsearch.tune.work import Compute, attempt, train
 
 
 class Backend(Protocol):
@@ -62,7 +62,7 @@ def backend(name: str) -> Backend:
     if name == "local":
         return LocalBackend()
     if name == "ray":
-        from cellsearch.search.ray_tune import RayBackend
+        from cellsearch.tune.ray_tune import RayBackend
 
         return RayBackend()
     raise RunError(f"--backend: expected local or ray, got {name!r}")

@@ -13,8 +13,8 @@ from cellsearch.data.splits import Splits
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.metrics import confusion, score
-from cellsearch.search.job import finished_folds
-from cellsearch.search.race import look
+from cellsearch.tune.job import finished_folds
+from cellsearch.tune.race import look
 
 NO_PREDICTION = -1
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.search import dashboard
-from cellsearch.search.job import fold_path
-from cellsearch.search.store import Store
+from cellsearch.tune import dashboard
+from cellsearch.tune.job import fold_path
+from cellsearch.tune.store import Store
 
 
 @dataclass(frozen=True)
