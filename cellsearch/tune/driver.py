@@ -228,11 +228,13 @@ class Driver:
             fold_path(self._job.run_folder, trial.number, fold).exists()
             for fold in range(self._pool.folds)
         )
+        # Limits are for draws; what the space names itself is tried whatever it costs.
+        spared = begun or "given" in attrs
         task = Task(
             number=trial.number,
             recipe=recipe,
             baseline=baseline,
-            bounds=None if baseline or begun else Bounds.of(self._space.limits),
+            bounds=None if spared else Bounds.of(self._space.limits),
             deadline=self._deadline,
         )
         self._live[trial.number] = _Live(trial, task, adopted)
