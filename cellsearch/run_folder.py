@@ -176,7 +176,7 @@ def unfinished(config: RunConfig, parent: Path) -> Path | None:
 
 
 def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: str) -> None:
-    """Refuse to go on with other cells, another space, or other splits.
+    """Refuse to go on with another request, space, or splits (which refuse other cells).
 
     Raises:
         MismatchError: with every difference.
@@ -186,10 +186,6 @@ def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: s
         for name in IDENTITY
         if getattr(old.config, name) != getattr(new.config, name)
     ]
-    if old.dataset_sha256 != new.dataset_sha256:
-        differences.append(
-            f"the cells: sha256 was {old.dataset_sha256[:12]}, is {new.dataset_sha256[:12]}"
-        )
     if old.space_sha256 != new.space_sha256:
         changed = [
             line

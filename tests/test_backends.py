@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,3 +171,11 @@ def test_real_training_learns_with_ray(tmp_path: Path) -> None:
     storage = open_storage(job.storage_url)
     assert storage.get_all_studies()
     assert not (job.run_folder / "ray").exists()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_refused_in_seconds(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(RunError, match=r"Ray cluster at 127.0.0.1:1 does not answer: .*refused"):
+        run("ray", tmp_path, address="127.0.0.1:1")
+    assert time.monotonic() - began < 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ class Stopper(Silent):
     def fold_done(self, task: object, fold: int, score: float) -> None:
         self.left -= 1
         if self.left == 0:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_ctrl_c_and_resume_lose_nothing(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_ctrl_c_and_resume_lose_nothing(tmp_path: Path) -> None:
 def test_resuming_with_other_cells_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     tiny_search(out, observer=Stopper(1))
-    with pytest.raises(MismatchError, match="the cells"):
+    with pytest.raises(MismatchError, match="another data set"):
         tiny_search(out, squares(seed=5))
 
 

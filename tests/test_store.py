@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from cellsearch.tune.dashboard import artifact_store
 from cellsearch.tune.driver import search
 from cellsearch.tune.store import RunFacts, Store, runs
-from cellsearch.tune.study import open_engine
+from cellsearch.tune.study import open_engine, open_storage
 
 import search_cases as cases
 from conftest import squares
@@ -97,3 +103,39 @@ def test_a_search_fills_the_tables_beside_optunas(tmp_path: Path) -> None:
     (run,) = runs(job.storage_url)
     assert (run.state, run.facts.dataset, run.facts.space) == ("searched", "squares", "tiny")
     assert len(list((job.run_folder / "artifacts").iterdir())) == 2
+
+
+def test_the_dashboard_shows_the_picture_and_the_note(tmp_path: Path) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard")
+    job = cases.prepare(squares(), tmp_path, budget=1)
+    search(job, cases.space(), cases.Recorder(), cases.backend_of("local", "fake"))
+    storage = open_storage(job.storage_url)
+    app = dashboard.wsgi(storage, artifact_store=artifact_store(job.run_folder))
+
+    def get(path: str) -> bytes:
+        environment: dict[str, Any] = {"PATH_INFO": path}
+        setup_testing_defaults(environment)
+        status: list[str] = []
+        body = b"".join(app(environment, lambda text, *_: status.append(text)))
+        assert status == ["200 OK"]
+        return body
+
+    (trial,) = json.loads(get("/api/studies/1"))["trials"]
+    (artifact,) = trial["artifacts"]
+    assert "| class-1 |" in trial["note"]["body"]
+    picture = get(f"/artifacts/1/{trial['trial_id']}/{artifact['artifact_id']}")
+    assert picture.startswith(b"\x89PNG")
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def test_the_same_search_on_postgresql(tmp_path: Path) -> None:
+    url = os.environ.get("CELLSEARCH_TEST_POSTGRESQL")
+    if url is None:
+        pytest.skip("no PostgreSQL; CELLSEARCH_TEST_POSTGRESQL names an empty database")
+    name = tmp_path.name + secrets.token_hex(4)
+    job = cases.prepare(squares(), tmp_path, budget=3, storage_url=url, study_name=name)
+    for _ in range(2):
+        outcome = search(job, cases.space(), cases.Recorder(), cases.backend_of("local", "fake"))
+    assert sum(row.state in ("COMPLETE", "PRUNED") for row in outcome.rows) == 3
+    assert runs(url)[0].facts.study_name == name

@@ -153,12 +153,15 @@ def _from_path(
     bound = layout(str(reader), rest)
     base = path if path.is_dir() else path.parent
     facts = {**bound.facts(), "files": fingerprint(base, bound.files(path)), "name": path.name}
-    return cached(
-        cache,
-        path.stem or path.name,
-        facts,
-        lambda: CellDataset.from_raw(bound.read(path, on_progress)),
-    )
+
+    def build() -> CellDataset:
+        raw = bound.read(path, on_progress)
+        try:
+            return CellDataset.from_raw(raw)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+
+    return cached(cache, path.stem or path.name, facts, build)
 
 
 def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -> CellDataset:

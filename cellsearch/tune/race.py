@@ -34,7 +34,7 @@ class Rule:
     margin: float = 0.01
     prior: float = 0.5
     training_noise: float = 0.03
-    draws: int = 4000
+    draws: int = 2000
 
 
 @dataclass(frozen=True)

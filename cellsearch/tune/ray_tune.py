@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,6 +51,7 @@ from ray.tune.search import Searcher  # noqa: E402
 
 OBJECT_STORE_BYTES = 100 * 2**20
 WORKER_RETRIES = 2
+CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -303,7 +305,11 @@ def _started(cpus: int) -> str:
 
 
 def _join(address: str) -> None:
+    """Connect to a cluster; one that is not there is refused in seconds, by Ray in minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if colon and port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         raise RunError(
