@@ -1,6 +1,6 @@
 """How often racing stops a trial that it should not, and how much it saves.
 
-    python benchmarks/racing_false_stops.py [--repeats 500] > benchmarks/results/racing_false_stops.txt
+    python benchmarks/racing_false_stops.py > benchmarks/results/racing_false_stops.txt
 
 Synthetic out-of-fold predictions of a leader and of a candidate, with the class counts of the
 Jurkat cells outside the hold-out and 5 folds. Each trial has a true recall for each class. Both see

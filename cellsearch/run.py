@@ -234,7 +234,7 @@ def _searched(
     observer: RunObserver,
 ) -> SearchOutcome:
     from cellsearch.tune.backend import backend
-    from cellsearch.tune.driver import search as search_trials
+    from cellsearch.tune.search import search as search_trials
 
     job = _job(config, folder, cells)
     observer.begins(folder, cells, splits, job)

@@ -196,7 +196,7 @@ def backend_of(name: str, compute: str) -> Backend:
 
 def main(folder: str, name: str, budget: str, compute: str, epochs: str) -> None:
     """Run a search as a process of its own."""
-    from cellsearch.tune.driver import search
+    from cellsearch.tune.search import search
 
     job = replace(job_in(Path(folder)), budget=int(budget), slots=2 if name == "ray" else 1)
     outcome = search(job, space(int(epochs)), Recorder(echo=True), backend_of(name, compute))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cellsearch.errors import RunError
-from cellsearch.tune.driver import search
 from cellsearch.tune.job import SearchJob
-from cellsearch.tune.study import SearchOutcome, open_storage, read_study
+from cellsearch.tune.search import search
+from cellsearch.tune.storage import open_storage
+from cellsearch.tune.study import SearchOutcome, read_study
 
 import search_cases as cases
 from conftest import squares
@@ -108,15 +108,15 @@ def test_draws_again_beyond_the_limits(
     study = read_study(job.storage_url, job.study_name)
     refused = [t for t in study.trials if t.user_attrs.get("beyond_limits")]
     assert refused
-    assert {t.state.name for t in refused} == {"FAIL"}
+    assert {t.state.name for t in refused} == {"PRUNED"}
     assert set(seen.started) == {row.number for row in outcome.rows}
 
 
 def test_time_limit_puts_trials_off_and_a_later_start_ends_them(name: str, tmp_path: Path) -> None:
-    slots = 2 if name == "ray" else 1
-    # A fold takes 0.6 s, so that the time runs out amid a trial.
-    slow = cases.space(epochs=30)
-    job = cases.prepare(squares(), tmp_path, slots=slots, budget=4, race=False, seconds=3.0)
+    # Ray takes its time to start; either way there is less of it than the folds need.
+    slots, epochs, seconds = (2, 150, 15.0) if name == "ray" else (1, 30, 0.5)
+    slow = cases.space(epochs=epochs)
+    job = cases.prepare(squares(), tmp_path, slots=slots, budget=4, race=False, seconds=seconds)
     first = search(job, slow, cases.Recorder(), cases.backend_of(name, "fake"))
     assert first.timed_out
     assert not first.interrupted
@@ -171,11 +171,3 @@ def test_real_training_learns_with_ray(tmp_path: Path) -> None:
     storage = open_storage(job.storage_url)
     assert storage.get_all_studies()
     assert not (job.run_folder / "ray").exists()
-
-
-@pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_refused_in_seconds(tmp_path: Path) -> None:
-    began = time.monotonic()
-    with pytest.raises(RunError, match=r"Ray cluster at 127.0.0.1:1 does not answer: .*refused"):
-        run("ray", tmp_path, address="127.0.0.1:1")
-    assert time.monotonic() - began < 10.0

@@ -22,10 +22,10 @@ from cellsearch.errors import MismatchError, RunError, StorageError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.space.recipe import Recipe
 from cellsearch.tune.backend import LocalBackend
-from cellsearch.tune.driver import search
 from cellsearch.tune.interrupt import EXIT_STATUS
 from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
 from cellsearch.tune.limits import Bounds
+from cellsearch.tune.search import search
 from cellsearch.tune.study import SearchOutcome, read_study
 from cellsearch.tune.work import attempt, execute
 
@@ -94,7 +94,15 @@ def group_is_gone(leader: int, *, seconds: float = 10.0) -> bool:
     return False
 
 
-@pytest.mark.parametrize("line", ["started 0", "fold 0 0", "ended 0", "fold 1 0"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fold 0 0",
+        pytest.param("started 0", marks=pytest.mark.slow),
+        pytest.param("ended 0", marks=pytest.mark.slow),
+        pytest.param("fold 1 0", marks=pytest.mark.slow),
+    ],
+)
 def test_kill_9_loses_nothing(tmp_path: Path, line: str) -> None:
     job = cases.prepare(squares(), tmp_path)
     with started(tmp_path, "local") as process:
@@ -340,3 +348,13 @@ def test_dead_storage_is_one_line_without_the_password(tmp_path: Path) -> None:
     assert "s3cret" not in text
     assert "user:***@127.0.0.1:1/none does not answer" in text
     assert not list(job.run_folder.glob("trials/*"))
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_refused_in_seconds(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path, address="127.0.0.1:1")
+    backend = cases.backend_of("ray", "fake")
+    began = time.monotonic()
+    with pytest.raises(RunError, match=r"Ray cluster at 127.0.0.1:1 does not answer: .*refused"):
+        search(job, cases.space(), cases.Recorder(), backend)
+    assert time.monotonic() - began < 10.0

@@ -120,5 +120,5 @@ def test_the_reason_is_a_sentence_with_both_figures() -> None:
     reason = verdict.reason(folds=2, k=5, metric="balanced_accuracy", against=3)
     assert reason == (
         "after fold 2 of 5: balanced accuracy 0.410 against 0.580 of trial 3 on the same "
-        "2,532 cells; P(not worse) = 0.0004"
+        "2,532 cells; P(not worse) < 0.001"
     )

@@ -15,9 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from cellsearch.tune.dashboard import artifact_store
-from cellsearch.tune.driver import search
+from cellsearch.tune.search import search
+from cellsearch.tune.storage import open_engine, open_storage
 from cellsearch.tune.store import RunFacts, Store, runs
-from cellsearch.tune.study import open_engine, open_storage
 
 import search_cases as cases
 from conftest import squares

@@ -17,6 +17,7 @@ from cellsearch.space.recipe import BASELINE
 from cellsearch.tune import study as studies
 from cellsearch.tune.dashboard import note, save_note
 from cellsearch.tune.lock import driver_lock
+from cellsearch.tune.storage import open_storage
 
 FACTS = studies.StudyFacts("a" * 64, "b" * 64, "c" * 64, "mcc")
 
@@ -27,7 +28,7 @@ def url(tmp_path: Path) -> str:
 
 
 def opened(url: str, folder: Path, facts: studies.StudyFacts = FACTS) -> optuna.Study:
-    return studies.open_study(studies.open_storage(url), "s", facts, run_folder=folder, seed=3)
+    return studies.open_study(open_storage(url), "s", facts, run_folder=folder, seed=3)
 
 
 def add(
@@ -77,7 +78,7 @@ def test_leaderboard_ranks_complete_trials_and_leaves_out_refused_draws(
     study = opened(url, tmp_path)
     add(study, TrialState.COMPLETE, 0.5, baseline=True, seconds=2.5)
     add(study, TrialState.COMPLETE, 0.7)
-    add(study, TrialState.FAIL, beyond_limits=True, reason="too many parameters")
+    add(study, TrialState.PRUNED, beyond_limits=True, reason="too many parameters")
     add(study, TrialState.FAIL, reason="loss is not finite")
     add(study, TrialState.COMPLETE, 0.7)
     add(study, TrialState.RUNNING)
@@ -122,7 +123,7 @@ def test_a_stopped_trial_shows_its_last_score(url: str, tmp_path: Path) -> None:
 )
 def test_storage_that_cannot_be_is_one_line(url: str, words: str) -> None:
     with pytest.raises(StorageError, match=words) as raised:
-        studies.open_storage(url)
+        open_storage(url)
     assert "\n" not in str(raised.value)
     assert "pw" not in str(raised.value)
 
@@ -131,7 +132,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     path.write_text("these are not the tables you are looking for\n" * 100)
     with pytest.raises(StorageError, match="file is not a database"):
-        studies.open_storage(f"sqlite:///{path}")
+        open_storage(f"sqlite:///{path}")
 
 
 def test_a_study_that_is_not_there(url: str) -> None:

@@ -32,7 +32,7 @@ def run(
     budget: Budget = None,
     time: Time = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run [runs/<dataset>-<date>-<n>].")
+        Path | None, typer.Option(help="Folder of the run (default runs/<dataset>-<date>-<n>).")
     ] = None,
     metric: Annotated[
         str,
@@ -57,7 +57,7 @@ def run(
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     storage: Annotated[
-        str | None, typer.Option(help="Database of the study [SQLite in the run's folder].")
+        str | None, typer.Option(help="Database of the study (default SQLite in the run folder).")
     ] = None,
     address: Address = None,
     race: Annotated[
@@ -166,7 +166,7 @@ def show(
 
 def dashboard(
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a run [the newest one].", metavar="RUN")
+        Path | None, typer.Argument(help="Folder of a run (default the newest one).", metavar="RUN")
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8080,
     host: Annotated[

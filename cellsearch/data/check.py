@@ -124,7 +124,7 @@ def _twins(
                 severity,
                 ids,
                 f"{ids[0]} and {ids[1]} {what}{where}{straddle}; {remedy} "
-                "(draw_splits keeps them together)",
+                "(a search keeps them on one side)",
             )
         )
     return findings

@@ -13,6 +13,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import RunError
 from cellsearch.learn.fit import fit
 from cellsearch.learn.fold_result import FoldResult
+from cellsearch.learn.memory import release_memory
 from cellsearch.learn.metrics import confusion
 from cellsearch.learn.precision import Precision
 from cellsearch.learn.threads import torch_threads
@@ -70,7 +71,7 @@ def cross_validate(
             )
             precision = predictor.precision
             probabilities = predictor.predict_proba(dataset, validation)
-        yield FoldResult(
+        result = FoldResult(
             fold=fold,
             cells=validation,
             probabilities=probabilities,
@@ -80,6 +81,9 @@ def cross_validate(
             history=predictor.history,
             precision=str(precision),
         )
+        del predictor
+        release_memory()
+        yield result
 
 
 def fold_seed(seed: int, fold: int) -> int:

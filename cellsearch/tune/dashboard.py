@@ -15,7 +15,7 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 from cellsearch.errors import RunError
 from cellsearch.learn.metrics import per_class
-from cellsearch.tune.study import open_storage
+from cellsearch.tune.storage import open_storage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

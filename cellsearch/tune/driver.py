@@ -6,46 +6,25 @@ on disk before the backend hears the decision. It runs in one thread of one proc
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
-from cellsearch.data.dataset import CellDataset
-from cellsearch.data.splits import Splits
-from cellsearch.errors import RunError, StorageError
+from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.space.recipe import BASELINE, Recipe
-from cellsearch.tune.dashboard import warm_up
-from cellsearch.tune.interrupt import Interrupted, Interrupts
+from cellsearch.tune.draw import Refuse, draw, unfit
 from cellsearch.tune.job import Report, SearchJob, Task, fold_path
 from cellsearch.tune.limits import REDRAWS, Bounds
-from cellsearch.tune.lock import driver_lock
 from cellsearch.tune.pool import Pool
 from cellsearch.tune.record import Record
-from cellsearch.tune.store import RunFacts, Store
-from cellsearch.tune.study import (
-    SearchOutcome,
-    StudyFacts,
-    brief,
-    open_storage,
-    open_study,
-    outcome_of,
-    shown_url,
-)
 from cellsearch.tune.watch import SearchObserver, Space
 
-if TYPE_CHECKING:
-    from cellsearch.tune.backend import Backend
-
-__all__ = ["Decision", "Driver", "SearchObserver", "Task", "search"]
+__all__ = ["Decision", "Driver", "SearchObserver", "Task"]
 
 UNBOUNDED = 40
 """Stands for the budget where there is none, when failures are counted."""
@@ -83,19 +62,31 @@ class Driver:
     """
 
     def __init__(
-        self, job: SearchJob, space: Space, record: Record, pool: Pool, observer: SearchObserver
+        self,
+        job: SearchJob,
+        space: Space,
+        record: Record,
+        pool: Pool,
+        observer: SearchObserver,
+        *,
+        refuse: Refuse | None = None,
     ) -> None:
         self.timed_out = False
         self.stopped = ""
         self._job, self._space, self._study = job, space, record.study
         self._record, self._pool, self._observer = record, pool, observer
+        self._refuse = refuse
         self._deadline = None if job.seconds is None else time.time() + job.seconds
         self._live: dict[int, _Live] = {}
         self._failures = 0
         self._redraws = 0
         trials = self._study.get_trials(deepcopy=False)
         self._orphans = [t for t in trials if t.state == TrialState.RUNNING]
-        self._counted = sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+        self._counted = sum(
+            t.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            and not t.user_attrs.get("beyond_limits")
+            for t in trials
+        )
         if not trials:
             for number, recipe in enumerate((BASELINE, *space.starts)):
                 self._study.enqueue_trial(
@@ -120,7 +111,8 @@ class Driver:
             return None
         if self._orphans:
             return self._adopt(self._orphans.pop(0))
-        return self._enter(self._study.ask(), adopted=False)
+        trial = draw(self._study, self._space, seed=self._job.seed, refuse=self._refuse)
+        return self._enter(trial, adopted=False)
 
     def receive(self, task: Task, report: Report) -> Decision:
         """Take in what a worker reports.
@@ -273,11 +265,7 @@ class Driver:
         del self._live[live.task.number]
         self._redraws += 1
         if self._redraws >= REDRAWS:
-            raise RunError(
-                f"{self._redraws} draws in a row lay beyond the limits of space "
-                f"{self._space.name!r} (the last one: {reason}); widen its limits or narrow its "
-                "ranges"
-            )
+            raise RunError(unfit(self._space, self._redraws, reason))
 
     def _end(self, live: _Live, state: TrialState, score: float | None, reason: str) -> None:
         matrix = self._pool.confusion(live.results) if live.folds else None
@@ -287,74 +275,3 @@ class Driver:
         self._counted += state != TrialState.FAIL
         del self._live[live.task.number]
         self._observer.trial_done(live.task, state.name, score, reason)
-
-
-def search(
-    job: SearchJob, space: Space, observer: SearchObserver, backend: Backend
-) -> SearchOutcome:
-    """Search until the budget or the time is spent, or a signal comes; then what there is.
-
-    Raises:
-        MismatchError: the study was begun with other cells, splits, space or metric.
-        StorageError: its database does not answer.
-        RunError: another driver holds the run, no draw lies within the limits, or every trial
-            fails.
-    """
-    with driver_lock(job.run_folder):
-        dataset = CellDataset.open(job.dataset_folder)
-        splits = Splits.load(job.splits_path, dataset)
-        facts = StudyFacts(space.sha256, dataset.sha256, splits.sha256, job.metric)
-        storage = open_storage(job.storage_url)
-        study = open_study(storage, job.study_name, facts, run_folder=job.run_folder, seed=job.seed)
-        store = Store(job.storage_url)
-        run_id = store.record_run(_run_facts(job, space, dataset, facts))
-        record = Record(study, store, run_id, job.run_folder, dataset.classes, job.metric)
-        pool = Pool(dataset, splits, metric=job.metric, run_folder=job.run_folder)
-        driver = Driver(job, space, record, pool, observer)
-        warm_up()
-        state = "failed"
-        try:
-            interrupted = _run(job, driver, backend)
-            state = "interrupted" if interrupted else "searched"
-            outcome = outcome_of(study, interrupted=interrupted, timed_out=driver.timed_out)
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            raise StorageError(
-                f"storage {shown_url(job.storage_url)} stopped answering: {brief(error)}; "
-                "what is finished is kept"
-            ) from None
-        finally:
-            with contextlib.suppress(SQLAlchemyError):
-                store.finish_run(run_id, state)
-            store.close()
-            storage.remove_session()
-            storage.engine.dispose()
-        if driver.stopped and outcome.best is None:
-            raise RunError(driver.stopped)
-        return outcome
-
-
-def _run(job: SearchJob, driver: Driver, backend: Backend) -> bool:
-    """Whether a signal broke the search off."""
-    with Interrupts() as interrupts:
-        try:
-            if not driver.finished:
-                backend.run(job, driver, interrupts)
-        except Interrupted:
-            return True
-    return False
-
-
-def _run_facts(job: SearchJob, space: Space, dataset: CellDataset, facts: StudyFacts) -> RunFacts:
-    return RunFacts(
-        name=job.run_folder.name,
-        study_name=job.study_name,
-        folder=str(job.run_folder),
-        dataset=dataset.name,
-        dataset_sha256=facts.dataset_sha256,
-        splits_sha256=facts.splits_sha256,
-        space=space.name,
-        space_sha256=facts.space_sha256,
-        metric=job.metric,
-        seed=job.seed,
-        command=" ".join(sys.argv),
-    )

@@ -44,6 +44,27 @@ class Bounds:
         return None if bounds == cls() else bounds
 
 
+def too_large(bounds: Bounds, recipe: Recipe, shape: tuple[int, int, int], classes: int) -> str:
+    """Why a network is too large, from its shapes alone, or "" where it is not; imports torch.
+
+    Args:
+        bounds: of parameters and multiply-adds; that of minutes is not looked at.
+        recipe: the recipe.
+        shape: (C, H, W) of a cell.
+        classes: K.
+    """
+    if bounds.parameters is None and bounds.multiply_adds is None:
+        return ""
+    from cellsearch.learn.cost import cost
+
+    price = cost(recipe, shape, classes)
+    if bounds.parameters is not None and price.parameters > bounds.parameters:
+        return f"{price.parameters:,} parameters, limit {bounds.parameters:,}"
+    if bounds.multiply_adds is not None and price.multiply_adds > bounds.multiply_adds:
+        return f"{price.multiply_adds:,} multiply-adds, limit {bounds.multiply_adds:,}"
+    return ""
+
+
 def beyond(
     bounds: Bounds,
     recipe: Recipe,
@@ -55,21 +76,17 @@ def beyond(
 ) -> str:
     """Why a recipe costs too much, or "" where it does not.
 
-    Counts come from the network alone; minutes are estimated from a few timed batches, here on
-    the worker, where nothing else of ours competes for its threads.
+    Minutes are estimated from a few timed batches, here on the worker, where nothing else of ours
+    competes for its threads.
     """
-    from cellsearch.learn.cost import cost, minutes_per_fold
-
     channels, height, width = dataset.images.shape[1:]
-    if bounds.parameters is not None or bounds.multiply_adds is not None:
-        price = cost(recipe, (channels, height, width), len(dataset.classes))
-        if bounds.parameters is not None and price.parameters > bounds.parameters:
-            return f"{price.parameters:,} parameters, limit {bounds.parameters:,}"
-        if bounds.multiply_adds is not None and price.multiply_adds > bounds.multiply_adds:
-            return f"{price.multiply_adds:,} multiply-adds, limit {bounds.multiply_adds:,}"
-    if bounds.minutes_per_fold is not None:
-        largest = max(len(splits.training(fold)) for fold in range(splits.k))
-        minutes = minutes_per_fold(recipe, dataset, largest, device=device, threads=threads)
-        if minutes > bounds.minutes_per_fold:
-            return f"{minutes:.1f} minutes a fold, limit {bounds.minutes_per_fold:g}"
+    reason = too_large(bounds, recipe, (channels, height, width), len(dataset.classes))
+    if reason or bounds.minutes_per_fold is None:
+        return reason
+    from cellsearch.learn.cost import minutes_per_fold
+
+    largest = max(len(splits.training(fold)) for fold in range(splits.k))
+    minutes = minutes_per_fold(recipe, dataset, largest, device=device, threads=threads)
+    if minutes > bounds.minutes_per_fold:
+        return f"{minutes:.1f} minutes a fold, limit {bounds.minutes_per_fold:g}"
     return ""

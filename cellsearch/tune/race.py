@@ -60,8 +60,13 @@ class Verdict:
         return (
             f"after fold {folds} of {k}: {TITLES[metric_named(metric)]} {self.candidate:.3f} "
             f"against {self.best:.3f} of trial {against} on the same {self.cells:,} cells; "
-            f"P(not worse) = {self.probability:.2g}"
+            f"P(not worse) {_at_most(self.probability)}"
         )
+
+
+def _at_most(probability: float) -> str:
+    """The draws cannot tell less than about a thousandth from nothing."""
+    return f"= {probability:.3f}" if probability >= 0.001 else "< 0.001"
 
 
 def look(

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.errors import RunError
+from cellsearch.tune.bridge import WORKER_RETRIES, Bridge, Stop
 from cellsearch.tune.driver import Driver
-from cellsearch.tune.interrupt import Interrupts
-from cellsearch.tune.job import Report, SearchJob, Task
+from cellsearch.tune.interrupt import Interrupted, Interrupts
+from cellsearch.tune.job import SearchJob, Task
 from cellsearch.tune.work import Compute, attempt, train
 
 ENVIRONMENT = {
@@ -36,6 +37,8 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     # Ray's own 15 starves the trials wherever anything else runs.
     "RAY_worker_niceness": "5",
+    # Compiled kernels of recipes long gone; the default keeps 1,024 of them in each worker.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 for _name, _value in ENVIRONMENT.items():
@@ -50,7 +53,6 @@ from ray.tune.schedulers import FIFOScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 OBJECT_STORE_BYTES = 100 * 2**20
-WORKER_RETRIES = 2
 CONNECT_SECONDS = 5.0
 
 
@@ -79,12 +81,12 @@ class RayBackend:
             stack.enter_context(_quiet())
             # Else Tune starts one worker after the other, some seconds each.
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(job.slots)
-            bridge = _Bridge(driver, interrupts)
+            bridge = Bridge(driver, interrupts)
             results = job.run_folder / "ray"
             shutil.rmtree(results, ignore_errors=True)
             try:
                 _tuner(job, self.compute, bridge, results, _gpus(job.device)).fit()
-            except _Stop:
+            except Stop:
                 pass
             finally:
                 shutil.rmtree(results, ignore_errors=True)
@@ -93,68 +95,10 @@ class RayBackend:
             interrupts.check()
 
 
-class _Stop(BaseException):
-    """Leaves Tune's loop; not an Exception, which Tune would wrap."""
-
-
-class _Bridge:
-    """Between Tune's names for trials and the driver's tasks.
-
-    An exception of the driver's is kept and raised after Tune, which would bury it.
-    """
-
-    def __init__(self, driver: Driver, interrupts: Interrupts) -> None:
-        self.driver, self.interrupts = driver, interrupts
-        self.error: BaseException | None = None
-        self._tasks: dict[str, Task] = {}
-        self._deaths: dict[str, str] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tuner pickles its arguments for a ``restore`` that is never called."""
-        return {}
-
-    def ask(self, trial_id: str) -> Task | None:
-        if self.error is not None:
-            return None
-        try:
-            task = self.driver.ask()
-        except Exception as error:
-            self.error = error
-            return None
-        if task is not None:
-            self._tasks[trial_id] = task
-        return task
-
-    def receive(self, trial_id: str, facts: dict[str, Any]) -> bool:
-        """Whether the trial shall stop."""
-        if "event" not in facts or trial_id not in self._tasks:
-            return False
-        try:
-            decision = self.driver.receive(self._tasks[trial_id], Report.from_dict(facts))
-        except Exception as error:
-            self.error = error
-            return True
-        return decision.stop
-
-    def worker_died(self, trial_id: str, error_file: str | None) -> None:
-        """Remember why; Tune starts the trial anew, or calls ``lost``."""
-        self._deaths[trial_id] = _last_line(error_file)
-
-    def lost(self, trial_id: str) -> None:
-        """The worker died more often than it is retried."""
-        reason = f"its worker died {WORKER_RETRIES + 1} times: {self._deaths.get(trial_id, '')}"
-        self.receive(trial_id, Report("failed", text=reason).to_dict())
-
-    def check(self) -> None:
-        """Leave Tune's loop where there is a reason to."""
-        if self.error is not None or self.interrupts.requested:
-            raise _Stop
-
-
 class _Searcher(Searcher):  # type: ignore[misc]
     """Passes on the driver's tasks."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__(metric="fold", mode="max")
         self._bridge = bridge
 
@@ -186,7 +130,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
 class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     """Passes on reports; Tune tells the searcher nothing of a report that stops a trial."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self._bridge = bridge
 
@@ -207,7 +151,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 class _Pulse(tune.Callback):  # type: ignore[misc]
     """Looks for Ctrl-C and errors at every step of Tune's loop."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
     def on_step_begin(self, **_: Any) -> None:
@@ -215,7 +159,7 @@ class _Pulse(tune.Callback):  # type: ignore[misc]
 
 
 def _tuner(
-    job: SearchJob, compute: Compute, bridge: _Bridge, results: Path, gpus: float
+    job: SearchJob, compute: Compute, bridge: Bridge, results: Path, gpus: float
 ) -> tune.Tuner:
     def run_trial(config: dict[str, Any]) -> None:
         for report in attempt(job, Task.from_json(config["task"]), compute=compute):
@@ -247,13 +191,6 @@ def _name_of(trial: Any) -> str:
     return f"trial-{trial.config['number']:04d}"
 
 
-def _last_line(error_file: str | None) -> str:
-    """The cause of a worker's death, which Ray puts last."""
-    text = Path(error_file).read_text() if error_file and Path(error_file).exists() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "no reason given"
-
-
 def _share(gpus: float, slots: int) -> float:
     """GPUs of one trial, so that all slots fit; whole ones where there are enough."""
     if gpus == 0 or slots <= gpus:
@@ -281,6 +218,9 @@ def cluster(*, slots: int, threads: int, address: str | None = None) -> Iterator
             _join(address)
         yield
         finished = True
+    except Interrupted:
+        finished = True
+        raise
     finally:
         ray.shutdown()
         if finished and session is not None:

@@ -96,10 +96,14 @@ class Record:
         return complaint
 
     def beyond_limits(self, trial: optuna.Trial, reason: str) -> None:
-        """Write that a draw was not trained."""
+        """Write that a draw was not trained.
+
+        PRUNED without a value, which TPE ranks last: a FAIL it would not learn from, and go on
+        drawing beyond the limits.
+        """
         trial.set_user_attr("beyond_limits", True)
         trial.set_user_attr("reason", reason)
-        self.study.tell(trial, state=TrialState.FAIL)
+        self.study.tell(trial, state=TrialState.PRUNED)
 
     def _steps(self, trial: optuna.Trial) -> set[int]:
         stored = trial.storage.get_trial(trial._trial_id)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from cellsearch.errors import StorageError
-from cellsearch.tune.study import brief, open_engine, shown_url
+from cellsearch.tune.storage import brief, open_engine, shown_url
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

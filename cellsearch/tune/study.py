@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from cellsearch.errors import MismatchError, StorageError
 from cellsearch.space.recipe import Recipe
+from cellsearch.tune.storage import open_storage, shown_url
 
-CONNECT_SECONDS = 5
-STARTUP_TRIALS = 10
+STARTUP_TRIALS = 20
 FACTS = ("space_sha256", "dataset_sha256", "splits_sha256", "metric")
 
 
@@ -78,90 +75,6 @@ class StudyFacts:
     dataset_sha256: str
     splits_sha256: str
     metric: str
-
-
-def engine_options(url: str) -> tuple[URL, dict[str, Any]]:
-    """The URL as SQLAlchemy shall see it, and arguments of its ``create_engine``.
-
-    Raises:
-        StorageError: not a URL of a database.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StorageError(
-            f"--storage: expected a URL such as postgresql+psycopg://user@host/name or "
-            f"sqlite:///path.db, got {_without_password(url)!r}"
-        ) from None
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        return parsed, {"connect_args": {"timeout": 60}}
-    if backend == "postgresql":
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        return parsed, {
-            "connect_args": {"connect_timeout": CONNECT_SECONDS},
-            "pool_pre_ping": True,
-        }
-    return parsed, {"pool_pre_ping": True}
-
-
-def open_engine(url: str) -> sa.Engine:
-    """An engine on which a connection has been made.
-
-    Raises:
-        StorageError: it does not answer; the password is not shown.
-    """
-    parsed, options = engine_options(url)
-    shown = parsed.render_as_string(hide_password=True)
-    try:
-        engine = _swift(sa.create_engine(parsed, **options))
-        with engine.connect():
-            return engine
-    except (ImportError, NoSuchModuleError) as error:
-        raise StorageError(
-            f"storage {shown}: its driver is not installed ({error}); for PostgreSQL: "
-            "pip install 'cellsearch[postgresql]'"
-        ) from None
-    except SQLAlchemyError as error:
-        raise StorageError(f"storage {shown} does not answer: {_one_line(error, parsed)}") from None
-
-
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Optuna's storage at any SQLAlchemy URL; its tables are made where there are none.
-
-    Raises:
-        StorageError: it does not answer within a few seconds, or holds something else.
-    """
-    open_engine(url).dispose()
-    parsed, options = engine_options(url)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        storage = optuna.storages.RDBStorage(
-            parsed.render_as_string(hide_password=False), engine_kwargs=options
-        )
-    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
-        shown = parsed.render_as_string(hide_password=True)
-        raise StorageError(f"storage {shown}: {_one_line(error, parsed)}") from None
-    storage.engine.dispose()
-    _swift(storage.engine)
-    return storage
-
-
-def _swift(engine: sa.Engine) -> sa.Engine:
-    """SQLite with a write-ahead log: a commit need not wait for the disk.
-
-    A loss of power may then cost the last commits, never the file; the folds they told of are on
-    disk and are told again.
-    """
-    if engine.dialect.name == "sqlite":
-
-        def set_up(connection: Any, _: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-        sa.event.listen(engine, "connect", set_up)
-    return engine
 
 
 def open_study(
@@ -239,11 +152,6 @@ def read_study(url: str, name: str) -> optuna.Study:
         raise StorageError(f"no study {name!r} in {shown_url(url)}") from None
 
 
-def shown_url(url: str) -> str:
-    """A storage URL without its password."""
-    return engine_options(url)[0].render_as_string(hide_password=True)
-
-
 def leaderboard(study: optuna.Study) -> list[TrialRow]:
     """Trials that were drawn with a recipe: complete ones best first, then the others by number.
 
@@ -308,22 +216,3 @@ def _token(run_folder: Path) -> str:
 def _short(value: Any) -> str:
     text = str(value)
     return text[:12] if len(text) == 64 else text
-
-
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.rpartition(':')[0]}:***@{tail}" if at and ":" in head else url
-
-
-def brief(error: BaseException) -> str:
-    """One line of a database's complaint, without SQLAlchemy's wrapping."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    cause = getattr(cause, "orig", None) or cause
-    return " ".join(str(cause).split()) or type(cause).__name__
-
-
-def _one_line(error: Exception, url: URL) -> str:
-    text, password = brief(error), url.password
-    return text.replace(str(password), "***") if password else text

@@ -1,0 +1,113 @@
+"""One search from its lock to its leaderboard."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import optuna
+from sqlalchemy.exc import SQLAlchemyError
+
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.splits import Splits
+from cellsearch.errors import RunError, StorageError
+from cellsearch.space.recipe import Recipe
+from cellsearch.tune.backend import Backend
+from cellsearch.tune.dashboard import warm_up
+from cellsearch.tune.draw import Refuse
+from cellsearch.tune.driver import Driver
+from cellsearch.tune.interrupt import Interrupted, Interrupts
+from cellsearch.tune.job import SearchJob
+from cellsearch.tune.limits import Bounds, too_large
+from cellsearch.tune.lock import driver_lock
+from cellsearch.tune.pool import Pool
+from cellsearch.tune.record import Record
+from cellsearch.tune.storage import brief, open_storage, shown_url
+from cellsearch.tune.store import RunFacts, Store
+from cellsearch.tune.study import SearchOutcome, StudyFacts, open_study, outcome_of
+from cellsearch.tune.watch import SearchObserver, Space
+
+
+def search(
+    job: SearchJob, space: Space, observer: SearchObserver, backend: Backend
+) -> SearchOutcome:
+    """Search until the budget or the time is spent, or a signal comes; then what there is.
+
+    Raises:
+        MismatchError: the study was begun with other cells, splits, space or metric.
+        StorageError: its database does not answer.
+        RunError: another driver holds the run, no draw lies within the limits, or every trial
+            fails.
+    """
+    with driver_lock(job.run_folder):
+        dataset = CellDataset.open(job.dataset_folder)
+        splits = Splits.load(job.splits_path, dataset)
+        facts = StudyFacts(space.sha256, dataset.sha256, splits.sha256, job.metric)
+        storage = open_storage(job.storage_url)
+        study = open_study(storage, job.study_name, facts, run_folder=job.run_folder, seed=job.seed)
+        store = Store(job.storage_url)
+        run_id = store.record_run(_run_facts(job, space, dataset, facts))
+        record = Record(study, store, run_id, job.run_folder, dataset.classes, job.metric)
+        pool = Pool(dataset, splits, metric=job.metric, run_folder=job.run_folder)
+        refuse = _refuse(Bounds.of(space.limits), dataset)
+        driver = Driver(job, space, record, pool, observer, refuse=refuse)
+        warm_up()
+        state = "failed"
+        try:
+            interrupted = _run(job, driver, backend)
+            state = "interrupted" if interrupted else "searched"
+            outcome = outcome_of(study, interrupted=interrupted, timed_out=driver.timed_out)
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            raise StorageError(
+                f"storage {shown_url(job.storage_url)} stopped answering: {brief(error)}; "
+                "what is finished is kept"
+            ) from None
+        finally:
+            with contextlib.suppress(SQLAlchemyError):
+                store.finish_run(run_id, state)
+            store.close()
+            storage.remove_session()
+            storage.engine.dispose()
+        if driver.stopped and outcome.best is None:
+            raise RunError(driver.stopped)
+        return outcome
+
+
+def _run(job: SearchJob, driver: Driver, backend: Backend) -> bool:
+    """Whether a signal broke the search off."""
+    with Interrupts() as interrupts:
+        try:
+            if not driver.finished:
+                backend.run(job, driver, interrupts)
+        except Interrupted:
+            return True
+    return False
+
+
+def _refuse(bounds: Bounds | None, dataset: CellDataset) -> Refuse | None:
+    """What keeps networks beyond the limits out of the study."""
+    if bounds is None or (bounds.parameters is None and bounds.multiply_adds is None):
+        return None
+    channels, height, width = dataset.images.shape[1:]
+    shape, classes = (channels, height, width), len(dataset.classes)
+
+    def refuse(recipe: Recipe) -> str:
+        return too_large(bounds, recipe, shape, classes)
+
+    return refuse
+
+
+def _run_facts(job: SearchJob, space: Space, dataset: CellDataset, facts: StudyFacts) -> RunFacts:
+    return RunFacts(
+        name=job.run_folder.name,
+        study_name=job.study_name,
+        folder=str(job.run_folder),
+        dataset=dataset.name,
+        dataset_sha256=facts.dataset_sha256,
+        splits_sha256=facts.splits_sha256,
+        space=space.name,
+        space_sha256=facts.space_sha256,
+        metric=job.metric,
+        seed=job.seed,
+        command=" ".join(sys.argv),
+    )
