@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cellsearch.errors import RunError
+from cellsearch.learn.cost import cost
+from cellsearch.space.recipe import Recipe
 from cellsearch.tune.job import SearchJob
 from cellsearch.tune.search import search
 from cellsearch.tune.storage import open_storage
@@ -88,28 +90,55 @@ def test_gives_up_where_every_trial_fails(name: str, tmp_path: Path) -> None:
         run(name, tmp_path, "hopeless", budget=3)
 
 
-def test_draws_again_beyond_the_limits(
+def test_draws_again_beyond_the_limits(name: str, tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path, slots=2 if name == "ray" else 1, budget=6, race=False)
+    shape = (2, 16, 16)
+    shallow = cost(Recipe.from_params({"model.depth": 1, "model.width": 8}), shape, 3).parameters
+    deep = cost(Recipe.from_params({"model.depth": 2, "model.width": 8}), shape, 3).parameters
+    assert shallow != deep, "else the limit below parts nothing"
+    spared = 1 if shallow < deep else 2
+    seen = cases.Recorder()
+    limited = cases.space(limits={"parameters": min(shallow, deep)})
+    outcome = search(job, limited, seen, cases.backend_of(name, "fake"))
+    assert [row.state for row in outcome.rows] == ["COMPLETE"] * 6
+    assert {row.recipe.model.depth for row in outcome.rows if not row.baseline} == {spared}
+    assert outcome.baseline is not None
+    assert outcome.baseline.recipe.model == Recipe().model, "limits spare the baseline"
+    trials = read_study(job.storage_url, job.study_name).trials
+    assert len(trials) == 6, "refused draws never enter the study"
+    assert sorted(seen.started) == list(range(6))
+
+
+def test_a_draw_that_takes_too_long_is_told_by_the_worker(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "ray":
-        pytest.skip("the limit is replaced in this process; workers are others")
+        pytest.skip("the estimate is replaced in this process; workers are others")
     monkeypatch.setattr(
         "cellsearch.tune.work.beyond",
-        lambda bounds, recipe, *_, **__: "too deep" if recipe.model.depth == 2 else "",
+        lambda bounds, recipe, *_, **__: "9 minutes" if recipe.model.depth == 2 else "",
     )
     job = cases.prepare(squares(), tmp_path, budget=6, race=False)
     seen = cases.Recorder()
-    limited = cases.space(limits={"parameters": 1000})
+    limited = cases.space(limits={"minutes_per_fold": 1.0})
     outcome = search(job, limited, seen, cases.backend_of(name, "fake"))
     assert [row.state for row in outcome.rows] == ["COMPLETE"] * 6
     assert {row.recipe.model.depth for row in outcome.rows if not row.baseline} == {1}
-    assert outcome.baseline is not None
-    assert outcome.baseline.recipe.model.depth == 2, "limits spare the baseline"
-    study = read_study(job.storage_url, job.study_name)
-    refused = [t for t in study.trials if t.user_attrs.get("beyond_limits")]
+    trials = read_study(job.storage_url, job.study_name).trials
+    refused = [t for t in trials if t.user_attrs.get("beyond_limits")]
     assert refused
-    assert {t.state.name for t in refused} == {"PRUNED"}
+    assert {(t.state.name, t.user_attrs["reason"]) for t in refused} == {("PRUNED", "9 minutes")}
     assert set(seen.started) == {row.number for row in outcome.rows}
+
+
+def test_limits_that_leave_nothing_to_draw_are_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellsearch.tune.draw.REDRAWS", 20)
+    job = cases.prepare(squares(), tmp_path, budget=3, race=False)
+    nothing = cases.space(limits={"parameters": 10})
+    with pytest.raises(RunError, match=r"20 draws in a row lay beyond .* parameters, limit 10\)"):
+        search(job, nothing, cases.Recorder(), cases.backend_of(name, "fake"))
 
 
 def test_time_limit_puts_trials_off_and_a_later_start_ends_them(name: str, tmp_path: Path) -> None:

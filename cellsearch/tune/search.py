@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
+from importlib import import_module
 
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
@@ -88,6 +90,8 @@ def _refuse(bounds: Bounds | None, dataset: CellDataset) -> Refuse | None:
     """What keeps networks beyond the limits out of the study."""
     if bounds is None or (bounds.parameters is None and bounds.multiply_adds is None):
         return None
+    # It needs torch, some seconds; Ray's processes take as long to start.
+    threading.Thread(target=import_module, args=("cellsearch.learn.cost",), daemon=True).start()
     channels, height, width = dataset.images.shape[1:]
     shape, classes = (channels, height, width), len(dataset.classes)
 
