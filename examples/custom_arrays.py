@@ -42,5 +42,5 @@ result = search(cells, space, budget=4, folds=3, backend="local", out=out)
 
 for row in result.leaderboard():
     print(f"trial {row.number}: out-of-fold balanced accuracy {row.score:.3f}")
-print(result.card.headline())
+print(result.card.headline)
 print("card:", result.card.folder)

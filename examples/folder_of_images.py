@@ -30,5 +30,5 @@ for finding in check_dataset(cells, folds=2).findings:
 result = search(
     cells, "quick", budget=2, folds=2, rare="merge=mitosis", backend="local", out=root / "run"
 )
-print(result.card.headline())
+print(result.card.headline)
 print("card:", result.card.folder)

@@ -55,6 +55,23 @@ class ModelCard:
         return cls(folder, config, metrics)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the probabilities."""
+        return self.config.classes
+
+    @property
+    def headline(self) -> str:
+        """Balanced accuracy on the hold-out with its interval, and the baseline's."""
+        holdout = self.metrics["hold_out"]
+        parts = []
+        for name in ("winner", "baseline"):
+            if holdout[name] is not None:
+                figure = holdout[name]["metrics"]["balanced_accuracy"]
+                interval = f"{figure['low']:.3f} to {figure['high']:.3f}"
+                parts.append(f"{name} {figure['value']:.3f} (95 % interval {interval})")
+        return f"hold-out balanced accuracy: {', '.join(parts)}"
+
+    @property
     def readme(self) -> str:
         """The text of README.md."""
         return (self.folder / README).read_text(encoding="utf-8")
