@@ -121,7 +121,9 @@ def main() -> None:
     def define(trial):
         return space.suggest(trial).to_params()
 
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    ray.init(
+        address="local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
+    )
     tuner = tune.Tuner(
         tune.with_parameters(
             trainable, folder=str(options.folder.resolve()), folds=options.folds, seed=options.seed

@@ -15,13 +15,15 @@ app = typer.Typer(
     help="Search the best classifier for imbalanced single-cell images, honestly scored.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Rich's panels take longer to import than all the rest of `--help`.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(name="run")(runs.run)
-app.command(name="resume")(runs.resume)
+app.command(name="run", short_help="Search, and write the model card of the best.")(runs.run)
+app.command(name="resume", short_help="Go on with an interrupted run.")(runs.resume)
 app.command(name="runs")(runs.runs)
 app.command(name="show")(runs.show)
-app.command(name="dashboard")(runs.dashboard)
+app.command(name="dashboard", short_help="Optuna's dashboard on a run.")(runs.dashboard)
 app.command(name="predict")(cards.predict)
 app.command(name="verify")(cards.verify)
 app.add_typer(datasets.app, name="datasets")
