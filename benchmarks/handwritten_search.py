@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -61,7 +62,9 @@ def train_and_score(recipe, train, test, classes, epochs):
         shuffle=True,
         drop_last=True,
     )
-    network = build_network(recipe.model, images.shape[1], classes, images.shape[2:])
+    network = build_network(
+        recipe.model, channels=images.shape[1], classes=classes, size=images.shape[2:]
+    )
     weights = None
     counts = np.bincount(labels, minlength=classes)
     if recipe.loss.weighting in ("sqrt", "inv"):
@@ -105,6 +108,11 @@ def trainable(config, folder, folds, seed):
         tune.report({"score": float(np.mean(scores))})
 
 
+def draw(path, trial):
+    """A recipe's flat parameters, define-by-run."""
+    return SearchSpace.load(path).suggest(trial).to_params()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="images.npy and labels.npy of the development")
@@ -116,11 +124,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     began = time.monotonic()
-    space = SearchSpace.load(str(options.space))
-
-    def define(trial):
-        return space.suggest(trial).to_params()
-
     ray.init(
         address="local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
     )
@@ -132,7 +135,9 @@ def main() -> None:
             metric="score",
             mode="max",
             num_samples=options.trials,
-            search_alg=OptunaSearch(define, seed=options.seed, metric="score", mode="max"),
+            search_alg=OptunaSearch(
+                partial(draw, str(options.space)), seed=options.seed, metric="score", mode="max"
+            ),
             scheduler=ASHAScheduler(max_t=options.folds, grace_period=1, reduction_factor=2),
         ),
         run_config=tune.RunConfig(verbose=0, storage_path=str(options.out.resolve().parent)),
