@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from cellsearch.progress import RunObserver
     from cellsearch.tune.study import SearchOutcome, TrialRow
 
+REFITS = 4
+"""Times that a training which died is begun with another seed."""
+
 
 def hand_over(
     record: RunRecord,
@@ -111,12 +114,26 @@ def _final(
 
     epochs = recipe.train.epochs
     members = 1 if final == "refit" else splits.k
-    if final == "refit":
-        return [fit(recipe, cells, splits.development, seed=seed, on_epoch=follow(0))]
-    return [
-        fit(recipe, cells, splits.training(fold), seed=seed + fold, on_epoch=follow(fold))
-        for fold in range(splits.k)
-    ]
+    trained = []
+    for member in range(members):
+        cells_of = splits.development if final == "refit" else splits.training(member)
+        for attempt in range(REFITS):
+            start = seed + member + 1000 * attempt
+            predictor = fit(recipe, cells, cells_of, seed=start, on_epoch=follow(member))
+            if not _collapsed(predictor, cells, cells_of):
+                break
+            observer.message(f"the {who} gave one class to all its training cells; training anew")
+        trained.append(predictor)
+    return trained
+
+
+def _collapsed(predictor: Predictor, cells: CellDataset, indices: NDArray[np.int64]) -> bool:
+    """Whether all training cells get the same class, as when a training died at its start.
+
+    Asked of training cells alone, so the hold-out has no part in it.
+    """
+    some = indices[:: max(1, len(indices) // 1000)]
+    return len(np.unique(predictor.predict_proba(cells, some).argmax(axis=1))) < 2
 
 
 def _mean_probabilities(
