@@ -1,0 +1,37 @@
+"""A refit that died is begun anew, judged on training cells alone."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cellsearch import handover
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.splits import draw_splits
+from cellsearch.progress import Silent
+from cellsearch.space.recipe import Recipe
+
+
+def test_a_dead_refit_is_trained_anew(
+    monkeypatch: pytest.MonkeyPatch, tiny_dataset: CellDataset
+) -> None:
+    splits = draw_splits(tiny_dataset, folds=2)
+    seeds, asked = [], []
+
+    def fit(recipe, cells, indices, *, seed, on_epoch):
+        seeds.append(seed)
+
+        def predict_proba(dataset, some):
+            asked.extend(some)
+            labels = dataset.labels[some] if len(seeds) > 2 else np.zeros(len(some), np.int64)
+            return np.eye(len(dataset.classes), dtype=np.float32)[labels]
+
+        return SimpleNamespace(predict_proba=predict_proba)
+
+    monkeypatch.setattr("cellsearch.learn.fit.fit", fit)
+    final = handover._final(Recipe(), tiny_dataset, splits, "refit", 7, Silent(), "winner")
+    assert len(final) == 1
+    assert seeds == [7, 1007, 2007]
+    assert not set(asked) & set(splits.holdout.tolist())
