@@ -7,6 +7,10 @@ of the normalisation to the trained predictor. The two take turns, so a neighbou
 the ratio is the median over the turns.
 
     python benchmarks/bare_loop.py [--dataset NAME_OR_PATH] [--cells 2000] [--threads 1]
+        [--families resnet vit ...]
+
+Without ``--families`` two networks of ``cnn`` are compared; with it each family named, at its
+default settings.
 """
 
 from __future__ import annotations
@@ -22,15 +26,17 @@ import torch
 from torch import nn
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.learn.fit import choose_precision, fit
+from cellsearch.learn.fit import fit
+from cellsearch.learn.training import choose_precision
 from cellsearch.learn.losses import ClassLoss, class_weights
-from cellsearch.learn.models import build_network
+from cellsearch.learn.models import FAMILIES, build_network
 from cellsearch.learn.precision import Precision
 from cellsearch.learn.predictor import build_module
+from cellsearch.space.models import MODELS, Model
 from cellsearch.space.recipe import Augment, CnnModel, Optim, Recipe, Train
 
 TARGET = 0.90
-MODELS = {
+NETWORKS: dict[str, Model] = {
     "2-conv CNN": CnnModel(
         depth=2, width=32, growth=2.0, kernel=(5, 5), pooling="max", head_layers=1, head=(32,)
     ),
@@ -132,15 +138,19 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, metavar="FAMILY")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    networks = NETWORKS
+    if options.families:
+        networks = {family: MODELS[family]() for family in options.families}
     with tempfile.TemporaryDirectory() as folder:
         dataset = cells_to_train_on(options.dataset, options.cells, Path(folder) / "cells")
         shape = " x ".join(map(str, dataset.images.shape))
         print(f"{dataset.name}: {shape} {dataset.images.dtype}, {options.threads} thread(s)\n")
         print(f"{'':<40}{'precision':>20}{'bare/s':>10}{'fit/s':>10}{'ratio':>8}")
         ratios = []
-        for name, model in MODELS.items():
+        for name, model in networks.items():
             for flip in (False, True):
                 recipe = Recipe(
                     model=model,

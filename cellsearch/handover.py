@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cellsearch.errors import RunError
-from cellsearch.run_folder import RunRecord, replace_text
+from cellsearch.run_folder import RunConfig, RunRecord, replace_text
 from cellsearch.space.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -50,16 +50,14 @@ def hand_over(
         raise ValueError("hand_over needs a complete trial")
     _record_scoring(folder, best)
     config = record.config
-    predictors = _final(best.recipe, cells, splits, config.final, config.seed, observer, "winner")
+    predictors = _final(best.recipe, cells, splits, config, observer, "winner")
     probabilities = _mean_probabilities(predictors, cells, splits.holdout)
     baseline = None
     reference = outcome.baseline
     if reference is not None and reference.state == "COMPLETE":
         of_baseline = probabilities
         if reference.number != best.number:
-            members = _final(
-                reference.recipe, cells, splits, config.final, config.seed, observer, "baseline"
-            )
+            members = _final(reference.recipe, cells, splits, config, observer, "baseline")
             of_baseline = _mean_probabilities(members, cells, splits.holdout)
         baseline = BaselineFigures(
             oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=of_baseline
@@ -98,13 +96,13 @@ def _final(
     recipe: Recipe,
     cells: CellDataset,
     splits: Splits,
-    final: Literal["refit", "ensemble"],
-    seed: int,
+    config: RunConfig,
     observer: RunObserver,
     who: str,
 ) -> list[Predictor]:
     """One network of all development cells, or one of each fold's training cells."""
     from cellsearch.learn.fit import fit
+    from cellsearch.learn.transfer import read_backbone
 
     def follow(member: int) -> Callable[[int, dict[str, float]], None]:
         def on_epoch(epoch: int, _: dict[str, float]) -> None:
@@ -113,13 +111,20 @@ def _final(
         return on_epoch
 
     epochs = recipe.train.epochs
-    members = 1 if final == "refit" else splits.k
+    members = 1 if config.final == "refit" else splits.k
+    backbone = None if config.init_from is None else read_backbone(config.init_from)
     trained = []
     for member in range(members):
-        cells_of = splits.development if final == "refit" else splits.training(member)
+        cells_of = splits.development if config.final == "refit" else splits.training(member)
         for attempt in range(REFITS):
-            start = seed + member + 1000 * attempt
-            predictor = fit(recipe, cells, cells_of, seed=start, on_epoch=follow(member))
+            predictor = fit(
+                recipe,
+                cells,
+                cells_of,
+                seed=config.seed + member + 1000 * attempt,
+                backbone=backbone,
+                on_epoch=follow(member),
+            )
             if not _collapsed(predictor, cells, cells_of):
                 break
             observer.message(f"the {who} gave one class to all its training cells; training anew")

@@ -13,6 +13,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cellsearch.durations import spoken
+from cellsearch.space.models import (
+    CnnModel,
+    HistGbdtModel,
+    LogregModel,
+    MlpModel,
+    Model,
+    NagaoModel,
+    ResnetModel,
+    TimmModel,
+    VitModel,
+    XgboostModel,
+)
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -130,10 +142,7 @@ class Terminal:
         self.message(f"run {folder}")
         for line in summary_lines(cells):
             self.message(line)
-        locked, searched = len(splits.holdout), len(splits.development)
-        self.message(
-            f"hold-out {locked:,} cells, locked; {splits.k} folds of the other {searched:,}"
-        )
+        self.message(splits.describe())
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:
@@ -228,8 +237,7 @@ def brief(recipe: Recipe) -> str:
     """A recipe in a few words, for one line of a table."""
     model, loss, balance = recipe.model, recipe.loss, recipe.balance
     words = [
-        f"{model.family} {model.depth}x{model.width}",
-        "residual" if model.residual else "",
+        brief_model(model),
         f"{recipe.optim.name} {recipe.optim.lr:.1e}",
         f"{recipe.train.epochs} epochs",
         "focal" if loss.kind == "focal" else "",
@@ -238,4 +246,32 @@ def brief(recipe: Recipe) -> str:
         "flips" if recipe.augment.flip else "",
         "mixup" if recipe.augment.mixup else "",
     ]
+    return ", ".join(word for word in words if word)
+
+
+def brief_model(model: Model) -> str:
+    """A network or a classical method in a few words: ``ResNet-14, 16 wide``."""
+    match model:
+        case CnnModel():
+            words = [f"cnn {model.depth}x{model.width}", "residual" if model.residual else ""]
+        case MlpModel():
+            units = "-".join(map(str, model.head))
+            words = [f"mlp {units}" if units else "softmax regression on pixels"]
+        case ResnetModel():
+            name = "ResNet" if model.residual else "plain net"
+            words = [f"{name}-{6 * model.blocks + 2}, {model.width} wide"]
+        case NagaoModel():
+            words = [f"nagao {model.depth}x{model.width}"]
+        case VitModel():
+            words = [f"ViT, {model.blocks} blocks of {model.dim}, patch {model.patch}"]
+        case TimmModel():
+            how = "pretrained" if model.pretrained else ""
+            part = "" if model.trainable == "all" else f"{model.trainable} trained"
+            words = [f"{model.name} ({', '.join(word for word in ('timm', how, part) if word)})"]
+        case LogregModel():
+            words = [f"logistic regression, L2 {model.l2:g}", model.features]
+        case XgboostModel():
+            words = [f"XGBoost, {model.rounds} rounds", model.features]
+        case HistGbdtModel():
+            words = [f"hist-GBDT, {model.rounds} rounds", model.features]
     return ", ".join(word for word in words if word)

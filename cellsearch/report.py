@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from cellsearch.answers import AnswersReport, Scores
     from cellsearch.card.card import ModelCard
+    from cellsearch.card.figures import Estimate
     from cellsearch.data.check import CheckReport
     from cellsearch.data.dataset import CellDataset
     from cellsearch.run import SearchResult
@@ -197,3 +199,55 @@ def prediction_report(
         )
     if out is not None:
         say(f"{len(rows):,} rows in {out}")
+
+
+def answers_report(report: AnswersReport) -> None:
+    """Print a run's model beside each rater: both scores, their difference, and a verdict."""
+    from cellsearch.predictions import NAMES
+
+    named = {
+        each.rater: each.rater + (" (best)" if each is report.best else "")
+        for each in report.raters
+    }
+
+    def scores(pick: Callable[[Scores], Estimate]) -> list[tuple[str, ...]]:
+        return [
+            (
+                named[each.rater],
+                f"{each.cells:,}",
+                _estimate(pick(each.model)),
+                _estimate(pick(each.answers)),
+                _estimate(pick(each.difference), sign="+"),
+            )
+            for each in report.raters
+        ]
+
+    tests = [
+        (f"{each.model_alone:,}", f"{each.rater_alone:,}", _p(each.p), _p(each.p_holm))
+        for each in report.raters
+    ]
+    where = f"{NAMES[report.part]} cells of {report.run} (95 % intervals)"
+    headers = ("rater", "cells", "model", "rater's", "model minus rater")
+    table(
+        (*headers, "only model right", "only rater right", "p", "p, Holm"),
+        [(*row, *test) for row, test in zip(scores(lambda s: s.accuracy), tests, strict=True)],
+        title=f"Accuracy on {where}",
+    )
+    table(headers, scores(lambda s: s.balanced_accuracy), title=f"Balanced accuracy on {where}")
+    for each in report.raters:
+        if each.unanswered or each.outside:
+            say(
+                f"{each.rater}: {each.unanswered:,} of the {report.cells:,} cells have no answer, "
+                f"{each.outside:,} answers are of other cells; neither count"
+            )
+    for each in report.raters:
+        say(f"model against {named[each.rater]}: {each.verdict}")
+
+
+def _estimate(estimate: Estimate, *, sign: str = "") -> str:
+    facts = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return _interval(facts, sign=sign)
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -13,7 +13,9 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import apply_rare
 from cellsearch.data.source import cache_folder, load_dataset
 from cellsearch.data.splits import Splits, draw_splits
+from cellsearch.data.task import apply_task
 from cellsearch.errors import CellsearchError, RunError
+from cellsearch.preflight import require_feasible, require_weights
 from cellsearch.run_folder import (
     RunConfig,
     RunRecord,
@@ -120,8 +122,12 @@ def start(
     observer = observer or Silent()
     folder = out or (None if fresh else unfinished(config, runs))
     space = space or _space_of(config, folder)
-    cells = cells if cells is not None else _cells_of(config, folder, observer)
-    cells = _saved(apply_rare(cells, rare=config.rare, folds=config.folds))
+    require_weights(space)
+    if cells is None:
+        cells = _cells_of(config, folder, observer)
+    else:
+        cells = apply_task(cells, **config.task)
+    cells = _saved(apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split))
     folder = folder or new_folder(config, runs)
     old = read_record(folder) if (folder / "run.json").exists() else None
     if old is None and folder.exists() and any(folder.iterdir()):
@@ -131,7 +137,12 @@ def start(
             f"{folder} is finished: its hold-out has been scored, so searching on would be "
             "choosing by it; see it with `cellsearch show`, or start anew with another --out"
         )
+    if config.init_from is not None:
+        from cellsearch.init_from import begin_from
+
+        space = begin_from(config.init_from, space, cells)
     splits = _splits_of(config, folder, cells, observer)
+    require_feasible(space, cells, splits)
     record = RunRecord(
         config=config,
         dataset_folder=cells.folder or Path(),
@@ -189,7 +200,7 @@ def _cells_of(config: RunConfig, folder: Path | None, observer: RunObserver) -> 
     """The cells by name or path; arrays given in Python are read back from the cache."""
     options: dict[str, Any] = dict(config.options)
     try:
-        return load_dataset(
+        cells = load_dataset(
             config.dataset,
             variant=config.variant,
             mirror=config.mirror,
@@ -202,7 +213,9 @@ def _cells_of(config: RunConfig, folder: Path | None, observer: RunObserver) -> 
         stored = read_record(folder).dataset_folder
         if not stored.is_dir():
             raise
+        # They were stored with the task applied.
         return CellDataset.open(stored)
+    return apply_task(cells, **config.task)
 
 
 def _saved(cells: CellDataset) -> CellDataset:
@@ -221,7 +234,12 @@ def _splits_of(
         return Splits.load(folder / "splits.json", cells)
     observer.message("looking for twins and drawing the splits")
     return draw_splits(
-        cells, folds=config.folds, holdout=config.holdout, seed=config.seed, rare=config.rare
+        cells,
+        folds=config.folds,
+        holdout=config.holdout,
+        split=config.split,
+        seed=config.seed,
+        rare=config.rare,
     )
 
 
@@ -267,6 +285,7 @@ def _job(config: RunConfig, folder: Path, cells: CellDataset) -> SearchJob:
         study_name=folder.name,
         address=config.address,
         race=config.race,
+        init_from=None if config.init_from is None else config.init_from.resolve(),
     )
 
 

@@ -15,13 +15,22 @@ from __future__ import annotations
 import difflib
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from cellsearch.errors import MismatchError, RunError
+from cellsearch.data.plan import Plan
+from cellsearch.errors import ConfigError, MismatchError, RunError
 
 FORMAT_VERSION = 1
 
@@ -34,11 +43,17 @@ class RunConfig(BaseModel):
     dataset: str
     variant: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    merge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    one_vs_rest: str | None = None
     mirror: Path | None = None
     space: str = "default"
+    init_from: Path | None = None
     metric: str = "balanced_accuracy"
-    folds: int = Field(5, ge=2, le=50)
-    holdout: float = Field(0.2, gt=0.0, le=0.5)
+    split: str | None = None
+    folds: int = Field(default_factory=lambda known: _plan(known).folds, le=50)
+    holdout: float = Field(default_factory=lambda known: _plan(known).holdout, gt=0.0)
     rare: str = "refuse"
     seed: int = Field(0, ge=0, lt=2**31)
     budget: int | None = Field(50, ge=1)
@@ -52,6 +67,34 @@ class RunConfig(BaseModel):
     storage: str | None = None
     address: str | None = None
 
+    @field_validator("split")
+    @classmethod
+    def _a_split(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else Plan.fixed(value).split
+        except ConfigError as error:
+            what = str(error).removeprefix("--split: ").removesuffix(f", got {value!r}")
+            raise ValueError(what) from None
+
+    @field_validator("folds", "holdout")
+    @classmethod
+    def _of_the_split(cls, value: float, info: ValidationInfo) -> float:
+        name, split = info.field_name, info.data.get("split")
+        if split is not None and value != getattr(_plan(info.data), str(name)):
+            raise ValueError(f"leave it out, since --split {split} says it already")
+        if split is None and name == "folds" and value < 2:
+            raise ValueError("expected 2 or more (one fixed split: --split 70/10/20)")
+        if split is None and name == "holdout" and value > 0.5:
+            raise ValueError("expected at most 0.5")
+        return value
+
+    @field_validator("final")
+    @classmethod
+    def _an_ensemble_of_folds(cls, value: str, info: ValidationInfo) -> str:
+        if value == "ensemble" and info.data.get("split") is not None:
+            raise ValueError("an ensemble is of the networks of several folds, --split has one")
+        return value
+
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, value: str) -> str:
@@ -60,6 +103,11 @@ class RunConfig(BaseModel):
         if value not in METRICS:
             raise ValueError(f"is one of {', '.join(METRICS)}")
         return value
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """Arguments of ``apply_task``."""
+        return {name: getattr(self, name) for name in ("channels", "merge", "only", "one_vs_rest")}
 
     @classmethod
     def of(cls, **values: object) -> RunConfig:
@@ -75,16 +123,30 @@ class RunConfig(BaseModel):
                 f"--{'.'.join(map(str, p['loc'])).replace('_', '-')}: "
                 f"{p['msg'].removeprefix('Value error, ')}, got {p['input']!r}"
                 for p in error.errors()
+                # Said of fields that were not given, as soon as another one is wrong.
+                if p["type"] != "default_factory_not_called"
             ]
             raise RunError("; ".join(problems)) from None
+
+
+def _plan(known: Mapping[str, Any]) -> Plan:
+    """Folds and hold-out of the fields before them."""
+    split = known.get("split")
+    return Plan(folds=5, holdout=0.2) if split is None else Plan.fixed(split)
 
 
 IDENTITY = (
     "dataset",
     "variant",
     "options",
+    "channels",
+    "merge",
+    "only",
+    "one_vs_rest",
     "space",
+    "init_from",
     "metric",
+    "split",
     "folds",
     "holdout",
     "rare",

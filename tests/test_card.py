@@ -404,6 +404,8 @@ def test_pictures_are_there_and_not_blank(case: Made) -> None:
     assert names == {
         *("confusion_hold_out", "confusion_out_of_fold", "history"),
         *("per_class_hold_out", "per_class_out_of_fold"),
+        *("roc_hold_out", "roc_out_of_fold", "saliency", "embedding"),
+        *("precision_recall_hold_out", "precision_recall_out_of_fold"),
     }
     for name in names:
         with Image.open(case.card.folder / "plots" / f"{name}.png") as picture:

@@ -83,7 +83,7 @@ def test_one_precision_serves_all_folds(
         asked.append(1)
         return Precision("float32", channels_last=True)
 
-    monkeypatch.setattr("cellsearch.learn.fit.choose_precision", choose)
+    monkeypatch.setattr("cellsearch.learn.training.choose_precision", choose)
     found = list(cross_validate(RECIPE, tiny_dataset, splits, seed=7, device="cpu"))
     assert [result.precision for result in found] == ["fp32+channels_last"] * 3
     assert len(asked) == 1

@@ -37,3 +37,15 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     printed = run("folder_of_images.py", tmp_path)
     assert "G1: 140 cells" in printed
     assert (tmp_path / "run" / "card" / "model.onnx").is_file()
+
+
+def test_generated_cells_before_the_split_raise_the_figure() -> None:
+    printed = run(
+        "augmented_before_the_split.py", "demo", "--steps", 40, "--epochs", 3, "--width", 8,
+        "--folds", 2,
+    )  # fmt: skip
+    rows = [line for line in printed.splitlines() if line.startswith("WGAN")]
+    assert len(rows) == 2
+    for row in rows:
+        values = [float(word) for word in row.removesuffix("%").split() if "0." in word]
+        assert values[3] > values[1] + 0.1, row

@@ -12,7 +12,7 @@ from torch import nn
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import ConfigError, DataError, TrialError
-from cellsearch.learn import fit as fit_module
+from cellsearch.learn import training as training_module
 from cellsearch.learn import step as step_module
 from cellsearch.learn.cost import minutes_per_fold
 from cellsearch.learn.fit import fit, inner_split
@@ -119,7 +119,7 @@ def test_timing_a_precision_leaves_the_training_as_it_is(
     given = fit(
         EVERYTHING, tiny_dataset, everyone(tiny_dataset), seed=1, device="cpu", precision=PLAIN
     )
-    monkeypatch.setattr(fit_module, "fastest", all_then_plain)
+    monkeypatch.setattr(training_module, "fastest", all_then_plain)
     chosen = fit(EVERYTHING, tiny_dataset, everyone(tiny_dataset), seed=1, device="cpu")
     assert tuple(timed) == candidates(torch.device("cpu"))
     assert chosen.precision == PLAIN
@@ -239,7 +239,7 @@ def test_patience_keeps_the_best_epoch(
             after_two.append({k: v.clone() for k, v in module.state_dict().items()})
         return value
 
-    monkeypatch.setattr(fit_module, "_watch", watch)
+    monkeypatch.setattr(training_module, "_watch", watch)
     recipe = LEARNER.model_copy(update={"train": Train(batch_size=16, epochs=9, patience=3)})
     epochs: list[int] = []
     found = fit(

@@ -105,15 +105,17 @@ def test_the_choice_of_precision_reads_training_cells_alone(
     tiny_dataset: CellDataset, training: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[np.ndarray] = []
-    from cellsearch.learn import fit as fit_module
+    from cellsearch.learn import cell_source
+    from cellsearch.learn import training as training_module
 
-    load = fit_module.load
+    load = training_module.load
 
     def spy(images: np.ndarray, indices: np.ndarray, **options: object) -> torch.Tensor:
         read.append(indices)
         return load(images, indices, **options)
 
-    monkeypatch.setattr(fit_module, "load", spy)
+    monkeypatch.setattr(training_module, "load", spy)
+    monkeypatch.setattr(cell_source, "load", spy)
     fit(RECIPES["plain"], tiny_dataset, training, seed=0, device="cpu")
     assert len(read) > 2 * len(training) / 16
     assert set(np.concatenate(read)) == set(training)
@@ -122,11 +124,12 @@ def test_the_choice_of_precision_reads_training_cells_alone(
 def test_early_stopping_watches_training_cells_alone(
     tiny_dataset: CellDataset, training: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cellsearch.learn import fit as fit_module
+    from cellsearch.learn import cell_source
+    from cellsearch.learn import training as training_module
 
     watched: list[np.ndarray] = []
     learnt: list[np.ndarray] = []
-    load, probabilities = fit_module.load, fit_module.probabilities
+    load, probabilities = training_module.load, training_module.probabilities
 
     def spy_load(images: np.ndarray, indices: np.ndarray, **options: object) -> torch.Tensor:
         learnt.append(indices)
@@ -136,8 +139,9 @@ def test_early_stopping_watches_training_cells_alone(
         watched.append(indices)
         return probabilities(module, data, indices, **options)
 
-    monkeypatch.setattr(fit_module, "load", spy_load)
-    monkeypatch.setattr(fit_module, "probabilities", spy_watch)
+    monkeypatch.setattr(training_module, "load", spy_load)
+    monkeypatch.setattr(cell_source, "load", spy_load)
+    monkeypatch.setattr(training_module, "probabilities", spy_watch)
     trained(RECIPES["early stopping and mean weights"], tiny_dataset, training)
     held = set(np.concatenate(watched))
     assert held < set(training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cellsearch.learn.models import FAMILIES, build_network
 from cellsearch.learn.models.cnn import stage_widths
 from cellsearch.learn.normalise import Normalise, channel_statistics
 from cellsearch.learn.predictor import build_module
+from cellsearch.space.models import NetworkModel
 from cellsearch.space.recipe import CnnModel, Input, Recipe
 
 CHOICES = list(
@@ -94,9 +96,12 @@ def test_a_residual_stage_adds_its_input() -> None:
 
 def test_an_unknown_family_is_refused_by_name() -> None:
     model = CnnModel.model_construct(**{**CnnModel().model_dump(), "family": "perceiver"})
-    with pytest.raises(TrialError, match=r"must be one of cnn.*'perceiver'"):
+    with pytest.raises(TrialError, match=r"must be one of cnn, mlp.*'perceiver'"):
         build_network(model, channels=1, classes=2, size=(8, 8))
-    assert set(FAMILIES) == {"cnn"}
+
+
+def test_every_network_of_a_recipe_has_a_builder() -> None:
+    assert set(FAMILIES) == {kind.model_fields["family"].default for kind in get_args(NetworkModel)}
 
 
 @pytest.mark.parametrize(("pooling", "batch_norm", "residual", "reduce"), CHOICES[::5])

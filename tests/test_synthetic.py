@@ -127,7 +127,7 @@ def test_read_obeys_its_options_and_reports_progress() -> None:
 
 
 def test_an_unknown_phase_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no phase 'Metaphse'.*did you mean 'Metaphase'"):
+    with pytest.raises(ConfigError, match=r"no class 'Metaphse'.*did you mean 'Metaphase'"):
         synthetic.generate({"Metaphse": 3}, seed=0)
     with pytest.raises(ConfigError, match="expected 1 or more, got 0"):
         synthetic.generate({"G1": 0}, seed=0)

@@ -60,6 +60,16 @@ class OnnxFacts(_Part):
     opset: int
 
 
+class FeatureFacts(_Part):
+    """Which features of an image enter the graph, where it does not take pixels.
+
+    ``version`` is the ``FEATURES_VERSION`` of ``cellsearch.data.features`` that measured them.
+    """
+
+    version: int = Field(ge=1)
+    names: tuple[str, ...] = Field(min_length=1)
+
+
 class CardConfig(_Part):
     """``config.json``: everything that a program needs to use the model.
 
@@ -70,6 +80,7 @@ class CardConfig(_Part):
         fit: what is done with a crop of another size: refused, padded (or cut) about its centre,
             or resized.
         members: networks whose probabilities are averaged.
+        features: what is measured on each image for the graph; None where it takes the pixels.
     """
 
     format_version: Literal[1] = 1
@@ -90,6 +101,7 @@ class CardConfig(_Part):
     splits_sha256: str
     recipe: dict[str, bool | int | float | str]
     onnx: OnnxFacts
+    features: FeatureFacts | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> CardConfig:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
+from cellsearch.card.config import FeatureFacts
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
 
 INPUT = "image"
+FEATURES = "features"
 OUTPUT = "probabilities"
 TOLERANCE = 1e-4
 CELLS_AT_ONCE = 32
@@ -32,7 +34,7 @@ class Fitted(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """float32 raw intensities (B, C, H, W) to probabilities (B, K)."""
+        """float32 raw intensities (B, C, H, W), or features (B, F), to probabilities (B, K)."""
 
     @property
     def history(self) -> Sequence[dict[str, float]]:
@@ -43,15 +45,16 @@ class Ensemble(nn.Module):
     """Mean of the probabilities of its members.
 
     Args:
-        members: each (B, C, H, W) float32 to (B, K).
+        members: each (B, C, H, W) float32 to (B, K), or each (B, F).
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.member = nn.ModuleList(members)
+        self.measures = measures(members[0])
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) float32 raw intensities to (B, K) probabilities."""
+        """(B, C, H, W) float32 raw intensities, or (B, F) features, to (B, K) probabilities."""
         total = self.member[0](image)
         for member in list(self.member)[1:]:
             total = total + member(image)
@@ -64,11 +67,13 @@ class Exported:
 
     Attributes:
         opset: of ``model.onnx``.
+        input: name of the graph's input.
         parameters: trained numbers, all members together.
         largest_difference: between torch and onnxruntime, over all cells compared.
     """
 
     opset: int
+    input: str
     parameters: int
     largest_difference: float
 
@@ -91,13 +96,38 @@ def whole_module(predictors: Sequence[Fitted]) -> nn.Module:
     return members[0] if len(members) == 1 else Ensemble(members).eval()
 
 
-def export(module: nn.Module, images: NDArray[Any], folder: Path) -> Exported:
+def measures(module: nn.Module) -> bool:
+    """Whether a module takes features measured on the images, (B, F), in place of the images."""
+    return bool(getattr(module, "measures", False))
+
+
+def inputs_of(module: nn.Module, images: NDArray[Any]) -> NDArray[Any]:
+    """What a module takes of raw (n, C, H, W) images: themselves, or (n, F) float32 features."""
+    if not measures(module):
+        return images
+    from cellsearch.data.features import measure
+
+    return measure(images)
+
+
+def feature_facts(module: nn.Module, channels: Sequence[str]) -> FeatureFacts | None:
+    """Version and names of the features that a module takes; None where it takes images."""
+    if not measures(module):
+        return None
+    from cellsearch.data.features import FEATURES_VERSION, feature_names
+
+    return FeatureFacts(version=FEATURES_VERSION, names=feature_names(channels))
+
+
+def export(module: nn.Module, inputs: NDArray[Any], folder: Path) -> Exported:
     """Write ``model.onnx`` and ``model.safetensors``, and compare torch with onnxruntime.
 
     Args:
-        module: (B, C, H, W) float32 raw intensities to (B, K) probabilities, on the CPU.
-        images: (n, C, H, W) real cells of any dtype, at least one; all are compared in batches,
-            and the first also alone, since a fixed batch would show there.
+        module: (B, C, H, W) float32 raw intensities, or (B, F) features, to (B, K)
+            probabilities; on the CPU.
+        inputs: (n, C, H, W) real cells of any dtype, or their (n, F) features (``inputs_of``); at
+            least one. All are compared in batches, and the first also alone, since a fixed batch
+            would show there.
         folder: where the files go.
 
     Raises:
@@ -105,8 +135,9 @@ def export(module: nn.Module, images: NDArray[Any], folder: Path) -> Exported:
             differ by more than 1e-4.
     """
     path = folder / "model.onnx"
-    cells = np.ascontiguousarray(images, dtype=np.float32)
-    _write_onnx(module, cells, path)
+    cells = np.ascontiguousarray(inputs, dtype=np.float32)
+    name = INPUT if cells.ndim == 4 else FEATURES
+    _write_onnx(module, cells, path, name)
     opset = _strip(path)
     _write_state(module, folder / "model.safetensors")
     session = open_session(path)
@@ -115,7 +146,7 @@ def export(module: nn.Module, images: NDArray[Any], folder: Path) -> Exported:
     for batch in (cells[:1], *(cells[start : start + CELLS_AT_ONCE] for start in starts)):
         with torch.inference_mode():
             expected = module(torch.from_numpy(batch.copy())).numpy()
-        found = run_session(session, batch, input_name=INPUT, output_name=OUTPUT)
+        found = run_session(session, batch, input_name=name, output_name=OUTPUT)
         if found.shape != expected.shape:
             raise CardError(f"ONNX gives shape {found.shape} where torch gives {expected.shape}")
         _require_probabilities(expected)
@@ -127,10 +158,10 @@ def export(module: nn.Module, images: NDArray[Any], folder: Path) -> Exported:
             f"{len(cells)} cells (at most {TOLERANCE:g} is allowed); no card is written"
         )
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Exported(opset=opset, parameters=parameters, largest_difference=largest)
+    return Exported(opset, name, parameters, largest)
 
 
-def _write_onnx(module: nn.Module, cells: NDArray[np.float32], path: Path) -> None:
+def _write_onnx(module: nn.Module, cells: NDArray[np.float32], path: Path, name: str) -> None:
     # The exporter takes a batch of one for a constant, so at least two cells are traced.
     example = torch.from_numpy(np.resize(cells, (2, *cells.shape[1:])).copy())
     try:
@@ -142,7 +173,7 @@ def _write_onnx(module: nn.Module, cells: NDArray[np.float32], path: Path) -> No
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                input_names=[INPUT],
+                input_names=[name],
                 output_names=[OUTPUT],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )

@@ -25,6 +25,8 @@ from cellsearch.learn.metrics import (
 LEVEL = 0.95
 REPEATS = 2000
 FEW_CELLS = 10
+CLASS_FIGURES = ("precision", "recall", "specificity", "f1")
+"""Attributes of ``ClassFigures`` and ``ClassIntervals`` that a card states."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ class Evaluation:
         return np.asarray(self.confusion.sum(axis=1), dtype=np.int64)
 
     def estimate(self, class_index: int, figure: str) -> Estimate | None:
-        """Precision, recall or F1 of a class; None where it cannot be estimated."""
+        """One of ``CLASS_FIGURES`` of a class; None where it cannot be estimated."""
         value = getattr(self.per_class[class_index], figure)
         interval: Interval | None = getattr(self.intervals.per_class[class_index], figure)
         if not self.estimable[class_index] or value is None or interval is None:
@@ -161,10 +163,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """Plain values for ``metrics.json``; null where a figure cannot be estimated."""
     classes = {}
     for index, name in enumerate(evaluation.classes):
-        figures = {
-            figure: as_plain(evaluation.estimate(index, figure))
-            for figure in ("precision", "recall", "f1")
-        }
+        figures = {figure: as_plain(evaluation.estimate(index, figure)) for figure in CLASS_FIGURES}
         classes[name] = {
             "support": int(evaluation.support[index]),
             "estimable": bool(evaluation.estimable[index]),

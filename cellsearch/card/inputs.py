@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig, Fit, spread_out
-from cellsearch.errors import CardError
+from cellsearch.errors import CardError, DataError
 
 Images = NDArray[Any] | Sequence[NDArray[Any]]
 
@@ -35,6 +36,42 @@ def prepare(images: Images, config: CardConfig, *, fit: str | None = None) -> ND
     _require_finite(fitted)
     _require_range(fitted, config)
     return fitted
+
+
+def measured(images: NDArray[Any]) -> NDArray[np.float32]:
+    """(N, F) float32 features of (N, C, H, W) images that ``prepare`` gave, without torch.
+
+    Raises:
+        CardError: images too small to be measured.
+    """
+    from cellsearch.data.features import measure
+
+    try:
+        return measure(images)
+    except DataError as error:
+        raise CardError(str(error)) from None
+
+
+def require_known_features(folder: Path, config: CardConfig) -> None:
+    """Refuse a card whose features this cellsearch measures in another way.
+
+    Raises:
+        CardError: another version of the features, or other ones.
+    """
+    from cellsearch.data.features import FEATURES_VERSION, feature_names
+
+    assert config.features is not None
+    if config.features.version != FEATURES_VERSION:
+        raise CardError(
+            f"{folder} was trained on features of version {config.features.version}; this "
+            f"cellsearch measures version {FEATURES_VERSION}: use cellsearch "
+            f"{config.cellsearch_version}, which wrote the card"
+        )
+    if config.features.names != feature_names(config.channels):
+        raise CardError(
+            f"{folder} contradicts itself: its features are not those of version "
+            f"{FEATURES_VERSION} for channels {', '.join(config.channels)}"
+        )
 
 
 def pad_or_cut(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

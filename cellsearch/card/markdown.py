@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cellsearch.card.figures import Estimate, Evaluation
+from cellsearch.card.figures import CLASS_FIGURES, Estimate, Evaluation
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -34,17 +34,18 @@ def difference(estimate: Estimate) -> str:
 
 
 def per_class_table(evaluation: Evaluation) -> str:
-    """Precision, recall and F1 of each class with intervals, and its cells."""
+    """Precision, recall, specificity and F1 of each class with intervals, and its cells."""
     rows = []
     for index, name in enumerate(evaluation.classes):
         cells = int(evaluation.support[index])
         known = bool(evaluation.estimable[index])
-        cols = [evaluation.estimate(index, which) for which in ("precision", "recall", "f1")]
+        cols = [evaluation.estimate(index, which) for which in CLASS_FIGURES]
         shown = [figure(value, cells=cells) for value in cols]
         if known and cols[0] is None:
             shown[0] = "none predicted"
         rows.append([plain(name), f"{cells:,}", *shown])
-    return table(("class", "cells", "precision", "recall", "F1"), rows)
+    header = ("class", "cells", "precision (PPV)", "recall (sensitivity)", "specificity", "F1")
+    return table(header, rows)
 
 
 def confusion_table(evaluation: Evaluation) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TEST_CELLS_PER_CLASS = 3
 PACKAGES = (
+    "captum",
     "cellsearch",
     "huggingface_hub",
     "imbalanced-learn",
@@ -39,10 +40,13 @@ PACKAGES = (
     "pydantic",
     "ray",
     "safetensors",
+    "scikit-image",
     "scikit-learn",
     "scipy",
     "timm",
     "torch",
+    "xgboost",
+    "xgboost-cpu",
 )
 
 
@@ -85,8 +89,8 @@ def write_plots(
     """Every picture as PNG and SVG; returns their names without suffix."""
     folder.mkdir()
     caption = (
-        f"{100 * LEVEL:.0f} % intervals: recall exact, precision and F1 by bootstrap; none drawn "
-        "where the bootstrap has no spread\n"
+        f"{100 * LEVEL:.0f} % intervals: recall and specificity exact, precision and F1 by "
+        "bootstrap; none drawn where the bootstrap has no spread\n"
         "n: cells of the class; n/e: not estimable (no cell of the class, or for precision none "
         "predicted)"
     )

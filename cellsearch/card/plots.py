@@ -19,6 +19,12 @@ from cellsearch.card.figures import Evaluation
 # Okabe & Ito (2008), told apart with any common colour-vision deficiency.
 WINNER, BASELINE = "#0072B2", "#E69F00"
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+CLASS_PANELS = (
+    ("recall", "recall\n(sensitivity)"),
+    ("precision", "precision\n(PPV)"),
+    ("specificity", "specificity"),
+    ("f1", "F1"),
+)
 DPI = 150
 MOST_CLASSES_WITH_TEXT = 25
 
@@ -31,7 +37,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[str]:
     FigureCanvasAgg(figure)
     figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
     with matplotlib.rc_context({"svg.hashsalt": "cellsearch", "svg.fonttype": "none"}):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(folder / f"{name}.svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return [f"{name}.png", f"{name}.svg"]
 
 
@@ -92,17 +98,18 @@ def _write_cells(
 def per_class_bars(
     winner: Evaluation, baseline: Evaluation | None, *, title: str, caption: str
 ) -> Figure:
-    """Recall, precision and F1 of each class with 95 % intervals, winner beside baseline."""
+    """Recall, precision, specificity and F1 of each class, winner beside baseline.
+
+    All with 95 % intervals.
+    """
     k = len(winner.classes)
-    figure = Figure(figsize=(max(7.0, 0.9 * k + 2.0), 8.0), layout="constrained")
-    panels = figure.subplots(3, 1, sharex=True)
+    figure = Figure(figsize=(max(7.0, 0.9 * k + 2.0), 10.0), layout="constrained")
+    panels = figure.subplots(len(CLASS_PANELS), 1, sharex=True)
     shown = [("winner", winner, WINNER)]
     if baseline is not None:
         shown.append(("baseline", baseline, BASELINE))
     width = 0.8 / len(shown)
-    for axes, (figure_name, label) in zip(
-        panels, (("recall", "recall"), ("precision", "precision"), ("f1", "F1")), strict=True
-    ):
+    for axes, (figure_name, label) in zip(panels, CLASS_PANELS, strict=True):
         for position, (name, evaluation, colour) in enumerate(shown):
             offset = (position - (len(shown) - 1) / 2) * width
             _draw_bars(axes, evaluation, figure_name, offset, width, colour, name)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CONFIG, MODEL, CardConfig, read_config
-from cellsearch.card.inputs import Images, prepare
+from cellsearch.card.inputs import Images, measured, prepare, require_known_features
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
 
@@ -50,14 +50,17 @@ class CardPredictor:
             threads: for one call; by default the usable cores, at most 8.
 
         Raises:
-            CardError: no card, a newer format, or ``model.onnx`` or ``config.json`` is missing or
-                has changed since the card was written.
+            CardError: no card, a newer format, features that this cellsearch does not measure,
+                or ``model.onnx`` or ``config.json`` is missing or has changed since the card was
+                written.
         """
         folder = Path(folder)
         config = read_config(folder)
         problems = problems_with(folder, read_checksums(folder), only=(CONFIG, MODEL))
         if problems:
             raise CardError(f"{folder} cannot be trusted: {'; '.join(problems)}")
+        if config.features is not None:
+            require_known_features(folder, config)
         return cls(folder, config, open_session(folder / MODEL, threads=threads))
 
     @property
@@ -92,9 +95,10 @@ class CardPredictor:
         Raises:
             CardError: another number of channels, dtype, size or range of values, or NaN.
         """
+        cells = prepare(images, self.config, fit=fit)
         probabilities = run_session(
             self.session,
-            prepare(images, self.config, fit=fit),
+            cells if self.config.features is None else measured(cells),
             input_name=self.config.onnx.input,
             output_name=self.config.onnx.output,
             batch=batch,

@@ -8,11 +8,13 @@ from typing import Any
 
 from cellsearch.card.compare import Comparison
 from cellsearch.card.config import CardConfig
+from cellsearch.card.evidence import Evidence
 from cellsearch.card.figures import FEW_CELLS
 from cellsearch.card.front_matter import front_matter
 from cellsearch.card.markdown import listed, plain, table
+from cellsearch.card.readme_evidence import evidence_sections
 from cellsearch.card.readme_figures import baseline_section, figures_section
-from cellsearch.card.usage import FILES, OUT_OF_FOLD, usage
+from cellsearch.card.usage import FILES, OPTIONAL, usage
 from cellsearch.learn.metrics import TITLES
 
 _STATES = {
@@ -47,7 +49,8 @@ class Story:
         oof: winner and baseline on out-of-fold predictions.
         search: facts of the search; see ``write_card``.
         command: that made the card.
-        plots: names of the pictures, without suffix.
+        plots: names of the pictures of figures, without suffix.
+        evidence: curves, saliency, the map of the hold-out and generated cells.
         export_difference: largest between torch and onnxruntime.
         files: relative paths in the card.
     """
@@ -66,6 +69,7 @@ class Story:
     search: Mapping[str, Any]
     command: str
     plots: tuple[str, ...]
+    evidence: Evidence
     export_difference: float
     files: tuple[str, ...]
 
@@ -90,6 +94,7 @@ def write_readme(story: Story) -> str:
         _protocol(story),
         figures_section(story.holdout, story.oof, story.plots),
         baseline_section(story.holdout, story.oof, story.search),
+        *evidence_sections(story.evidence),
         _recipe(story),
         _limits(story),
         usage(config),
@@ -161,15 +166,27 @@ def _protocol(story: Story) -> str:
         f"stratified by class{', whole groups together' if story.grouped else ''}, set aside "
         "before the search and scored once, after the recipe was chosen, for the winner and the "
         "baseline.",
-        f"- **Search**: every recipe was judged on the same {story.folds} folds of the other "
-        f"{story.development:,} cells, by its out-of-fold predictions pooled over the folds"
-        + (f"; objective: {TITLES.get(metric, metric)}." if metric else "."),
+        _judged(story) + (f"; objective: {TITLES.get(metric, metric)}." if metric else "."),
         *_budget(search),
         f"- **Final model**: {final}.",
         f"- **Export**: torch and ONNX agree to {story.export_difference:.1g} on hold-out cells.",
         f"- **Splits**: sha256 `{story.config.splits_sha256}` (`splits.json`).",
     ]
     return "## Protocol\n\n" + "\n".join(lines) + "\n"
+
+
+def _judged(story: Story) -> str:
+    if story.folds > 1:
+        return (
+            f"- **Search**: every recipe was judged on the same {story.folds} folds of the other "
+            f"{story.development:,} cells, by its out-of-fold predictions pooled over the folds"
+        )
+    validated = story.oof.winner.cells
+    return (
+        f"- **Search**: one fixed split; of the other {story.development:,} cells the same "
+        f"{validated:,} judged every recipe (they are called out-of-fold below) and the rest "
+        "trained it"
+    )
 
 
 def _budget(search: Mapping[str, Any]) -> list[str]:
@@ -247,7 +264,7 @@ def _limits(story: Story) -> str:
 
 def _files(story: Story) -> str:
     rows = [
-        [f"`{name}`", what] for name, what in FILES if name != OUT_OF_FOLD or name in story.files
+        [f"`{name}`", what] for name, what in FILES if name not in OPTIONAL or name in story.files
     ]
     return "## Files\n\n" + table(("file", "what"), rows, left=2)
 

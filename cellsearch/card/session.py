@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -50,30 +51,31 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
 
 def run_session(
     session: Any,
-    images: NDArray[Any],
+    inputs: NDArray[Any],
     *,
     input_name: str,
     output_name: str,
     batch: int | None = None,
 ) -> NDArray[np.float32]:
-    """(N, C, H, W) of any dtype, as float32, to the graph's (N, K) float32 output.
+    """(N, C, H, W) images or (N, F) features, as float32, to the graph's (N, K) float32 output.
 
     Args:
         session: of ``open_session``.
-        images: as the graph takes them.
+        inputs: of any dtype, in the shape that the graph takes.
         input_name: of the graph.
         output_name: of the graph.
-        batch: images in one call; by default about 100,000 pixels' worth, at most 256, so that
-            wide feature maps of large crops stay within some hundred MB.
+        batch: cells in one call; by default at most 256, and of images about 100,000 pixels'
+            worth, so that wide feature maps of large crops stay within some hundred MB.
 
     Raises:
-        CardError: the graph does not take these images.
+        CardError: the graph does not take these inputs.
     """
     parts = []
-    batch = batch or max(1, min(MOST_IMAGES, PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
+    pixels = math.prod(inputs.shape[2:])
+    batch = batch or max(1, min(MOST_IMAGES, PIXELS_AT_ONCE // pixels))
     try:
-        for start in range(0, len(images), batch):
-            piece = np.ascontiguousarray(images[start : start + batch], dtype=np.float32)
+        for start in range(0, len(inputs), batch):
+            piece = np.ascontiguousarray(inputs[start : start + batch], dtype=np.float32)
             parts.append(session.run([output_name], {input_name: piece})[0])
     except Exception as error:
         raise CardError(f"the card's model cannot be run: {_first_line(error)}") from error

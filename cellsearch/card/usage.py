@@ -5,14 +5,18 @@ from __future__ import annotations
 from cellsearch.card.config import CardConfig
 
 OUT_OF_FOLD = "out_of_fold.csv"
+OPTIONAL = (OUT_OF_FOLD, "saliency.npz")
 FILES = (
-    ("model.onnx", "the model: raw intensities in, probabilities out"),
+    ("model.onnx", "the model: raw intensities (or their features) in, probabilities out"),
     ("model.safetensors", "the same weights, for torch"),
     ("config.json", "classes, channels, size, dtype, intensity ranges, recipe, data"),
     ("test_input.npy, test_output.npy", "hold-out cells and what the model gives for them"),
     ("predictions.csv", "every hold-out cell: true and predicted class, probabilities"),
     (OUT_OF_FOLD, "the same of the winner's out-of-fold predictions in the search"),
     ("metrics.json", "every figure with its interval, winner and baseline"),
+    ("curves.json", "ROC and precision-recall curves of each class, with their areas"),
+    ("embedding.csv", "where each hold-out cell lies on the map"),
+    ("saliency.npz", "saliency of some hold-out cells, float16"),
     ("splits.json", "which cells were hold-out and folds"),
     ("recipe.yaml", "the winner's parameters"),
     ("versions.json", "Python, packages and platform"),
@@ -24,6 +28,11 @@ FILES = (
 def usage(config: CardConfig) -> str:
     """How to use the card on the command line, with onnxruntime alone, and from Python."""
     shape = f"(N, {len(config.channels)}, {config.height}, {config.width})"
+    needs, imported, given = "onnxruntime and numpy alone", "", 'images.astype("float32")'
+    if config.features is not None:
+        needs = "onnxruntime and what measures the features"
+        imported = "from cellsearch.data.features import measure\n"
+        given = "measure(images)"
     return f"""## How to use it
 
 `card` stands for this folder. On the command line, after `pip install cellsearch`:
@@ -33,14 +42,14 @@ cellsearch verify card
 cellsearch predict card IMAGES -o predictions.csv
 ```
 
-With onnxruntime and numpy alone, run in this folder; normalisation and softmax are in the graph:
+With {needs}, run in this folder; normalisation and softmax are in the graph:
 
 ```python
 import json, pathlib, numpy, onnxruntime
-classes = json.loads(pathlib.Path("config.json").read_text("utf-8"))["classes"]
+{imported}classes = json.loads(pathlib.Path("config.json").read_text("utf-8"))["classes"]
 images = numpy.load("test_input.npy")  # {shape}, raw intensities of {config.dtype}
 session = onnxruntime.InferenceSession("model.onnx")
-(probabilities,) = session.run(None, {{"{config.onnx.input}": images.astype("float32")}})
+(probabilities,) = session.run(None, {{"{config.onnx.input}": {given}}})
 print([classes[best] for best in probabilities.argmax(axis=1)])
 ```
 

@@ -23,7 +23,9 @@ from cellsearch.card.config import (
     channel_ranges,
     dtype_range,
 )
-from cellsearch.card.export import Fitted, export, whole_module
+from cellsearch.card.embedding import Projection
+from cellsearch.card.evidence import write_evidence
+from cellsearch.card.export import Fitted, export, feature_facts, inputs_of, whole_module
 from cellsearch.card.figures import (
     LEVEL,
     REPEATS,
@@ -31,6 +33,7 @@ from cellsearch.card.figures import (
     OofFigures,
     predicted_classes,
 )
+from cellsearch.card.generated import GeneratorFigures
 from cellsearch.card.parts import (
     versions,
     write_json,
@@ -45,7 +48,7 @@ from cellsearch.card.replay import README
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 
-__all__ = ["BaselineFigures", "OofFigures", "write_card"]
+__all__ = ["BaselineFigures", "GeneratorFigures", "OofFigures", "write_card"]
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
@@ -67,6 +70,8 @@ def write_card(
     baseline: BaselineFigures | None,
     search_facts: Mapping[str, Any],
     command: str,
+    generators: Sequence[GeneratorFigures] = (),
+    projection: Projection = "tsne",
 ) -> ModelCard:
     """Export, measure and describe the winner of a search.
 
@@ -88,6 +93,8 @@ def write_card(
             data set, ``fit`` (how crops of another size are brought to this one: refuse, pad,
             resize). Others are kept in metrics.json, if JSON holds them.
         command: that repeats the run.
+        generators: of the classes that cells were generated for.
+        projection: of the map of the hold-out; ``umap`` where umap-learn is installed, else t-SNE.
 
     Raises:
         CardError: the export differs from the trained model, the hold-out's probabilities are not
@@ -111,6 +118,8 @@ def write_card(
             baseline=baseline or BaselineFigures(),
             search_facts=search_facts,
             command=command,
+            generators=generators,
+            projection=projection,
         )
         write_checksums(building)
         _replace(building, folder)
@@ -133,13 +142,15 @@ def _write_into(
     baseline: BaselineFigures,
     search_facts: Mapping[str, Any],
     command: str,
+    generators: Sequence[GeneratorFigures],
+    projection: Projection,
 ) -> None:
     held = np.asarray(splits.holdout, dtype=np.int64)
     k = len(dataset.classes)
     predicted_classes(holdout_probabilities, len(held), k)
     compared = held[np.linspace(0, len(held) - 1, min(len(held), COMPARED_CELLS)).astype(int)]
     module = whole_module(predictors)
-    exported = export(module, dataset.images[compared], folder)
+    exported = export(module, inputs_of(module, dataset.images[compared]), folder)
     config = CardConfig(
         cellsearch_version=cellsearch.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -157,7 +168,8 @@ def _write_into(
         dataset=_dataset_facts(dataset, search_facts),
         splits_sha256=splits.sha256,
         recipe=recipe.to_params(),
-        onnx=OnnxFacts(opset=exported.opset),
+        onnx=OnnxFacts(input=exported.input, opset=exported.opset),
+        features=feature_facts(module, dataset.channels),
     )
     write_json(folder / CONFIG, config.model_dump(mode="json"))
     write_checksums(folder)
@@ -174,7 +186,8 @@ def _write_into(
         {
             "level": LEVEL,
             "bootstrap_samples": REPEATS,
-            "intervals": "bootstrap within classes; recall of a class: Clopper-Pearson",
+            "intervals": "bootstrap within classes; recall and specificity of a class: "
+            "Clopper-Pearson",
             "export_largest_difference": exported.largest_difference,
             "not_estimable": list(splits.not_estimable),
             "search": dict(search_facts),
@@ -191,6 +204,18 @@ def _write_into(
         holdout,
         pooled,
     )
+    evidence = write_evidence(
+        folder,
+        predictors,
+        dataset,
+        held,
+        holdout_probabilities,
+        oof,
+        not_estimable=tuple(splits.not_estimable),
+        generators=generators,
+        projection=projection,
+        seed=seed,
+    )
     story = Story(
         config=config,
         citation=dataset.provenance.citation,
@@ -206,6 +231,7 @@ def _write_into(
         search=search_facts,
         command=command,
         plots=tuple(names),
+        evidence=evidence,
         export_difference=exported.largest_difference,
         files=tuple(files_of(folder)),
     )

@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.cli.options import Mirror, ReaderOptions, Variant, reader_options
+from cellsearch.cli.options import (
+    Channels,
+    Merge,
+    Mirror,
+    OneVsRest,
+    Only,
+    ReaderOptions,
+    Variant,
+    reader_options,
+    task_options,
+)
 
 app = typer.Typer(help="Datasets: list, describe, fetch, check.", no_args_is_help=True)
 NameArgument = Annotated[
@@ -39,6 +49,10 @@ def describe(
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
+    channels: Channels = None,
+    merge: Merge = None,
+    only: Only = None,
+    one_vs_rest: OneVsRest = None,
     sheet: Annotated[
         Path | None, typer.Option(help="Where the contact sheet goes.", metavar="PNG")
     ] = None,
@@ -46,6 +60,7 @@ def describe(
     """Counts, imbalance and channels, and a contact sheet of some cells of each class."""
     from cellsearch.data.contact_sheet import contact_sheet
     from cellsearch.data.source import load_dataset
+    from cellsearch.data.task import apply_task
     from cellsearch.progress import Terminal
     from cellsearch.report import dataset_summary
 
@@ -56,6 +71,7 @@ def describe(
         on_progress=Terminal().progress,
         **reader_options(option),
     )
+    cells = apply_task(cells, **task_options(channels, merge, only, one_vs_rest))
     dataset_summary(cells)
     path = contact_sheet(cells, sheet or Path(f"{cells.name}-cells.png"))
     typer.echo(f"contact sheet: {path}")
@@ -77,11 +93,16 @@ def check(
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
+    channels: Channels = None,
+    merge: Merge = None,
+    only: Only = None,
+    one_vs_rest: OneVsRest = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds a search would use.")] = 5,
 ) -> None:
     """Twins, blank and saturated images, classes too small. Exit code 1 if errors are found."""
     from cellsearch.data.check import check_dataset
     from cellsearch.data.source import load_dataset
+    from cellsearch.data.task import apply_task
     from cellsearch.progress import Terminal
     from cellsearch.report import check_report
 
@@ -92,6 +113,7 @@ def check(
         on_progress=Terminal().progress,
         **reader_options(option),
     )
+    cells = apply_task(cells, **task_options(channels, merge, only, one_vs_rest))
     report = check_dataset(cells, folds=folds)
     check_report(report, cells)
     if any(finding.severity == "error" for finding in report.findings):

@@ -24,6 +24,22 @@ Mirror = Annotated[
 Variant = Annotated[
     str | None, typer.Option(help="A named variant: a choice of channels, or merged classes.")
 ]
+Channels = Annotated[
+    str | None, typer.Option(help="Channels to use, in this order.", metavar="A,B")
+]
+Merge = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Classes to take as one; may be given several times.", metavar="NAME=CLASS+CLASS"
+    ),
+]
+Only = Annotated[
+    str | None, typer.Option(help="Classes to keep, after --merge.", metavar="CLASS,CLASS")
+]
+OneVsRest = Annotated[
+    str | None,
+    typer.Option("--one-vs-rest", help="A class against all the others.", metavar="CLASS"),
+]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 
 
@@ -42,3 +58,33 @@ def reader_options(pairs: list[str] | None) -> dict[str, Any]:
             raise ConfigError(f"--option: {name} is given twice")
         options[name] = value
     return options
+
+
+def task_options(
+    channels: str | None, merge: list[str] | None, only: str | None, one_vs_rest: str | None
+) -> dict[str, Any]:
+    """Options of ``apply_task`` from the words typed; members of a merge may be parted by commas.
+
+    Raises:
+        ConfigError: a merge without ``=`` or members, or a name given twice.
+    """
+    merged: dict[str, tuple[str, ...]] = {}
+    for text in merge or ():
+        name, _, members = text.partition("=")
+        # Some classes bear a plus in their name, as CD4+ does.
+        names = _parted(members, "," if "," in members else "+")
+        if not name.strip() or not names:
+            raise ConfigError(f"--merge: expected NAME=CLASS+CLASS, got {text!r}")
+        if name.strip() in merged:
+            raise ConfigError(f"--merge: {name.strip()} is given twice")
+        merged[name.strip()] = names
+    return {
+        "channels": _parted(channels or "", ","),
+        "merge": merged,
+        "only": _parted(only or "", ","),
+        "one_vs_rest": one_vs_rest,
+    }
+
+
+def _parted(text: str, mark: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(mark) if part.strip())

@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.cli.options import Mirror, ReaderOptions, RunArgument, Variant, reader_options
+from cellsearch.cli.options import (
+    Channels,
+    Merge,
+    Mirror,
+    OneVsRest,
+    Only,
+    ReaderOptions,
+    RunArgument,
+    Variant,
+    reader_options,
+    task_options,
+)
 
 Budget = Annotated[int | None, typer.Option(help="Trials to complete, the baseline included.")]
 Time = Annotated[
@@ -29,6 +40,10 @@ def run(
         typer.Option(help="A built-in name, a manifest, or a folder, table or .npz of cells."),
     ],
     space: Annotated[str, typer.Option(help="A built-in search space, or a YAML.")] = "default",
+    init_from: Annotated[
+        Path | None,
+        typer.Option(help="A card with whose weights the networks begin.", metavar="CARD"),
+    ] = None,
     budget: Budget = None,
     time: Time = None,
     out: Annotated[
@@ -43,8 +58,23 @@ def run(
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
-    holdout: Annotated[float, typer.Option(help="Share of cells the search never sees.")] = 0.2,
+    channels: Channels = None,
+    merge: Merge = None,
+    only: Only = None,
+    one_vs_rest: OneVsRest = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Folds of the cross-validation (default 5).")
+    ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of cells the search never sees (default 0.2).")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="One fixed split instead of folds: training/validation/hold-out in percent.",
+            metavar="70/10/20",
+        ),
+    ] = None,
     rare: Annotated[
         str, typer.Option(help="Classes too small for the folds: keep, drop or merge=NAME.")
     ] = "refuse",
@@ -77,17 +107,19 @@ def run(
     from cellsearch.run import start
     from cellsearch.run_folder import RunConfig
 
+    parts = {"folds": folds, "holdout": holdout, "split": split}
     config = RunConfig.of(
         dataset=dataset,
         space=space,
+        init_from=init_from,
         budget=budget if budget is not None or time else 50,
         seconds=seconds(time) if time else None,
         metric=metric,
         variant=variant,
         mirror=mirror,
         options=reader_options(option),
-        folds=folds,
-        holdout=holdout,
+        **task_options(channels, merge, only, one_vs_rest),
+        **{name: value for name, value in parts.items() if value is not None},
         rare=rare,
         final=final,
         seed=seed,

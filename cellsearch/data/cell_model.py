@@ -6,16 +6,11 @@ grey levels, sizes and DNA contents near those of Jurkat cells.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.optics import Floats, defocus, grain, noise, smooth, step
 from cellsearch.data.phases import Phase
-
-Floats: TypeAlias = NDArray[np.float32]
-
-_BLURS = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5)
 
 
 def draw_cells(phase: Phase, cells: int, size: int, rng: np.random.Generator) -> NDArray[np.uint16]:
@@ -86,36 +81,6 @@ def _depth(u: Floats, v: Floats, radius: Floats, apart: Floats, rng: np.random.G
     return joined
 
 
-def _smooth(images: Floats, sigma: float, *, across: float | None = None) -> Floats:
-    from scipy.ndimage import gaussian_filter
-
-    if sigma <= 0:
-        return images
-    widths = (0, sigma, sigma if across is None else across)
-    return np.asarray(gaussian_filter(images, widths, mode="nearest", truncate=3), np.float32)
-
-
-def _defocus(images: Floats, blur: NDArray[np.float64], scale: float) -> Floats:
-    """Blur each image by the nearest of a few widths."""
-    nearest = np.abs(blur[:, None] - np.array(_BLURS)).argmin(axis=1)
-    result = images.copy()
-    for step, sigma in enumerate(_BLURS):
-        if (chosen := nearest == step).any():
-            result[chosen] = _smooth(images[chosen], sigma * scale)
-    return result
-
-
-def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    return rng.standard_normal(shape, np.float32)
-
-
-def _grain(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Floats:
-    """Smooth noise of mean 0 and variance 1."""
-    grain = _smooth(_noise(shape, rng), sigma)
-    scaled: Floats = grain / (grain.std((1, 2), keepdims=True) + np.float32(1e-6))
-    return scaled
-
-
 def _chromatin(
     phase: Phase,
     u: Floats,
@@ -132,12 +97,12 @@ def _chromatin(
     def normal(mean: float, sd: float) -> Floats:
         return rng.normal(mean, sd, (cells, 1, 1)).astype(np.float32)
 
-    grain = _grain(u.shape, 1.3 * scale, rng)
+    texture = grain(u.shape, 1.3 * scale, rng)
     if phase.plate is None:
         off = normal(0, 0.8), normal(0, 0.8)
         stretch = np.exp(normal(0, 0.09))
         spread = np.hypot((u - off[0]) * stretch, (v - off[1]) / stretch)
-        inside = _step(radius * phase.nucleus * normal(1, 0.05) - spread, 0.9)
+        inside = step(radius * phase.nucleus * normal(1, 0.05) - spread, 0.9)
     else:
         length = radius * normal(0.86 if phase.plates_apart[0] == 0 else 0.78, 0.06)
         width = length * np.maximum(normal(phase.plate, 0.06), 0.15)
@@ -147,19 +112,11 @@ def _chromatin(
             tilt = normal(0, 0.12)
             bend = normal(0, 0.03) - 0.035 * side * np.float32(phase.plates_apart[0] > 0)
             along = u - side * gap - tilt * v - bend * np.square(v)
-            edge = (
-                1 - np.hypot(along / width, v / length) + 0.16 * _grain(u.shape, 1.2 * scale, rng)
-            )
-            inside = np.maximum(inside, _step(edge * width, 0.6) * np.exp(normal(0, 0.1)))
-    density = inside * np.exp(clumps * grain)
+            edge = 1 - np.hypot(along / width, v / length) + 0.16 * grain(u.shape, 1.2 * scale, rng)
+            inside = np.maximum(inside, step(edge * width, 0.6) * np.exp(normal(0, 0.1)))
+    density = inside * np.exp(clumps * texture)
     share: Floats = density / (density.sum((1, 2), keepdims=True) + np.float32(1e-6))
     return share
-
-
-def _step(distance: Floats, width: float) -> Floats:
-    """From 0 to 1 as ``distance`` passes 0 on a length of about ``width``."""
-    step: Floats = 0.5 + 0.5 * np.tanh(distance / np.float32(width))
-    return step
 
 
 def _figure(chromatin: Floats) -> Floats:
@@ -183,29 +140,29 @@ def _brightfield(
     def strength(mean: float, spread: float) -> Floats:
         return (mean * rng.lognormal(0, spread, (cells, 1, 1))).astype(np.float32)
 
-    inside = _step(depth - 0.6, 0.8)
+    inside = step(depth - 0.6, 0.8)
     outline = -strength(150, 0.22) * np.exp(-np.square((depth + 0.4) / 1.05))
     halo = strength(16, 0.4) * np.exp(-np.square((depth + 4.2) / 1.8))
     rim = strength(70, 0.4) * np.exp(-np.square((depth - 2.2) / 1.3))
-    body = inside * (strength(62, 0.3) + 32 * _grain(depth.shape, 0.75 * scale, rng))
+    body = inside * (strength(62, 0.3) + 32 * grain(depth.shape, 0.75 * scale, rng))
     # Granules stay out of the nucleus, and more so out of condensed chromosomes.
-    room = inside * (1 - (0.45 if phase.plate is None else 0.75) * _smooth(figure, 0.7 * scale))
+    room = inside * (1 - (0.45 if phase.plate is None else 0.75) * smooth(figure, 0.7 * scale))
     rate = 0.055 * granularity / scale**2
     granules = (rng.random(depth.shape, np.float32) < rate) * room
     lens = rng.choice(np.array([1, 1, -1], np.float32), depth.shape)
-    dots = _smooth(granules * lens * np.abs(_noise(depth.shape, rng) + 1.2), 0.48 * scale)
+    dots = smooth(granules * lens * np.abs(noise(depth.shape, rng) + 1.2), 0.48 * scale)
     nucleus = figure * strength(phase.shade, 0.3)
     nucleus = nucleus - strength(phase.envelope, 0.4) * (4 * figure * (1 - figure))
     cell = outline + halo + rim + body + nucleus + dots * 250 * scale
     # A cell out of focus shines in its middle and throws a wider, softer ring.
     far = (blur / 2.6).astype(np.float32)[:, None, None]
     cell = cell * (1 + 0.5 * far) + far * (
-        70 * _step(depth - 3.5, 2.5) - 110 * np.exp(-np.square((depth + 1.5) / 2.2))
+        70 * step(depth - 3.5, 2.5) - 110 * np.exp(-np.square((depth + 1.5) / 2.2))
     )
     stripes = rng.normal(0, 1.6, (cells, 1, size)).astype(np.float32)
     level = rng.normal(680, 2, (cells, 1, 1)).astype(np.float32)
     picture: Floats = (
-        level + _defocus(cell, 0.6 * blur, scale) + stripes + 5 * _noise(depth.shape, rng)
+        level + defocus(cell, 0.6 * blur, scale) + stripes + 5 * noise(depth.shape, rng)
     )
     return picture
 
@@ -218,9 +175,9 @@ def _dna(
     rng: np.random.Generator,
 ) -> Floats:
     # Fluorescence is wider than the lens alone makes it: stained chromatin above and below.
-    light = _defocus(_smooth(chromatin, 2.2 * scale), 1.3 * blur, scale)
+    light = defocus(smooth(chromatin, 2.2 * scale), 1.3 * blur, scale)
     signal = light * np.maximum(content, 0.5) * 135_000 * scale**2
-    picture: Floats = 42 + signal + _noise(signal.shape, rng) * np.sqrt(6.5 + 0.4 * signal)
+    picture: Floats = 42 + signal + noise(signal.shape, rng) * np.sqrt(6.5 + 0.4 * signal)
     return picture
 
 
@@ -234,11 +191,11 @@ def _darkfield(
     rng: np.random.Generator,
 ) -> Floats:
     # The camera's background subtraction leaves a shadow; the laser comes from the left.
-    background = 27 - 34 * _step(depth - 0.2, 1.2)
-    lit = np.clip(0.45 - 0.6 * across / radius, 0.06, None) * _step(depth + 1.0, 0.8)
+    background = 27 - 34 * step(depth - 0.2, 1.2)
+    lit = np.clip(0.45 - 0.6 * across / radius, 0.06, None) * step(depth + 1.0, 0.8)
     rate = 0.085 * granularity * lit / scale**2
     grains = (rng.random(depth.shape, np.float32) < rate).astype(np.float32)
     light = grains * rng.lognormal(0, 0.8, depth.shape).astype(np.float32) * radius / 9
-    spots = _smooth(light * 190 * scale**2, 0.55 * scale, across=0.85 * scale)
-    signal = background + _defocus(spots, 0.5 * blur, scale)
-    return signal + 1.8 * _noise(depth.shape, rng)
+    spots = smooth(light * 190 * scale**2, 0.55 * scale, across=0.85 * scale)
+    signal = background + defocus(spots, 0.5 * blur, scale)
+    return signal + 1.8 * noise(depth.shape, rng)

@@ -9,34 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.plan import Plan
 
 Indices = NDArray[np.int64]
 
 HOLDOUT = -2
 FREE = -1
 _ATTEMPTS = 20
+_ORDERS = 200
 
 
 def place(
-    dataset: CellDataset,
-    units: Indices,
-    classes: Indices,
-    *,
-    folds: int,
-    holdout: float,
-    seed: int,
+    dataset: CellDataset, units: Indices, classes: Indices, *, plan: Plan, seed: int
 ) -> Indices | None:
-    """Where each unit goes: a fold, HOLDOUT, or FREE where it holds none of ``classes``.
+    """Where each unit goes: a fold, HOLDOUT, or FREE.
 
-    Stratified by class; with groups, by StratifiedGroupKFold, and drawn again where that leaves a
-    part without a class, as it may.
+    FREE are units that hold none of ``classes``, and those that a fixed split trains on.
+    Stratified by class; with groups drawn again where that leaves a part without a class, as it
+    may.
 
     Args:
         dataset: labelled cells.
         units: (N,) as from ``rare.units_of``.
         classes: int64, classes of which each part must hold a cell.
-        folds: k.
-        holdout: share of the cells to hold out.
+        plan: folds and shares.
         seed: of the draw.
 
     Returns:
@@ -48,13 +44,22 @@ def place(
     table = np.zeros((int(units.max()) + 1, len(dataset.classes)), np.int64)
     np.add.at(table, (unit, labels), 1)
     table = table[:, classes]
-    draw = _by_unit if dataset.groups is None else _by_group
+    parts = [HOLDOUT, *range(plan.folds), *([] if plan.validation is None else [FREE])]
     for attempt in range(_ATTEMPTS):
-        for part in draw(table, folds, holdout, (seed + 1_000_003 * attempt) % 2**32):
-            held = [table[part == place].sum(0) for place in (HOLDOUT, *range(folds))]
-            if np.min(held) > 0:
+        for part in _draws(table, plan, (seed + 1_000_003 * attempt) % 2**32, dataset.groups):
+            if np.min([table[part == place].sum(0) for place in parts]) > 0:
                 return part
     return None
+
+
+def _draws(
+    table: Indices, plan: Plan, seed: int, groups: NDArray[np.str_] | None
+) -> Iterator[Indices]:
+    if plan.validation is None:
+        draw = _by_unit if groups is None else _by_group
+        return draw(table, plan.folds, plan.holdout, seed)
+    fixed = _fixed_by_unit if groups is None else _fixed_by_group
+    return fixed(table, plan.validation, plan.holdout, seed)
 
 
 def _by_unit(table: Indices, folds: int, holdout: float, seed: int) -> Iterator[Indices]:
@@ -62,9 +67,7 @@ def _by_unit(table: Indices, folds: int, holdout: float, seed: int) -> Iterator[
     from sklearn.model_selection import StratifiedKFold
 
     part = np.full(len(table), FREE, np.int64)
-    members = np.flatnonzero(table.any(axis=1))
-    frequency = np.where(table[members] > 0, (table > 0).sum(0), np.iinfo(np.int64).max)
-    rarest = frequency.argmin(axis=1)
+    members, rarest = _rarest(table)
     rng = np.random.default_rng(seed)
     for k in range(table.shape[1]):
         of_class = members[rarest == k]
@@ -77,6 +80,60 @@ def _by_unit(table: Indices, folds: int, holdout: float, seed: int) -> Iterator[
     for fold, (_, validation) in enumerate(splitter.split(members[rest], rarest[rest])):
         part[members[rest][validation]] = fold
     yield part
+
+
+def _fixed_by_unit(
+    table: Indices, validation: float, holdout: float, seed: int
+) -> Iterator[Indices]:
+    """As ``_by_unit``, which draws the same hold-out of the same seed."""
+    part = np.full(len(table), FREE, np.int64)
+    members, rarest = _rarest(table)
+    rng = np.random.default_rng(seed)
+    for k in range(table.shape[1]):
+        of_class = rng.permutation(members[rarest == k])
+        n = len(of_class)
+        if n < 3:
+            return
+        held = int(np.clip(round(holdout * n), 1, n - 2))
+        validated = int(np.clip(round(validation * n), 1, n - held - 1))
+        part[of_class[:held]] = HOLDOUT
+        part[of_class[held : held + validated]] = 0
+    yield part
+
+
+def _fixed_by_group(
+    table: Indices, validation: float, holdout: float, seed: int
+) -> Iterator[Indices]:
+    """Whole groups in a random order, cut where the shares are met best; the best order first."""
+    members = np.flatnonzero(table.any(axis=1))
+    if len(members) < 3:
+        return
+    rows = table[members] / table.sum(0)
+    aims = np.array([holdout, validation, 1.0 - holdout - validation])
+    rng = np.random.default_rng(seed)
+    found: list[tuple[float, Indices]] = []
+    for _ in range(_ORDERS):
+        order = rng.permutation(len(members))
+        # (n + 1,) share of the cells, all classes alike, in the groups so far.
+        so_far = np.concatenate([[0.0], rows[order].mean(axis=1).cumsum()])
+        first = 1 + int(np.abs(so_far[1:-2] - holdout).argmin())
+        aim = so_far[first] + validation
+        second = first + 1 + int(np.abs(so_far[first + 1 : -1] - aim).argmin())
+        taken = [rows[part].sum(0) for part in np.split(order, (first, second))]
+        part = np.full(len(table), FREE, np.int64)
+        part[members[order[:first]]] = HOLDOUT
+        part[members[order[first:second]]] = 0
+        if np.min(taken) > 0:
+            found.append((float(np.abs(np.array(taken) - aims[:, None]).sum()), part))
+    for _, part in sorted(found, key=lambda each: each[0]):
+        yield part
+
+
+def _rarest(table: Indices) -> tuple[Indices, Indices]:
+    """Units that hold a class, and the rarest class (by units) of each."""
+    members = np.flatnonzero(table.any(axis=1))
+    frequency = np.where(table[members] > 0, (table > 0).sum(0), np.iinfo(np.int64).max)
+    return members, frequency.argmin(axis=1)
 
 
 def _by_group(table: Indices, folds: int, holdout: float, seed: int) -> Iterator[Indices]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.plan import Plan
 from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import ConfigError, SplitError
 
@@ -61,17 +62,15 @@ def choices(most_folds: int) -> str:
     )
 
 
-def check_rare(rare: str, *, folds: int) -> str | None:
-    """Check both options.
+def check_rare(rare: str) -> str | None:
+    """Check the option.
 
     Returns:
         NAME of ``merge=NAME``, else None.
 
     Raises:
-        ConfigError: fewer than 2 folds, or an option that does not exist.
+        ConfigError: an option that does not exist.
     """
-    if folds < 2:
-        raise ConfigError(f"--folds: expected 2 or more, got {folds}")
     verb, _, name = rare.partition("=")
     if rare not in ("refuse", "keep", "drop") and (verb != "merge" or not name.strip()):
         raise ConfigError(f"--rare: expected keep, drop, merge=NAME or refuse, got {rare!r}")
@@ -83,6 +82,7 @@ def apply_rare(
     *,
     rare: str,
     folds: int,
+    split: str | None = None,
     twins: Sequence[Twin] | None = None,
 ) -> CellDataset:
     """Drop or merge the classes that have too few cells for ``folds`` and a hold-out.
@@ -92,19 +92,21 @@ def apply_rare(
         rare: ``drop`` leaves them out; ``merge=NAME`` gives all of them the name NAME, which may
             be that of another class; ``keep`` and ``refuse`` change nothing (``draw_splits``
             deals with them).
-        folds: number of folds.
+        folds: number of folds; not looked at where there is a ``split``.
+        split: a fixed split, as ``70/10/20``; it needs three cells of each class.
         twins: as from ``find_twins``, which is asked where they are not given: twins count once.
 
     Raises:
         ConfigError: fewer than 2 folds, or an option that does not exist.
         SplitError: the merged class is too small still, or fewer than two classes would be left.
     """
-    name = check_rare(rare, folds=folds)
+    plan = Plan.of(folds=folds, holdout=0.5, split=split)
+    name = check_rare(rare)
     if rare in ("keep", "refuse"):
         return dataset
     units = units_of(dataset, find_twins(dataset.images) if twins is None else twins)
     counts = units_per_class(dataset, units)
-    small = [dataset.classes[k] for k in too_small(counts, folds)]
+    small = [dataset.classes[k] for k in np.flatnonzero(counts < plan.units)]
     if not small:
         return dataset
     if name is None:
@@ -112,16 +114,16 @@ def apply_rare(
             raise SplitError(
                 f"--rare drop would leave {len(dataset.classes) - len(small)} of the classes "
                 f"{', '.join(dataset.classes)}, and two are needed; "
-                f"{choices(_most_folds(counts, folds))}"
+                f"{choices(_most_folds(counts, plan.folds))}"
             )
         return dataset.drop_classes(small)
     members = [each for each in dataset.classes if each in small or each == name]
     chosen = np.isin(dataset.labels, [dataset.classes.index(each) for each in members])
     had = len(np.unique(units[chosen]))
-    if had < folds + 1:
+    if had < plan.units:
         raise SplitError(
             f"--rare merge={name}: {', '.join(members)} have {had} {unit_word(dataset)} together, "
-            f"{folds} folds and a hold-out need {folds + 1}; merge them into a larger class "
+            f"{plan.needs(unit_word(dataset))}; merge them into a larger class "
             "(--rare merge=CLASS), or choose --rare keep or --rare drop"
         )
     if len(dataset.classes) - len(members) < 1:

@@ -1,4 +1,7 @@
-"""Splits: a locked hold-out and k folds of the rest, drawn once and the same for all trials."""
+"""Splits: a locked hold-out and k folds of the rest, drawn once and the same for all trials.
+
+A fixed split has one fold, its validation part, and trains on cells that are in no fold.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from numpy.typing import NDArray
 
 from cellsearch.data import rare as rules
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.placing import HOLDOUT, place
+from cellsearch.data.placing import FREE, HOLDOUT, place
+from cellsearch.data.plan import Plan
 from cellsearch.data.twins import Twin, find_twins
-from cellsearch.errors import ConfigError, SplitError
+from cellsearch.errors import SplitError
 
 Indices = NDArray[np.int64]
 
@@ -47,8 +51,10 @@ class Splits:
 
     Attributes:
         holdout: cells that the search never sees.
-        folds: validation cells of each fold; together with ``holdout`` they are disjoint.
-        train_only: cells of the classes in ``not_estimable``: never validated nor held out.
+        folds: validation cells of each fold; together with ``holdout`` they are disjoint. A fixed
+            split has one.
+        train_only: cells never validated nor held out: those of the classes in
+            ``not_estimable``, and all training cells of a fixed split.
         not_estimable: classes too small to be validated, kept for training alone.
         seed: what the splits were drawn with.
         dataset_sha256: of the data set they were drawn from.
@@ -92,6 +98,14 @@ class Splits:
     def k(self) -> int:
         """Number of folds."""
         return len(self.folds)
+
+    def describe(self) -> str:
+        """How many cells are where, in one line."""
+        locked = f"hold-out {len(self.holdout):,} cells, locked; "
+        if self.k > 1:
+            return f"{locked}{self.k} folds of the other {len(self.development):,}"
+        training, validation = len(self.training(0)), len(self.validation(0))
+        return f"{locked}fixed split, {training:,} train and {validation:,} validate"
 
     @property
     def development(self) -> Indices:
@@ -153,6 +167,7 @@ def draw_splits(
     *,
     folds: int = 5,
     holdout: float = 0.2,
+    split: str | None = None,
     seed: int = 0,
     rare: str = "refuse",
     twins: Sequence[Twin] | None = None,
@@ -168,6 +183,8 @@ def draw_splits(
         folds: k, 2 or more.
         holdout: share of the cells to lock away, between 0 and 1. With groups, the nearest that
             they allow.
+        split: a fixed split instead, training / validation / hold-out in percent, as
+            ``70/10/20``; then ``folds`` and ``holdout`` are not looked at.
         seed: of the draw.
         rare: ``refuse`` or ``keep``; ``drop`` and ``merge=NAME`` are ``apply_rare``'s, which
             comes first.
@@ -177,9 +194,8 @@ def draw_splits(
         ConfigError: an option that does not exist or lies out of bounds.
         SplitError: a class has too few cells (or groups); lists how many, and the choices.
     """
-    rules.check_rare(rare, folds=folds)
-    if not 0 < holdout < 1:
-        raise ConfigError(f"--holdout: expected a share between 0 and 1, got {holdout}")
+    rules.check_rare(rare)
+    plan = Plan.of(folds=folds, holdout=holdout, split=split)
     if (dataset.labels < 0).any():
         raise SplitError(
             f"{(dataset.labels < 0).sum()} of {len(dataset)} cells have no label; "
@@ -187,34 +203,39 @@ def draw_splits(
         )
     units = rules.units_of(dataset, find_twins(dataset.images) if twins is None else twins)
     counts = rules.units_per_class(dataset, units)
-    small = rules.too_small(counts, folds)
+    small = np.flatnonzero(counts < plan.units)
+    word = rules.unit_word(dataset)
     if rare == "keep" and len(counts) - len(small) < 2:
         raise SplitError(
-            f"--rare keep: {len(counts) - len(small)} classes have the {folds + 1} "
-            f"{rules.unit_word(dataset)} that {folds} folds and a hold-out need, and two classes "
-            f"must; there are {_listed(dataset, counts, np.arange(len(counts)))}"
+            f"--rare keep: {plan.needs(word)} of a class, and two classes must have them; "
+            f"{len(counts) - len(small)} do: {_listed(dataset, counts, np.arange(len(counts)))}"
         )
     if len(small) and rare != "keep":
-        most = _most_folds(dataset, units, counts, folds, holdout, seed)
+        most = _most_folds(dataset, units, counts, plan, seed)
         raise SplitError(
-            f"{folds} folds and a hold-out need {folds + 1} {rules.unit_word(dataset)} of each "
-            f"class; too few: {_listed(dataset, counts, small)}; {rules.choices(most)}"
+            f"{plan.needs(word)} of each class; too few: {_listed(dataset, counts, small)}; "
+            f"{rules.choices(most)}"
         )
     estimable = np.setdiff1d(np.arange(len(counts)), small)
-    part = place(dataset, units, estimable, folds=folds, holdout=holdout, seed=seed)
+    part = place(dataset, units, estimable, plan=plan, seed=seed)
     if part is None:
-        most = _most_folds(dataset, units, counts, folds, holdout, seed)
+        most = _most_folds(dataset, units, counts, plan, seed)
+        parts = "training, validation and hold-out"
+        if plan.validation is None:
+            parts = f"the hold-out and each of {folds} folds"
         raise SplitError(
-            f"no way was found to give the hold-out and each of {folds} folds a cell of each class "
-            f"without tearing groups or twins apart; {rules.unit_word(dataset)} of each class: "
+            f"no way was found to give {parts} a cell of each class "
+            f"without tearing groups or twins apart; {word} of each class: "
             f"{_listed(dataset, counts, np.arange(len(counts)))}; {rules.choices(most)}"
         )
     kept = np.isin(dataset.labels, small)
     where = part[units]
+    # Cells of estimable classes are free in a fixed split alone.
+    trains_only = np.where(kept, where != HOLDOUT, where == FREE)
     return Splits(
         holdout=np.flatnonzero(~kept & (where == HOLDOUT)),
-        folds=tuple(np.flatnonzero(~kept & (where == fold)) for fold in range(folds)),
-        train_only=(train_only := np.flatnonzero(kept & (where != HOLDOUT))),
+        folds=tuple(np.flatnonzero(~kept & (where == fold)) for fold in range(plan.folds)),
+        train_only=(train_only := np.flatnonzero(trains_only)),
         not_estimable=tuple(dataset.classes[k] for k in small),
         seed=seed,
         dataset_sha256=dataset.sha256,
@@ -229,16 +250,11 @@ def _listed(dataset: CellDataset, counts: Indices, classes: Indices) -> str:
 
 
 def _most_folds(
-    dataset: CellDataset,
-    units: Indices,
-    counts: Indices,
-    folds: int,
-    holdout: float,
-    seed: int,
+    dataset: CellDataset, units: Indices, counts: Indices, plan: Plan, seed: int
 ) -> int:
-    """Largest number of folds below ``folds`` that works; 0 where none does."""
+    """Largest number of folds below the plan's that works; 0 where none does."""
     everyone = np.arange(len(counts))
-    for fewer in range(min(int(counts.min()) - 1, folds - 1), 1, -1):
-        if place(dataset, units, everyone, folds=fewer, holdout=holdout, seed=seed) is not None:
+    for fewer in range(min(int(counts.min()) - 1, plan.folds - 1), 1, -1):
+        if place(dataset, units, everyone, plan=Plan(fewer, plan.holdout), seed=seed) is not None:
             return fewer
     return 0

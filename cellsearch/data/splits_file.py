@@ -53,7 +53,7 @@ class _File(_Section):
     dataset: _Source
     not_estimable: list[str]
     holdout: _Part
-    folds: Annotated[list[_Part], Field(min_length=2)]
+    folds: Annotated[list[_Part], Field(min_length=1)]
     train_only: _TrainOnly
     left_out: _Part
 
@@ -210,6 +210,8 @@ def _misplaced(parts: Mapping[str, _Part], file: _File, dataset: CellDataset) ->
             problems.append(f"$.{name}.ids: not the ids of the cells in $.{name}.indices")
         if not part.indices and name not in ("train_only", "left_out"):
             problems.append(f"$.{name}.indices: expected at least one cell, got none")
+    if len(file.folds) == 1 and not file.train_only.indices:
+        problems.append("$.train_only.indices: one fold needs cells that only train, got none")
     tied = file.train_only.tied
     if tied and (len(tied) != len(file.train_only.indices) or max(tied) >= len(file.folds)):
         problems.append("$.train_only.tied: expected a fold or -1 for each of its indices")

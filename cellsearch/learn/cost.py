@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.errors import TrialError
 from cellsearch.learn.balance import target_counts
-from cellsearch.learn.fit import choose_precision
+from cellsearch.learn.training import choose_precision
 from cellsearch.learn.losses import ClassLoss, class_weights
 from cellsearch.learn.models import build_network
+from cellsearch.learn.models.timm_net import first_line
+from cellsearch.learn.models.vit import Attention
 from cellsearch.learn.precision import Precision, resolve_device, timed
 from cellsearch.learn.predictor import build_module, load, out_of_memory, probabilities
 from cellsearch.learn.step import TrainingStep
 from cellsearch.learn.threads import torch_threads
+from cellsearch.space.models import NetworkModel, TimmModel
 from cellsearch.space.recipe import Recipe
+from cellsearch.space.seen import seen_size
 
 TIMED_STEPS = 3
 
@@ -34,7 +39,9 @@ class Cost:
 
     Attributes:
         parameters: trainable parameters.
-        multiply_adds: of convolutions and dense layers, for one cell, forward.
+        multiply_adds: of convolutions, dense layers and the ``vit`` family's attention, for one
+            cell, forward. Of timm's networks the products of attention are left out, and what
+            they compute without a layer of torch's.
     """
 
     parameters: int
@@ -42,7 +49,11 @@ class Cost:
 
 
 def cost(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Cost:
-    """Size of a recipe's network, from shapes alone: weights are neither drawn nor stored.
+    """Size of a recipe's network at the size that it sees.
+
+    It follows from shapes alone: weights are neither drawn nor stored, but for timm's networks,
+    which are built once for each shape. A classical family costs 0: how large it is, only a fit
+    can tell.
 
     Args:
         recipe: the recipe.
@@ -52,29 +63,76 @@ def cost(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Cost:
     Raises:
         TrialError: the family is unknown or cannot take such images.
     """
+    model, size = recipe.model, seen_size((shape[1], shape[2]), recipe.input)
+    if not isinstance(model, NetworkModel):
+        return Cost(0, 0)
+    if isinstance(model, TimmModel):
+        # Weights and dropout change no shape; a search asks for the same few networks again.
+        plain = {"pretrained": False, "weights": "", "dropout": 0.0}
+        return _built(model.model_copy(update=plain), shape[0], classes, size)
+    return _from_shapes(model, shape[0], classes, size)
+
+
+def _from_shapes(model: NetworkModel, channels: int, classes: int, size: tuple[int, int]) -> Cost:
     # Weights on "meta" have shapes and no memory. A forward pass there would import the compiler,
     # 6 s and 90 MB; so layers with weights are made to hand on zeros of the right shape instead.
     with torch.device("meta"):
-        network = build_network(
-            recipe.model, channels=shape[0], classes=classes, size=(shape[1], shape[2])
-        ).eval()
+        network = build_network(model, channels=channels, classes=classes, size=size).eval()
     multiply_adds = 0
 
     def forward(layer: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
         nonlocal multiply_adds
         output = torch.zeros(1).expand(_output_shape(layer, inputs))
-        # Each value is a product with one filter of a convolution or one row of a dense layer.
-        multiply_adds += output.numel() * layer.weight[0].numel()
+        multiply_adds += _multiply_adds(layer, output)
         return output
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        nonlocal multiply_adds
+        multiply_adds += (query.numel() + value.numel()) * key.shape[-2]
+        return value
 
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.forward = partial(forward, layer)  # type: ignore[method-assign]
+        elif isinstance(layer, Attention):
+            layer.forward = attend  # type: ignore[method-assign]
         elif next(layer.parameters(recurse=False), None) is not None:
             layer.forward = _same
     with torch.no_grad():
-        network(torch.zeros(1, *shape))
-    return Cost(sum(p.numel() for p in network.parameters() if p.requires_grad), multiply_adds)
+        network(torch.zeros(1, channels, *size))
+    return Cost(_trainable(network), multiply_adds)
+
+
+@cache
+def _built(model: TimmModel, channels: int, classes: int, size: tuple[int, int]) -> Cost:
+    multiply_adds = 0
+
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal multiply_adds
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        multiply_adds += _multiply_adds(layer, output)
+
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(model, channels=channels, classes=classes, size=size).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, channels, *size))
+    except Exception as error:
+        # What timm's networks raise where a crop is too small shares no base below Exception.
+        raise TrialError(f"model.name {model.name}: {first_line(error)}") from error
+    return Cost(_trainable(network), multiply_adds)
+
+
+def _multiply_adds(layer: nn.Conv2d | nn.Linear, output: Tensor) -> int:
+    """Each value is a product with one filter of a convolution or one row of a dense layer."""
+    return output.numel() * layer.weight[0].numel()
+
+
+def _trainable(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def _output_shape(layer: nn.Conv2d | nn.Linear, inputs: Tensor) -> tuple[int, ...]:
@@ -106,7 +164,8 @@ def minutes_per_fold(
 
     Every epoch is counted, as though early stopping never came; prediction of a fold a quarter
     as large as the training is added. A network too large to time within seconds is judged by
-    its multiply-adds (three times forward) at the pace of one plain convolution.
+    its multiply-adds (three times forward) at the pace of one plain convolution. A classical
+    family is not timed: 0.
 
     Args:
         recipe: the recipe.
@@ -119,6 +178,8 @@ def minutes_per_fold(
     Raises:
         TrialError: the recipe does not fit in memory.
     """
+    if not isinstance(recipe.model, NetworkModel):
+        return 0.0
     place = resolve_device(device)
     height, width = (int(side) for side in dataset.images.shape[2:])
     share = training_cells / max(1, int(dataset.counts.sum()))

@@ -17,6 +17,7 @@ from cellsearch.learn.memory import release_memory
 from cellsearch.learn.metrics import confusion
 from cellsearch.learn.precision import Precision
 from cellsearch.learn.threads import torch_threads
+from cellsearch.learn.transfer import Backbone
 from cellsearch.space.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def cross_validate(
     device: str = "auto",
     threads: int | None = None,
     precision: Precision | None = None,
+    backbone: Backbone | None = None,
 ) -> Iterator[FoldResult]:
     """Train on each fold's training cells and predict its validation cells.
 
@@ -50,6 +52,7 @@ def cross_validate(
         device: ``auto`` or a torch device.
         threads: of torch while a fold is trained; None leaves them.
         precision: None takes the fastest at the first fold and keeps it for the others.
+        backbone: weights to begin with; they must not have seen any of these cells.
 
     Yields:
         A FoldResult as soon as its fold is done.
@@ -68,6 +71,7 @@ def cross_validate(
                 seed=fold_seed(seed, fold),
                 device=device,
                 precision=precision,
+                backbone=backbone,
             )
             precision = predictor.precision
             probabilities = predictor.predict_proba(dataset, validation)

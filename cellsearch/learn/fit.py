@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import DataError, TrialError
-from cellsearch.learn.balance import epochs, target_counts
-from cellsearch.learn.losses import ClassLoss, class_weights
-from cellsearch.learn.metrics import confusion, score
-from cellsearch.learn.precision import Precision, candidates, fastest, resolve_device
-from cellsearch.learn.predictor import (
-    CellModule,
-    Predictor,
-    build_module,
-    load,
-    out_of_memory,
-    probabilities,
-)
-from cellsearch.learn.step import TrainingStep, trial_steps
+from cellsearch.learn.balance import target_counts
+from cellsearch.learn.cell_source import CellSource
+from cellsearch.learn.classical import fit_classical
+from cellsearch.learn.gans import Generated, generated_cells
+from cellsearch.learn.losses import class_weights
+from cellsearch.learn.precision import Precision, resolve_device
+from cellsearch.learn.predictor import Predictor, build_module, out_of_memory
+from cellsearch.learn.training import Cells, OnEpoch, train_network
+from cellsearch.learn.transfer import Backbone, against_others, begin_with
+from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
 
 Indices = NDArray[np.int64]
-OnEpoch = Callable[[int, dict[str, float]], object]
 
 WATCHED_SHARE = 0.1
 """Of each class's training cells, held back for early stopping."""
-
-TIMED_CELLS = 64
-"""Cells in a step that only times a precision: enough to tell them apart."""
 
 
 def fit(
@@ -47,13 +34,14 @@ def fit(
     seed: int,
     device: str = "auto",
     precision: Precision | None = None,
+    backbone: Backbone | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Predictor:
     """Train a recipe.
 
-    Normalisation, resampling, class weights and the split watched by early stopping are made from
-    the cells at ``indices`` alone. On the CPU the same seed, precision and number of threads give
-    the same weights; the caller's own random state is left as it was.
+    Normalisation, resampling, generated cells, class weights and the split watched by early
+    stopping are made from the cells at ``indices`` alone. On the CPU the same seed, precision and
+    number of threads give the same weights; the caller's own random state is left as it was.
 
     Class weights are computed from the counts of an epoch after resampling. With ``patience`` an
     inner tenth of each class (never a class's only cell) is watched by balanced accuracy and the
@@ -66,11 +54,12 @@ def fit(
         seed: of weights, order, augmentation and dropout.
         device: ``auto`` or a torch device.
         precision: None tries what the device offers on the first batch and takes the fastest.
+        backbone: weights to begin with, where the recipe has the same model.
         on_epoch: called after each epoch with its number, from 1, and its record in the history.
 
     Raises:
         DataError: fewer than 2 cells, or one without a label.
-        TrialError: the loss is not finite, or memory ran out.
+        TrialError: the loss is not finite, memory ran out, or a generator diverged.
         ConfigError: no such device.
     """
     indices = np.asarray(indices, dtype=np.int64)
@@ -83,18 +72,9 @@ def fit(
     with torch.random.fork_rng(devices=accelerators):
         torch.manual_seed(seed)
         try:
-            return _train(recipe, dataset, indices, seed, place, precision, on_epoch)
+            return _train(recipe, dataset, indices, seed, place, precision, backbone, on_epoch)
         except RuntimeError as error:
             raise out_of_memory(error) from error
-
-
-@dataclass
-class _Best:
-    """The best epoch so far of what is watched."""
-
-    score: float = -1.0
-    epoch: int = 0
-    module: CellModule | None = None
 
 
 def _train(
@@ -104,132 +84,95 @@ def _train(
     seed: int,
     device: torch.device,
     precision: Precision | None,
+    backbone: Backbone | None,
     on_epoch: OnEpoch | None,
 ) -> Predictor:
     rng = np.random.default_rng(seed)
-    height, width = (int(side) for side in dataset.images.shape[2:])
-    classes = len(dataset.classes)
     watched = np.empty(0, dtype=np.int64)
-    if recipe.train.patience > 0:
+    if recipe.train.patience > 0 and not isinstance(recipe.model, ClassicalModel):
         indices, watched = inner_split(dataset, indices, rng=rng)
-    labels = dataset.labels[indices]
-    targets = target_counts(np.bincount(labels, minlength=classes).astype(np.int64), recipe.balance)
-
+    # After the inner split, so that no watched cell has a generated likeness in the training.
+    generated = _generated(recipe, dataset, indices, device)
+    counts = np.bincount(dataset.labels[indices], minlength=len(dataset.classes)).astype(np.int64)
+    targets = target_counts(counts, recipe.balance)
+    cells = Cells(CellSource.of(dataset, generated), indices, watched, targets)
+    if isinstance(recipe.model, ClassicalModel):
+        return fit_classical(
+            recipe,
+            cells.source,
+            next(cells.source.epochs(indices, targets, share=recipe.gan.share, rng=rng)),
+            weights=class_weights(targets, recipe.loss),
+            seed=seed,
+            device=device,
+            on_epoch=on_epoch,
+        )
+    if recipe.train.pretrain:
+        first = _pretrained(recipe, dataset, cells, device, precision, rng)
+        backbone = Backbone(recipe.model, first.module.state_dict())
+    channels, height, width = (int(side) for side in dataset.images.shape[1:])
     module = build_module(
-        recipe, channels=dataset.images.shape[1], classes=classes, size=(height, width)
+        recipe, channels=channels, classes=len(dataset.classes), size=(height, width)
     )
+    if backbone is not None and backbone.model == recipe.model:
+        begin_with(module, backbone)
     module.normalise.fit(dataset.images, indices)
-    module.to(device).train()
-    loss = ClassLoss(class_weights(targets, recipe.loss), recipe.loss).to(device)
-    size = min(recipe.train.batch_size, int(targets.sum()))
-    if precision is None:
-        precision = choose_precision(module, loss, dataset, indices[:size], device=device)
-    step = TrainingStep(
+    module.to(device)
+    return train_network(
         module,
         recipe,
-        loss=loss,
-        precision=precision,
+        cells,
+        epochs=recipe.train.epochs,
         device=device,
-        steps=recipe.train.epochs * len(_starts(int(targets.sum()), size)),
-        size=(height, width),
+        precision=precision,
         rng=rng,
+        on_epoch=on_epoch,
     )
 
-    history: list[dict[str, float]] = []
-    best = _Best()
-    seen, spent = 0, 0.0
-    order = epochs(indices, labels, targets, rng=rng)
-    for epoch in range(1, recipe.train.epochs + 1):
-        started = time.perf_counter()
-        lr = step.lr
-        mean, cells = _epoch(step, dataset, next(order), size=size, device=device)
-        seconds = time.perf_counter() - started
-        seen, spent = seen + cells, spent + seconds
-        if not np.isfinite(mean):
-            raise TrialError(
-                f"loss is not finite in epoch {epoch} (lr {lr:.3g}): training diverged"
-            )
-        record = {"epoch": float(epoch), "loss": mean, "lr": lr, "seconds": seconds}
-        if len(watched):
-            record["watched"] = _watch(step.deployed, dataset, watched, device, precision)
-            if record["watched"] > best.score:
-                best = _Best(record["watched"], epoch, copy.deepcopy(step.deployed))
-        history.append(record)
-        if on_epoch is not None:
-            on_epoch(epoch, record)
-        if len(watched) and epoch - best.epoch >= recipe.train.patience:
-            break
-    final = best.module if best.module is not None else step.deployed
-    return Predictor(
-        module=final.eval(),
+
+def _generated(
+    recipe: Recipe, dataset: CellDataset, indices: Indices, device: torch.device
+) -> tuple[Generated, ...]:
+    if recipe.gan.kind == "none" or recipe.balance.method not in ("over", "mixed"):
+        return ()
+    # One seed for all recipes: trials that ask for the same generator share it.
+    return generated_cells(dataset, indices, recipe.gan, seed=0, device=device)
+
+
+def _pretrained(
+    recipe: Recipe,
+    dataset: CellDataset,
+    cells: Cells,
+    device: torch.device,
+    precision: Precision | None,
+    rng: np.random.Generator,
+) -> Predictor:
+    """The same network, trained to tell one class from all others on the same cells."""
+    if recipe.train.pretrain not in dataset.classes:
+        raise TrialError(
+            f"train.pretrain: must be one of {', '.join(dataset.classes)}; "
+            f"got {recipe.train.pretrain!r}"
+        )
+    binary = against_others(dataset, recipe.train.pretrain)
+    channels, height, width = (int(side) for side in dataset.images.shape[1:])
+    module = build_module(recipe, channels=channels, classes=2, size=(height, width))
+    module.normalise.fit(dataset.images, cells.indices)
+    module.to(device)
+    counts = np.bincount(binary.labels[cells.indices], minlength=2).astype(np.int64)
+    return train_network(
+        module,
+        recipe,
+        Cells(
+            CellSource.of(binary),
+            cells.indices,
+            cells.watched,
+            target_counts(counts, recipe.balance),
+        ),
+        epochs=recipe.train.pretrain_epochs,
         device=device,
         precision=precision,
-        history=tuple(history),
-        epochs=len(history),
-        images_per_second=seen / max(spent, 1e-9),
+        rng=rng,
+        on_epoch=None,
     )
-
-
-def choose_precision(
-    module: CellModule,
-    loss: ClassLoss,
-    dataset: CellDataset,
-    indices: Indices,
-    *,
-    device: torch.device,
-) -> Precision:
-    """The fastest precision for a module on some cells, which are not learnt from.
-
-    Args:
-        module: on ``device``; left as it is.
-        loss: of the training.
-        dataset: the cells.
-        indices: (n,) int64, a batch; at most ``TIMED_CELLS`` are taken.
-        device: where to train.
-    """
-    among = candidates(device)
-    if len(among) == 1:
-        return among[0]
-    some = indices[:TIMED_CELLS]
-    step_of = trial_steps(
-        module,
-        load(dataset.images, some, device=device),
-        torch.from_numpy(dataset.labels[some]).to(device),
-        loss,
-        device=device,
-    )
-    # Dropout draws from torch's generator; training must draw the same whether timed or not.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        return fastest(step_of, among, device=device)
-
-
-def _epoch(
-    step: TrainingStep, dataset: CellDataset, order: Indices, *, size: int, device: torch.device
-) -> tuple[float, int]:
-    """Mean loss over the cells, and how many there were."""
-    total = torch.zeros((), dtype=torch.float32, device=device)
-    cells = 0
-    for images, labels in _labelled(dataset, order, size=size, device=device):
-        total += step(images, labels) * len(labels)
-        cells += len(labels)
-    return float(total) / cells, cells
-
-
-def _labelled(
-    dataset: CellDataset, order: Indices, *, size: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    for start in _starts(len(order), size):
-        chosen = order[start : start + size]
-        images = load(dataset.images, chosen, device=device)
-        yield images, torch.from_numpy(dataset.labels[chosen]).to(device)
-
-
-def _starts(cells: int, size: int) -> range:
-    """Where the batches of an epoch begin; a last one of a single cell is left out.
-
-    Batch normalisation has no variance of one cell; the next epoch has another last one.
-    """
-    return range(0, cells - 1 if cells % size == 1 else cells, size)
 
 
 def inner_split(
@@ -255,17 +198,3 @@ def inner_split(
         share = max(1, round(WATCHED_SHARE * len(places))) if len(places) > 1 else 0
         held[places[:share]] = True
     return indices[~held], indices[held]
-
-
-def _watch(
-    module: CellModule,
-    dataset: CellDataset,
-    watched: Indices,
-    device: torch.device,
-    precision: Precision,
-) -> float:
-    predicted = probabilities(module, dataset, watched, device=device, precision=precision).argmax(
-        axis=1
-    )
-    counts = confusion(dataset.labels[watched], predicted, len(dataset.classes))
-    return float(score("balanced_accuracy", counts))

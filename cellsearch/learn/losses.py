@@ -71,7 +71,7 @@ class ClassLoss(nn.Module):
         Args:
             logits: (B, K) float32.
             labels: (B,) int64.
-            other: (B,) int64, labels of the cells mixed in by mixup.
+            other: (B,) int64, labels of the cells mixed in by mixup or CutMix.
             share: (B,) float32 in 0 .. 1, weight of ``labels`` against ``other``.
         """
         losses = self._each(logits, labels)

@@ -45,8 +45,10 @@ class ClassFigures:
     """Figures of one class; None where its denominator is zero.
 
     Attributes:
-        precision: right among those predicted as this class; None when none was.
-        recall: found among those of this class; None without cells (not estimable).
+        precision: right among those predicted as this class (positive predictive value); None
+            when none was.
+        recall: found among those of this class (sensitivity); None without cells (not estimable).
+        specificity: left alone among those of the other classes; None without such cells.
         f1: harmonic mean of the two, 0 when no cell was found; None without cells.
         support: cells of this class.
         predicted: cells predicted as this class.
@@ -54,6 +56,7 @@ class ClassFigures:
 
     precision: float | None
     recall: float | None
+    specificity: float | None
     f1: float | None
     support: int
     predicted: int
@@ -65,6 +68,7 @@ class ClassIntervals:
 
     precision: Interval | None
     recall: Interval | None
+    specificity: Interval | None
     f1: Interval | None
 
 
@@ -161,10 +165,12 @@ def per_class(confusion: NDArray[np.int64]) -> tuple[ClassFigures, ...]:
     """K figures of one confusion matrix, (K, K) counts with the true class in rows."""
     found = np.diagonal(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    total = int(confusion.sum())
     return tuple(
         ClassFigures(
             precision=int(hits) / int(called) if called else None,
             recall=int(hits) / int(cells) if cells else None,
+            specificity=1.0 - int(called - hits) / int(total - cells) if total > cells else None,
             f1=2 * int(hits) / int(cells + called) if cells else None,
             support=int(cells),
             predicted=int(called),
@@ -183,13 +189,13 @@ def bootstrap_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> Intervals:
-    """Intervals of every metric and of each class's precision, recall and F1.
+    """Intervals of every metric and of each class's precision, recall, specificity and F1.
 
     The metrics, precision and F1 have percentile intervals of a bootstrap stratified by true
-    class (counts of cells are given, predictions vary). A class's recall is a plain proportion
-    and has the exact Clopper-Pearson interval: rare classes have a handful of cells, where a
-    bootstrap is too sure of itself. For the same reason read the other intervals of a class with
-    fewer than about 10 cells as a lower bound of what is not known.
+    class (counts of cells are given, predictions vary). A class's recall and its specificity are
+    plain proportions and have the exact Clopper-Pearson interval: rare classes have a handful of
+    cells, where a bootstrap is too sure of itself. For the same reason read the other intervals
+    of a class with fewer than about 10 cells as a lower bound of what is not known.
 
     Args:
         labels: (n,) true classes, 0 .. K - 1.
@@ -222,10 +228,18 @@ def bootstrap_intervals(
                 recall=clopper_pearson(int(counts[index, index]), figures.support, level=level)
                 if figures.support
                 else None,
+                specificity=_of_others(counts, index, level=level),
                 f1=percentile_interval(f1[:, index], level=level) if figures.support else None,
             )
         )
     return Intervals(level, repeats, MappingProxyType(metrics), tuple(rows))
+
+
+def _of_others(counts: NDArray[np.int64], index: int, *, level: float) -> Interval | None:
+    """Exact interval of a class's specificity."""
+    others = int(counts.sum() - counts[index].sum())
+    called = int(counts[:, index].sum() - counts[index, index])
+    return clopper_pearson(others - called, others, level=level) if others else None
 
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:

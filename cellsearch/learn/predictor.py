@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,12 @@ from cellsearch.errors import TrialError
 from cellsearch.learn.models import build_network
 from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.precision import Precision, autocast
+from cellsearch.learn.view import View
+from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
+
+if TYPE_CHECKING:
+    from cellsearch.learn.gans import Generated
 
 CELLS_ON_CPU = 64
 """Cells of one prediction batch on a CPU; 512 at once leave its caches and take twice as long."""
@@ -26,23 +31,30 @@ VALUES_AT_ONCE = 12_000_000
 
 
 class CellModule(nn.Module):
-    """Raw intensities to class probabilities: normalisation, network, test flips, softmax.
+    """Raw intensities to class probabilities: view, normalisation, network, test flips, softmax.
 
     Attributes:
+        view: what the network sees of a crop.
         normalise: fitted on training cells, its statistics are buffers.
         network: normalised images to logits.
         test_flips: probabilities are the mean over the cell and its three flips.
+        measures: whether it takes measured features, (B, F), in place of pixels.
     """
 
-    def __init__(self, normalise: Normalise, network: nn.Module, *, test_flips: bool) -> None:
+    measures = False
+
+    def __init__(
+        self, view: View, normalise: Normalise, network: nn.Module, *, test_flips: bool
+    ) -> None:
         super().__init__()
+        self.view = view
         self.normalise = normalise
         self.network = network
         self.test_flips = test_flips
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 raw intensities to (B, K) float32 probabilities."""
-        normalised = self.normalise(images)
+        normalised = self.normalise(self.view(images))
         views = [normalised]
         if self.test_flips:
             views += [normalised.flip(dims) for dims in ((2,), (3,), (2, 3))]
@@ -67,9 +79,16 @@ def build_module(
     Raises:
         TrialError: the family is unknown or cannot take such images.
     """
+    if isinstance(recipe.model, ClassicalModel):
+        # That module is made of this one's.
+        from cellsearch.learn.classical_module import build_classical
+
+        return build_classical(recipe, channels=channels, classes=classes, size=size)
+    view = View(size, recipe.input)
     return CellModule(
+        view,
         Normalise(channels, recipe.input.normalise),
-        build_network(recipe.model, channels=channels, classes=classes, size=size),
+        build_network(recipe.model, channels=channels, classes=classes, size=view.seen),
         test_flips=recipe.input.test_flips,
     )
 
@@ -86,6 +105,7 @@ class Predictor:
             ``watched`` where an inner split is watched.
         epochs: epochs trained.
         images_per_second: cells trained on in a second.
+        generated: what generators made of its training cells.
     """
 
     module: CellModule
@@ -94,11 +114,17 @@ class Predictor:
     history: tuple[dict[str, float], ...]
     epochs: int
     images_per_second: float
+    generated: tuple[Generated, ...] = ()
 
     @property
     def network(self) -> nn.Module:
         """Normalised images to logits."""
         return self.module.network
+
+    @property
+    def measures(self) -> bool:
+        """Whether the module takes measured features, (B, F), in place of pixels."""
+        return self.module.measures
 
     @property
     def parameters(self) -> int:
@@ -144,7 +170,13 @@ def probabilities(
         precision: None for float32, as deployed.
     """
     # Channels-last float32 is never much slower and often twice as quick for convolutions.
-    precision = precision or Precision("float32", channels_last=device.type != "mps")
+    channels_last = device.type != "mps" and not module.measures
+    precision = precision or Precision("float32", channels_last=channels_last)
+    inputs, places = dataset.images, indices
+    if module.measures:
+        from cellsearch.data.features import features_of
+
+        inputs, places = features_of(dataset, indices), np.arange(len(indices))
     classes = len(dataset.classes)
     out = np.empty((len(indices), classes), dtype=np.float32)
     if device.type == "cpu":
@@ -154,7 +186,7 @@ def probabilities(
     try:
         with torch.inference_mode(), autocast(precision, device):
             at = 0
-            for images in batches(dataset.images, indices, size=batch, device=device):
+            for images in batches(inputs, places, size=batch, device=device):
                 rows = module(precision.lay_out(images)).float().cpu().numpy()
                 out[at : at + len(rows)] = rows
                 at += len(rows)
@@ -170,7 +202,8 @@ def probabilities(
 def _values(module: nn.Module, dataset: CellDataset) -> int:
     """An upper bound of the values of one cell in any convolution's output."""
     widths = [layer.out_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)]
-    return max(widths, default=1) * int(np.prod(dataset.images.shape[2:]))
+    seen = module.view.seen if isinstance(module, CellModule) else dataset.images.shape[2:]
+    return max(widths, default=1) * int(np.prod(seen))
 
 
 def batches(

@@ -3,84 +3,18 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellsearch.learn.augment import Augmenter, mixup
+from cellsearch.learn.augment import Augmenter, mix
 from cellsearch.learn.losses import ClassLoss
+from cellsearch.learn.optimise import epoch_scheduler, optimiser, scheduler
 from cellsearch.learn.precision import Precision, autocast
 from cellsearch.learn.predictor import CellModule
-from cellsearch.space.recipe import Optim, Recipe
-
-Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
-
-SHORTEST_CYCLE = 10
-"""Steps below which a one-cycle schedule has no room for its two legs and is constant."""
-
-
-def optimiser(module: nn.Module, optim: Optim) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the module's parameters, with torch's fused kernel if any.
-
-    Weight decay is decoupled for AdamW and NAdam (Loshchilov & Hutter 2019) and an L2 penalty for
-    Adam and SGD. SGD has Nesterov momentum.
-    """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    lr, decay = optim.lr, optim.weight_decay
-    match optim.name:
-        case "adam":
-            return _eager(torch.optim.Adam)(parameters, lr=lr, weight_decay=decay, fused=fused)
-        case "adamw":
-            return _eager(torch.optim.AdamW)(parameters, lr=lr, weight_decay=decay, fused=fused)
-        case "nadam":
-            return _eager(torch.optim.NAdam)(
-                parameters, lr=lr, weight_decay=decay, decoupled_weight_decay=True, foreach=True
-            )
-        case "sgd":
-            return _eager(torch.optim.SGD)(
-                parameters,
-                lr=lr,
-                weight_decay=decay,
-                momentum=optim.momentum,
-                nesterov=optim.momentum > 0,
-                fused=fused,
-            )
-
-
-def _eager(kind: type[Opt]) -> type[Opt]:
-    """The optimiser without its guards against torch.compile; step it under ``torch.no_grad``.
-
-    The first call of a guarded method imports the compiler: 5 s and 90 MB that we have no use of.
-    """
-    plain = {
-        name: inspect.unwrap(getattr(kind, name))
-        for name in ("add_param_group", "zero_grad", "step")
-    }
-    return type(kind.__name__, (kind,), plain)
-
-
-def scheduler(
-    optimizer: torch.optim.Optimizer, optim: Optim, *, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate of each of ``steps`` steps."""
-    schedules = torch.optim.lr_scheduler
-    if optim.schedule == "cosine":
-        return schedules.CosineAnnealingLR(optimizer, T_max=steps)
-    if optim.schedule == "onecycle" and steps >= SHORTEST_CYCLE:
-        # Momentum is the recipe's own choice and does not cycle.
-        return schedules.OneCycleLR(
-            optimizer, max_lr=optim.lr, total_steps=steps, cycle_momentum=False
-        )
-    return schedules.LambdaLR(optimizer, _constant)
-
-
-def _constant(step: int) -> float:  # noqa: ARG001
-    return 1.0
+from cellsearch.space.recipe import Recipe
 
 
 class RunningMean:
@@ -119,8 +53,9 @@ class TrainingStep:
         precision: of the forward pass.
         device: where the module lies.
         steps: optimiser steps of the whole training.
+        epochs: of the whole training; None: those of the recipe.
         size: (H, W), px.
-        rng: source of chance of augmentation and mixup.
+        rng: source of chance of augmentation and mixtures.
     """
 
     def __init__(
@@ -134,6 +69,7 @@ class TrainingStep:
         steps: int,
         size: tuple[int, int],
         rng: np.random.Generator,
+        epochs: int | None = None,
     ) -> None:
         if precision.channels_last:
             module.to(memory_format=torch.channels_last)
@@ -141,11 +77,18 @@ class TrainingStep:
         self._precision = precision
         self._device = device
         self._loss = loss
-        self._alpha = recipe.augment.mixup
+        self._mixing = recipe.augment
         self._rng = rng
         self._augment = Augmenter(recipe.augment, size=size, device=device, rng=rng)
         self._optimiser = optimiser(module, recipe.optim)
-        self._schedule = scheduler(self._optimiser, recipe.optim, steps=steps)
+        self._after_epoch = epoch_scheduler(
+            self._optimiser, recipe.optim, epochs=epochs or recipe.train.epochs
+        )
+        self._after_step = (
+            scheduler(self._optimiser, recipe.optim, steps=steps)
+            if self._after_epoch is None
+            else None
+        )
         decay = recipe.train.weight_average
         self._mean = RunningMean(module, decay) if decay > 0 else None
 
@@ -173,23 +116,33 @@ class TrainingStep:
         Returns:
             The batch's loss, a detached scalar on the device.
         """
-        extra: dict[str, Any] = {}
         with torch.no_grad():
-            images = self.module.normalise(self._augment(images))
-            if self._alpha > 0:
-                images, other, share = mixup(images, labels, alpha=self._alpha, rng=self._rng)
-                extra = {"other": other, "share": share}
+            seen = self.module.view.draw(self._augment(images), self._rng)
+            images = self.module.normalise(seen)
+            images, other, share = mix(images, labels, self._mixing, rng=self._rng)
         with autocast(self._precision, self._device):
             logits = self.module.network(self._precision.lay_out(images))
-        loss: Tensor = self._loss(logits.float(), labels, **extra)
+        loss: Tensor = self._loss(logits.float(), labels, other, share)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             self._optimiser.step()
-        self._schedule.step()
+        if self._after_step is not None:
+            self._after_step.step()
         if self._mean is not None:
             self._mean.update()
         return loss.detach()
+
+    def epoch_ends(self, epoch: int, loss: float, watched: float | None) -> None:
+        """Move the learning rate where its schedule moves after epochs; otherwise nothing.
+
+        Args:
+            epoch: how many are done.
+            loss: mean of the training loss over the last one.
+            watched: the score that early stopping watches, higher is better; None without one.
+        """
+        if self._after_epoch is not None:
+            self._after_epoch(epoch, loss, watched)
 
 
 def trial_steps(
@@ -208,7 +161,7 @@ def trial_steps(
     """
     network = copy.deepcopy(module.network).train()
     with torch.no_grad():
-        normalised = module.normalise(images)
+        normalised = module.normalise(module.view(images))
 
     def step_of(precision: Precision) -> Callable[[], None]:
         if precision.channels_last:

@@ -15,6 +15,8 @@ from cellsearch.space.recipe import Recipe, parameter_names, split_name
 
 Found = list[tuple[Document, Problem]]
 
+FAMILY = "model.family"
+
 
 @dataclass(frozen=True)
 class Written:
@@ -76,6 +78,7 @@ class _Expander:
                 if target not in explicit:
                     entry = _counted(replace(draft.entry, target=target))
                     self.drafts.setdefault(target, []).append(replace(draft, entry=entry))
+        self._belong()
         for target in self._order():
             resolved = [self._resolve(draft) for draft in self.drafts[target]]
             if kept := [draft for draft in resolved if draft is not None]:
@@ -109,6 +112,34 @@ class _Expander:
             else:
                 counted.append(draft)
         return counted
+
+    def _belong(self) -> None:
+        """Make every parameter of ``model`` wait for the families that have it."""
+        chosen = [v for d in self.drafts.get(FAMILY, []) for v in d.entry.reachable]
+        families = chosen or [self._known[FAMILY].default]
+        if FAMILY in self.written and not chosen:
+            # What is wrong with the family is told already.
+            return
+        for target in list(self.drafts):
+            having = self._known[split_name(target)[0]].families
+            shared = tuple(family for family in families if family in having)
+            if target == FAMILY or not having or len(shared) == len(families):
+                continue
+            if not shared:
+                for draft in self.drafts.pop(target):
+                    if draft.document is self.own:
+                        takes = " or ".join(map(str, families))
+                        self._say(
+                            draft, (), f"is of family {' or '.join(having)}; this space has {takes}"
+                        )
+                continue
+            condition = Condition(FAMILY, shared)
+            self.drafts[target] = [
+                draft
+                if any(c.name == FAMILY for c in draft.entry.when)
+                else replace(draft, entry=_with(draft.entry, condition))
+                for draft in self.drafts[target]
+            ]
 
     def _reach(self, draft: _Draft) -> int:
         """How many entries a tuple can have."""
@@ -222,7 +253,11 @@ def _counted(entry: Entry) -> Entry:
     counter = COUNTERS[base]
     if any(c.name == counter for c in entry.when):
         return entry
-    when = (*entry.when, Condition(counter, low=number))
+    return _with(entry, Condition(counter, low=number))
+
+
+def _with(entry: Entry, condition: Condition) -> Entry:
+    when = (*entry.when, condition)
     return replace(entry, when=tuple(sorted(when, key=lambda c: c.name)))
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from cellsearch import catalog
 from cellsearch.errors import SpaceError
-from cellsearch.space.parameters import ACTIVE_WHEN, ParamValue, parameters
+from cellsearch.space.models import MODELS, CnnModel, Model
+from cellsearch.space.parameters import ACTIVE_WHEN, ParamValue, family_parameters, parameters
+from cellsearch.space.section import Section
+from cellsearch.space.sections import Augment, Balance, Gan, Input, Loss, Optim, Train
 
 __all__ = [
     "BASELINE",
     "Augment",
     "Balance",
     "CnnModel",
+    "Gan",
     "Input",
     "Loss",
     "Optim",
@@ -26,117 +30,19 @@ __all__ = [
     "split_name",
 ]
 
-Kernel = Annotated[int, Field(ge=2, le=10)]
-Units = Annotated[int, Field(ge=2, le=2048)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
-
-
-class CnnModel(_Section):
-    """A stack of convolution stages and a dense head."""
-
-    family: Literal["cnn"] = "cnn"
-    depth: int = Field(2, ge=1, le=6, description="convolution stages")
-    width: int = Field(16, ge=8, le=256, description="channels of the first stage")
-    growth: float = Field(2.0, ge=1.0, le=2.0, description="channels gained from stage to stage")
-    max_width: int = Field(256, ge=8, le=512, description="channels no stage goes beyond")
-    kernel: tuple[Kernel, ...] = Field((3, 3), description="kernel side of each stage, px")
-    pooling: Literal["none", "max", "avg"] = Field("max", description="2 x 2 after each stage")
-    batch_norm: bool = Field(False, description="batch normalisation after each convolution")
-    residual: bool = Field(False, description="a second convolution and a skip in each stage")
-    reduce: Literal["flatten", "average"] = Field(
-        "flatten", description="how the last feature map enters the head"
-    )
-    head_layers: int = Field(1, ge=0, le=3, description="dense layers before the output")
-    head: tuple[Units, ...] = Field((32,), description="units of each dense layer")
-    dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
-
-    @model_validator(mode="after")
-    def _lengths(self) -> Self:
-        if len(self.kernel) != self.depth:
-            raise ValueError(f"depth is {self.depth} but {len(self.kernel)} kernels are given")
-        if len(self.head) != self.head_layers:
-            raise ValueError(f"head_layers is {self.head_layers} but {len(self.head)} are given")
-        return self
-
-
-class Loss(_Section):
-    """What is minimised, and how classes count in it."""
-
-    kind: Literal["cross_entropy", "focal"] = "cross_entropy"
-    gamma: float = Field(2.0, ge=0.0, le=10.0, description="focusing of the focal loss")
-    weighting: Literal["none", "sqrt", "inv", "effective"] = Field(
-        "none", description="class weights from training counts"
-    )
-    beta: float = Field(0.999, ge=0.0, lt=1.0, description="of the effective number of samples")
-    label_smoothing: float = Field(0.0, ge=0.0, le=0.5)
-
-
-class Augment(_Section):
-    """Label-preserving transforms, drawn anew for each cell and epoch."""
-
-    flip: bool = Field(False, description="horizontal and vertical flips")
-    rotate90: bool = Field(False, description="rotations by right angles")
-    shift: int = Field(0, ge=0, le=16, description="largest shift, px")
-    brightness: float = Field(0.0, ge=0.0, le=1.0, description="largest relative gain")
-    blur: float = Field(0.0, ge=0.0, le=5.0, description="largest Gaussian sigma, px")
-    mixup: float = Field(0.0, ge=0.0, le=2.0, description="alpha of the Beta law; 0 is off")
-
-
-class Balance(_Section):
-    """Resampling of training indices."""
-
-    method: Literal["none", "over", "under", "mixed"] = "none"
-    strength: float = Field(
-        1.0, gt=0.0, le=1.0, description="0 leaves the counts, 1 makes classes equal"
-    )
-
-
-class Optim(_Section):
-    """Optimiser and learning-rate schedule."""
-
-    name: Literal["adam", "adamw", "nadam", "sgd"] = "adam"
-    lr: float = Field(1e-3, gt=0.0, le=1.0)
-    weight_decay: float = Field(0.0, ge=0.0, le=1.0)
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="of SGD")
-    schedule: Literal["constant", "cosine", "onecycle"] = "constant"
-
-
-class Train(_Section):
-    """How long, in which batches, and what is kept."""
-
-    batch_size: int = Field(64, ge=2, le=1024)
-    epochs: int = Field(15, ge=1, le=500, description="passes over the training cells")
-    patience: int = Field(
-        0, ge=0, le=100, description="epochs without gain on an inner split; 0 never stops early"
-    )
-    weight_average: float = Field(
-        0.0, ge=0.0, lt=1.0, description="decay of the running mean of weights; 0 is off"
-    )
-
-
-class Input(_Section):
-    """What the network sees of a cell, at training and at prediction."""
-
-    normalise: Literal["channel", "image"] = Field(
-        "channel", description="zero mean, unit variance: per channel of the data, or per image"
-    )
-    test_flips: bool = Field(False, description="mean of 4 flips at prediction")
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that one trial needs to know, apart from cells, folds and seed.
 
     Flat names are dotted paths (``loss.weighting``); a tuple is numbered from 1
     (``model.kernel.1``).
     """
 
-    model: CnnModel = CnnModel()
+    model: Annotated[Model, Field(discriminator="family")] = CnnModel()
     loss: Loss = Loss()
     augment: Augment = Augment()
     balance: Balance = Balance()
+    gan: Gan = Gan()
     optim: Optim = Optim()
     train: Train = Train()
     input: Input = Input()
@@ -152,15 +58,20 @@ class Recipe(_Section):
         Raises:
             SpaceError: a name is not known or a value is out of bounds; all are listed.
         """
+        family = params.get("model.family", "cnn")
+        if family not in MODELS:
+            raise SpaceError(
+                f"model.family: must be one of {', '.join(MODELS)}; got {family!r}"
+                f"{catalog.near_miss(str(family), MODELS)}"
+            )
         nested: dict[str, dict[str, Any]] = {}
         tuples: dict[str, dict[int, ParamValue]] = {}
         found: list[str] = []
-        known = parameters(cls)
+        known = family_parameters(cls, str(family))
         for name, value in params.items():
             base, number = split_name(name)
             if base not in known or (number is not None and not known[base].counter):
-                hint = catalog.near_miss(name, parameter_names(cls))
-                found.append(f"{name}: no such parameter{hint}")
+                found.append(f"{name}: {_unknown(cls, name, str(family))}")
             elif known[base].counter:
                 tuples.setdefault(base, {})[number or 0] = value
             else:
@@ -172,15 +83,29 @@ class Recipe(_Section):
             elif 0 not in entries and sorted(entries) != list(range(1, len(entries) + 1)):
                 missing = min(set(range(1, max(entries))) - set(entries))
                 found.append(f"{base}.{missing}: missing, but {base}.{max(entries)} is given")
-        if not found:
-            for base, parameter in known.items():
-                if parameter.counter:
-                    _fill(nested, base, parameter.counter, tuples.get(base), parameter.default)
+        if found:
+            raise SpaceError("\n".join(found))
+        for base, parameter in known.items():
+            if parameter.counter:
+                _fill(nested, base, parameter.counter, tuples.get(base), parameter.default)
+        sections: dict[str, Section] = {}
+        for section in (name for name in cls.model_fields if name in nested):
+            fields = nested[section]
+            kind = MODELS[str(family)] if section == "model" else cls._section(section)
             try:
-                return cls.model_validate(nested)
+                sections[section] = kind.model_validate(fields)
             except ValidationError as failure:
-                found += [_said(p) for p in catalog.problems(cls, failure, nested)]
-        raise SpaceError("\n".join(found))
+                found += [_said(section, p) for p in catalog.problems(kind, failure, fields)]
+        if found:
+            raise SpaceError("\n".join(found))
+        return cls(**sections)
+
+    @classmethod
+    def _section(cls, name: str) -> type[Section]:
+        kind = cls.model_fields[name].annotation
+        assert isinstance(kind, type)
+        assert issubclass(kind, Section)
+        return kind
 
     def to_params(self) -> dict[str, ParamValue]:
         """Flat dotted names and plain values; ``from_params`` is its inverse.
@@ -196,8 +121,10 @@ class Recipe(_Section):
                     flat |= {f"{name}.{i}": entry for i, entry in enumerate(value, 1)}
                 else:
                     flat[name] = value
+        given = dict(flat)
         for name, (other, values) in ACTIVE_WHEN.items():
-            if flat[other] not in values:
+            # What hangs on an inactive parameter is inactive too.
+            if name in flat and other in given and flat.get(other) not in values:
                 del flat[name]
         return flat
 
@@ -246,9 +173,16 @@ def _fill(
     fields[key] = (value,) * max(0, min(length, 64))
 
 
-def _said(problem: catalog.Problem) -> str:
-    parts = [p + 1 if isinstance(p, int) else p for p in problem.path]
-    return f"{'.'.join(map(str, parts)) or 'recipe'}: {problem.text}"
+def _said(section: str, problem: catalog.Problem) -> str:
+    parts = [section, *(p + 1 if isinstance(p, int) else p for p in problem.path)]
+    return f"{'.'.join(map(str, parts))}: {problem.text}"
+
+
+def _unknown(recipe: type[Recipe], name: str, family: str) -> str:
+    parameter = parameters(recipe).get(split_name(name)[0])
+    if parameter is not None and family not in parameter.families:
+        return f"is of family {' or '.join(parameter.families)}; model.family is {family}"
+    return f"no such parameter{catalog.near_miss(name, parameter_names(recipe))}"
 
 
 BASELINE = Recipe()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from cellsearch import catalog
+from cellsearch.space.models import MODELS
 from cellsearch.space.parameters import ACTIVE_WHEN, Parameter, parameters
 from cellsearch.space.recipe import Recipe, split_name
 from cellsearch.space.search_space import SearchSpace
@@ -74,6 +75,12 @@ In the recipe both are `optim.lr`. In Optuna's study each has a name of its own,
 `optim.lr@adam+adamw+nadam` and `optim.lr@sgd`, because a sampler learns one distribution for
 each name.
 
+**Families.** A parameter of `model` waits for the families that have it: `model.patch` is drawn
+only where `model.family` is `vit`, without a `when` of its own.
+
+**Small spaces.** Of a space with 64 recipes at most every one is tried once, and then the search
+ends, whatever is left of the budget.
+
 **Extending.** `extends` starts from another space: a parameter given again replaces the parent's,
 `~` takes it away. An inherited condition that can no longer hold goes with its parameter: with
 `optim.name: adamw`, a range for SGD is left out.
@@ -104,21 +111,20 @@ def page() -> str:
         lines.append(_row([f"`{name}`", space.title, str(drawn), bounds or "none"]))
     lines += ["", "## Parameters", ""]
     lines += [
-        "The last columns say what a built-in space draws from; where they are empty, the "
-        "default of the recipe holds. The defaults together are the baseline, trial 0 of every "
-        "search.",
+        "The last column says what the space `default` draws from; where it is empty, the default "
+        "of the recipe holds; `cellsearch spaces show NAME` says it of the others. The defaults "
+        "together are the baseline, trial 0 of every search. Of `model`, each family has the "
+        "parameters that name it; where several share one, rules and default are the first's or "
+        "wider.",
         "",
     ]
-    columns = [f"in `{name}`" for name in spaces]
     section = ""
     for parameter in parameters(Recipe).values():
         group = parameter.name.split(".")[0]
         if group != section:
             section = group
-            doc = (Recipe.model_fields[group].annotation.__doc__ or "").strip()
-            lines += ["", f"### {group}", "", doc.splitlines()[0], ""]
-            lines += _table(["parameter", "value", "default", "meaning", *columns])
-        drawn_from = [_drawn(space, parameter) for space in spaces.values()]
+            lines += ["", f"### {group}", "", *_about(group), ""]
+            lines += _table(["parameter", "value", "default", "meaning", "in `default`"])
         lines.append(
             _row(
                 [
@@ -126,11 +132,22 @@ def page() -> str:
                     parameter.rule,
                     _default(parameter),
                     _meaning(parameter),
-                    *drawn_from,
+                    _drawn(spaces["default"], parameter),
                 ]
             )
         )
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _about(section: str) -> list[str]:
+    if section != "model":
+        return [_first_line(Recipe.model_fields[section].annotation)]
+    families = [f"| `{name}` | {_first_line(kind)} |" for name, kind in MODELS.items()]
+    return [*_table(["family", "what it is"]), *families]
+
+
+def _first_line(kind: object) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
 
 
 def _table(heads: list[str]) -> list[str]:
@@ -150,6 +167,8 @@ def _default(parameter: Parameter) -> str:
 
 def _meaning(parameter: Parameter) -> str:
     text = parameter.meaning
+    if parameter.families and parameter.families != tuple(MODELS):
+        text += f" ({', '.join(parameter.families)})"
     if parameter.counter:
         text += f"; one for each of `{parameter.counter}`, numbered from 1"
     if parameter.name in ACTIVE_WHEN:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 _PROOF_DRAWS = 200
+_WHOLE = 64
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,24 @@ class SearchSpace:
             if entry.active(values):
                 values[entry.target] = entry.ask(trial)
         return Recipe.from_params(values)
+
+    @property
+    def whole(self) -> tuple[Recipe, ...]:
+        """Every recipe of a space that has 64 at most, each once; empty for a larger one."""
+        found: list[dict[str, ParamValue]] = [{}]
+        for entry in self.entries:
+            grown: list[dict[str, ParamValue]] = []
+            for values in found:
+                if not entry.active(values):
+                    grown.append(values)
+                    continue
+                if entry.kind == "float":
+                    return ()
+                grown += [{**values, entry.target: value} for value in entry.reachable]
+                if len(grown) > _WHOLE:
+                    return ()
+            found = grown
+        return tuple(dict.fromkeys(Recipe.from_params(values) for values in found))
 
     def recipe(self, params: Mapping[str, Any]) -> Recipe:
         """The recipe of a stored trial's ``params``.

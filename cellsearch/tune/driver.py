@@ -87,8 +87,10 @@ class Driver:
             and not t.user_attrs.get("beyond_limits")
             for t in trials
         )
+        self._whole = bool(space.whole)
         if not trials:
-            for number, recipe in enumerate((BASELINE, *space.starts)):
+            given = dict.fromkeys((BASELINE, *space.starts, *space.whole))
+            for number, recipe in enumerate(given):
                 self._study.enqueue_trial(
                     dict(space.fixed_params(recipe)),
                     user_attrs={
@@ -193,7 +195,13 @@ class Driver:
     def _closed(self) -> bool:
         """No further task will be given out."""
         spent = self._job.budget is not None and self._counted >= self._job.budget
-        return spent or bool(self.stopped) or self._late()
+        return spent or bool(self.stopped) or self._late() or self._exhausted()
+
+    def _exhausted(self) -> bool:
+        """Every recipe of a small space has been given out."""
+        if not self._whole or self._orphans:
+            return False
+        return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _late(self) -> bool:
         if self._deadline is not None and time.time() > self._deadline:

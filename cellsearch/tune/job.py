@@ -36,6 +36,7 @@ class SearchJob:
         study_name: unique in that storage.
         address: of a Ray cluster; None starts one here.
         race: stop a trial that is very probably worse than the best one.
+        init_from: a card with whose weights networks of the same model begin.
     """
 
     run_folder: Path
@@ -52,6 +53,7 @@ class SearchJob:
     study_name: str
     address: str | None = None
     race: bool = True
+    init_from: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ class Space(Protocol):
         """A study is not gone on with under another one."""
 
     @property
+    def whole(self) -> tuple[Recipe, ...]:
+        """Every recipe of a small space, each tried once; empty for a large one."""
+
+    @property
     def starts(self) -> tuple[Recipe, ...]:
         """Recipes to try right after the baseline."""
 

@@ -48,6 +48,7 @@ def train(
     """
     from cellsearch.learn.evaluate import cross_validate
     from cellsearch.learn.precision import Precision
+    from cellsearch.learn.transfer import read_backbone
 
     yield from cross_validate(
         recipe,
@@ -58,6 +59,7 @@ def train(
         device=job.device,
         threads=job.threads,
         precision=None if precision is None else Precision.parse(precision),
+        backbone=None if job.init_from is None else read_backbone(job.init_from),
     )
 
 

@@ -1,7 +1,7 @@
-"""Generated cells that look like imaging flow cytometry; honest about being generated.
+"""Generated cells that look like those of a microscope; honest about being generated.
 
-No cell of these was ever alive: ``data.cell_model`` draws them. They serve to try a search out, not
-to publish.
+No cell of these was ever alive: the models of ``data.drawing`` draw them. They serve to try a
+search out, not to publish.
 """
 
 from __future__ import annotations
@@ -15,34 +15,24 @@ import numpy as np
 from pydantic import Field
 
 from cellsearch.catalog import near_miss
-from cellsearch.data.cell_model import draw_cells
-from cellsearch.data.phases import PHASES
+from cellsearch.data.drawing import MODELS, ModelName
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.options import ReaderOptions
 from cellsearch.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
-CHANNELS = ("brightfield", "dna", "darkfield")
-DEFAULT_COUNTS: Mapping[str, int] = {
-    "G1": 720,
-    "S": 180,
-    "G2": 180,
-    "Prophase": 120,
-    "Metaphase": 40,
-    "Anaphase": 20,
-    "Telophase": 24,
-}
-_CELLS_AT_ONCE = 1024
-
 
 class Options(ReaderOptions):
     """Options of generated cells."""
 
-    counts: Mapping[str, Count] = Field(
-        default_factory=lambda: dict(DEFAULT_COUNTS), description="cells of each phase"
+    model: ModelName = Field("cells", description="what is drawn")
+    counts: Mapping[str, Count] | None = Field(
+        None, description="cells of each class; default: the model's own"
     )
-    size: int = Field(40, ge=16, le=256, description="side of the crops, px")
+    size: int | None = Field(
+        None, ge=16, le=512, description="side of the crops, px; default: the model's own"
+    )
     seed: int = Field(0, ge=0, description="the same seed gives the same bytes")
 
 
@@ -55,44 +45,56 @@ def files(root: Path, options: Options) -> list[Path]:
 def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
     """Generate the cells that the options ask for; ``root`` is not looked at."""
     del root
-    cells = generate(options.counts, seed=options.seed, size=options.size, on_progress=on_progress)
-    return replace(cells, channels=options.channels or CHANNELS)
+    cells = generate(
+        options.counts,
+        model=options.model,
+        seed=options.seed,
+        size=options.size,
+        on_progress=on_progress,
+    )
+    return replace(cells, channels=options.channels or cells.channels)
 
 
 def generate(
-    counts: Mapping[str, int],
+    counts: Mapping[str, int] | None = None,
     *,
+    model: ModelName = "cells",
     seed: int,
-    size: int = 40,
+    size: int | None = None,
     on_progress: Progress | None = None,
 ) -> RawCells:
-    """Draw cells; every phase has its own stream, so one count does not change other phases.
+    """Draw cells; every class has its own stream, so one count does not change other classes.
 
     Args:
-        counts: phase name to cells, from ``PHASES``; its order is that of the classes.
+        counts: class name to cells, in the order of the classes; None takes the model's own.
+        model: one of ``MODELS``, which says what its classes are.
         seed: the same seed gives the same bytes.
-        size: side of the crops, px; cells grow with it.
-        on_progress: called after every thousand cells.
+        size: side of the crops, px; cells grow with it; None takes the model's own.
+        on_progress: called after every batch of cells.
 
     Returns:
-        RawCells with (N, 3, size, size) uint16 images: brightfield, dna, darkfield.
+        RawCells with (N, C, size, size) images, channels and dtype as the model says.
 
     Raises:
-        ConfigError: a phase that does not exist, or a count below 1.
+        ConfigError: a class that the model does not have, or a count below 1.
     """
+    drawing = MODELS[model]
+    counts = drawing.counts if counts is None else counts
+    side = drawing.size if size is None else size
+    known = tuple(drawing.counts)
     for name, count in counts.items():
-        if name not in PHASES:
-            raise ConfigError(f"no phase {name!r} to generate{near_miss(name, tuple(PHASES))}")
+        if name not in known:
+            raise ConfigError(f"{model}: no class {name!r} to generate{near_miss(name, known)}")
         if count < 1:
             raise ConfigError(f"cells of {name} to generate: expected 1 or more, got {count}")
     total = sum(counts.values())
-    images = np.empty((total, len(CHANNELS), size, size), np.uint16)
+    images = np.empty((total, len(drawing.channels), side, side), drawing.dtype)
     done = 0
     for name, count in counts.items():
-        for start in range(0, count, _CELLS_AT_ONCE):
-            cells = min(_CELLS_AT_ONCE, count - start)
-            rng = np.random.default_rng([seed, list(PHASES).index(name), start])
-            images[done : done + cells] = draw_cells(PHASES[name], cells, size, rng)
+        for start in range(0, count, drawing.at_once):
+            cells = min(drawing.at_once, count - start)
+            rng = np.random.default_rng([seed, known.index(name), start])
+            images[done : done + cells] = drawing.draw(name, cells, side, rng)
             done += cells
             if on_progress is not None:
                 on_progress("generating cells", done, total)
@@ -104,7 +106,7 @@ def generate(
         ids=[f"{name}-{number:05d}" for name, number in zip(labels, numbers, strict=True)],
         sources=[f"generated/{name}" for name in labels],
         object_numbers=numbers,
-        channels=CHANNELS,
+        channels=drawing.channels,
         classes=tuple(counts),
         name="demo",
     )

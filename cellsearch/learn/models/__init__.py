@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import MappingProxyType
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from cellsearch.errors import TrialError
-from cellsearch.learn.models import cnn
-from cellsearch.space.recipe import CnnModel
 
-Builder = Callable[[CnnModel, int, int, tuple[int, int]], nn.Module]
+if TYPE_CHECKING:
+    from torch import nn
 
-FAMILIES: Mapping[str, Builder] = MappingProxyType({"cnn": cnn.build})
+    from cellsearch.space.models import Model
+
+Builder = Callable[[Any, int, int, tuple[int, int]], "nn.Module"]
 
 
-def build_network(
-    model: CnnModel, *, channels: int, classes: int, size: tuple[int, int]
-) -> nn.Module:
+def _of(module: str) -> Builder:
+    """``build`` of a file of this folder, which is imported when it is first called."""
+
+    def build(model: Any, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+        found = import_module(f"{__name__}.{module}")
+        network: nn.Module = found.build(model, channels, classes, size)
+        return network
+
+    return build
+
+
+FAMILIES: Mapping[str, Builder] = MappingProxyType(
+    {
+        "cnn": _of("cnn"),
+        "mlp": _of("mlp"),
+        "resnet": _of("resnet"),
+        "nagao": _of("nagao"),
+        "vit": _of("vit"),
+        "timm": _of("timm_net"),
+    }
+)
+"""Families of networks. A classical family is not among them: it is made by a fit."""
+
+
+def build_network(model: Model, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
     """The network of a recipe, with fresh weights from torch's global generator.
 
     Args:
         model: the recipe's ``model`` section.
         channels: C of the images.
         classes: K.
-        size: (H, W) of the images, px.
+        size: (H, W) that the network sees, px: after cropping and resizing.
 
     Returns:
         A module from normalised float images (B, C, H, W) to logits (B, K).
 
     Raises:
-        TrialError: no family of that name, or the family cannot take such images.
+        TrialError: no family of networks has that name, or it cannot take such images.
     """
     builder = FAMILIES.get(model.family)
     if builder is None:
         raise TrialError(
-            f"model.family: must be one of {', '.join(FAMILIES)}; got {model.family!r}"
+            f"model.family: a network must be one of {', '.join(FAMILIES)}; got {model.family!r}"
         )
     return builder(model, channels, classes, size)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cellsearch.space.recipe import CnnModel
+from cellsearch.learn.models.head import ACTIVATIONS, MONOTONE, dense_layers
+from cellsearch.space.models import CnnModel
 
 
 class Residual(nn.Module):
@@ -22,15 +23,15 @@ class Residual(nn.Module):
 
 
 def stage_widths(model: CnnModel) -> tuple[int, ...]:
-    """Channels of each stage: ``width * growth ** i``, rounded, at most ``max_width``."""
+    """Channels of each stage: ``width * growth ** i``, rounded, from 1 to ``max_width``."""
     return tuple(
-        min(model.max_width, round(model.width * model.growth**stage))
+        min(model.max_width, max(1, round(model.width * model.growth**stage)))
         for stage in range(model.depth)
     )
 
 
 def build(model: CnnModel, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-    """Stages of convolution [batch norm] ReLU [second convolution and skip] [pooling], then a head.
+    """Stages of convolution [batch norm] activation [second one and skip] [pooling], then a head.
 
     Convolutions keep the map's size. Pooling halves it, and stops when a side would fall below
     1 px, so that any depth fits any crop.
@@ -45,16 +46,20 @@ def build(model: CnnModel, channels: int, classes: int, size: tuple[int, int]) -
         A module from (B, C, H, W) to logits (B, K).
     """
     height, width = size
+    activation = ACTIVATIONS[model.activation]
     layers: list[nn.Module] = []
     before = channels
     for kernel, after in zip(model.kernel, stage_widths(model), strict=True):
         layers += _stage(model, before, after, kernel)
         pooled = model.pooling != "none" and min(height, width) >= 2
         # max(relu(x)) = relu(max(x)), and a quarter of the pixels is a quarter of the time.
-        if pooled and model.pooling == "max":
-            layers += [nn.MaxPool2d(2), nn.ReLU()]
+        if pooled and model.pooling == "max" and model.activation in MONOTONE:
+            layers += [nn.MaxPool2d(2), activation()]
+        elif pooled:
+            pool = nn.MaxPool2d(2) if model.pooling == "max" else nn.AvgPool2d(2)
+            layers += [activation(), pool]
         else:
-            layers += [nn.ReLU(), nn.AvgPool2d(2)] if pooled else [nn.ReLU()]
+            layers.append(activation())
         if pooled:
             height, width = height // 2, width // 2
         before = after
@@ -63,21 +68,18 @@ def build(model: CnnModel, channels: int, classes: int, size: tuple[int, int]) -
         height = width = 1
     layers.append(nn.Flatten())
     features = before * height * width
-    for units in model.head:
-        layers += [nn.Linear(features, units), nn.ReLU()]
-        if model.dropout > 0:
-            layers.append(nn.Dropout(model.dropout))
-        features = units
-    layers.append(nn.Linear(features, classes))
+    layers += dense_layers(model, features, classes, activation=model.activation)
     return nn.Sequential(*layers)
 
 
 def _stage(model: CnnModel, before: int, after: int, kernel: int) -> list[nn.Module]:
-    """A stage up to its last ReLU, which the caller sets."""
+    """A stage up to its last activation, which the caller sets."""
     first = _convolution(model, before, after, kernel)
     if not model.residual:
         return first
-    body = nn.Sequential(*first, nn.ReLU(), *_convolution(model, after, after, kernel))
+    body = nn.Sequential(
+        *first, ACTIVATIONS[model.activation](), *_convolution(model, after, after, kernel)
+    )
     skip: nn.Module = nn.Identity()
     if before != after:
         # The body has a bias already.

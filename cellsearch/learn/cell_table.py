@@ -1,0 +1,135 @@
+"""CellTable: what the classical families learn from, one row of values a cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cellsearch.errors import TrialError
+from cellsearch.learn.augment import Augmenter
+from cellsearch.learn.cell_source import CellSource
+from cellsearch.learn.predictor import CellModule
+from cellsearch.space.models import ClassicalModel
+from cellsearch.space.recipe import Recipe
+
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+CELLS_AT_ONCE = 256
+MOST_BYTES = 4 * 2**30
+"""Of all cells' values; a library may hold them once more."""
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class CellTable:
+    """Values, labels and weights of the cells to fit.
+
+    Attributes:
+        values: (n, F) float32.
+        labels: (n,) int64 in ``0 .. classes - 1``.
+        weights: (n,) float64 of the cells, with a mean of 1.
+        classes: K.
+        columns: the classes that have cells, in order.
+        positions: (n,) int64, each label's place among ``columns``.
+    """
+
+    values: Floats
+    labels: Indices
+    weights: NDArray[np.float64]
+    classes: int
+    columns: list[int]
+    positions: Indices
+
+    @classmethod
+    def of(cls, values: Floats, labels: Indices, of_class: Floats) -> CellTable:
+        """With each cell weighted by its class."""
+        cells = of_class[labels].astype(np.float64)
+        columns, positions = np.unique(labels, return_inverse=True)
+        return cls(values, labels, cells / cells.mean(), len(of_class), columns.tolist(), positions)
+
+
+def cell_values(
+    module: CellModule,
+    recipe: Recipe,
+    source: CellSource,
+    order: Indices,
+    *,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> Floats:
+    """(n (1 + copies), F) float32 of what the network sees; the normalisation is fitted first."""
+    model = recipe.model
+    assert isinstance(model, ClassicalModel)
+    real = np.unique(order[order < len(source.dataset)])
+    images = source.dataset.images
+    if module.measures:
+        from cellsearch.data.features import features_of
+
+        images = features_of(source.dataset, real)[:, :, None, None]
+        module.normalise.fit(images, np.arange(len(real)))
+    else:
+        module.normalise.fit(images, real)
+    rows, width = len(order) * (1 + model.copies), _width(module, images.shape[1])
+    if 4 * rows * width > MOST_BYTES:
+        raise TrialError(
+            f"model.copies: {rows:,} cells of {width:,} values take {4 * rows * width / 2**30:.1f} "
+            f"GB, at most {MOST_BYTES / 2**30:.0f} are allowed; fewer copies, a smaller "
+            "input.size or measured features would fit"
+        )
+    size = (int(source.dataset.images.shape[2]), int(source.dataset.images.shape[3]))
+    augment = Augmenter(recipe.augment, size=size, device=device, rng=rng)
+    out = np.empty((rows, width), dtype=np.float32)
+    at = 0
+    for copy in range(1 + model.copies):
+        for start in range(0, len(order), CELLS_AT_ONCE):
+            chosen = order[start : start + CELLS_AT_ONCE]
+            place = slice(at, at + len(chosen))
+            at += len(chosen)
+            if module.measures and copy == 0:
+                out[place] = _measured(module, source, chosen)
+                continue
+            cells, _ = source.load(chosen, device=device)
+            if copy:
+                cells = augment(cells)
+            out[place] = _seen(module, cells.cpu(), rng if copy else None)
+    return out
+
+
+def _width(module: CellModule, channels: int) -> int:
+    return channels * int(np.prod(module.view.seen))
+
+
+def _measured(module: CellModule, source: CellSource, chosen: Indices) -> Floats:
+    """Standardised features: of real cells from the cache, of generated ones measured now."""
+    from cellsearch.data.features import features_of, measure
+
+    real = chosen < len(source.dataset)
+    found = np.empty((len(chosen), len(module.normalise.mean)), dtype=np.float32)
+    found[real] = features_of(source.dataset, chosen[real])
+    if not real.all():
+        made, _ = source.load(chosen[~real], device=CPU)
+        found[~real] = measure(made.numpy())
+    return _standardised(module, found)
+
+
+def _standardised(module: CellModule, features: Floats) -> Floats:
+    with torch.no_grad():
+        seen: Floats = module.normalise(torch.from_numpy(features)[:, :, None, None]).numpy()
+    return seen[:, :, 0, 0]
+
+
+def _seen(module: CellModule, images: torch.Tensor, rng: np.random.Generator | None) -> Floats:
+    """(B, F) of raw intensities on the CPU; with ``rng`` the view's place is drawn."""
+    if module.measures:
+        from cellsearch.data.features import measure
+
+        return _standardised(module, measure(images.numpy()))
+    with torch.no_grad():
+        view = module.view(images) if rng is None else module.view.draw(images, rng)
+        flat: Floats = module.normalise(view).flatten(1).numpy()
+    return flat

@@ -1,0 +1,81 @@
+"""Weights that a network begins with: a backbone learnt on another task, under a new head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from cellsearch.data.dataset import CellDataset
+from cellsearch.errors import TrialError
+from cellsearch.learn.predictor import CellModule
+from cellsearch.space.models import Model
+from cellsearch.space.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """Weights of a trained ``CellModule``, and the model section that they belong to."""
+
+    model: Model
+    state: Mapping[str, Tensor]
+
+
+def read_backbone(card: Path) -> Backbone:
+    """The weights of a card, from its ``config.json`` and ``model.safetensors``."""
+    from safetensors.torch import load_file
+
+    config = json.loads((card / "config.json").read_text(encoding="utf-8"))
+    recipe = Recipe.from_params(config["recipe"])
+    return Backbone(recipe.model, load_file(card / "model.safetensors"))
+
+
+def begin_with(module: CellModule, backbone: Backbone) -> int:
+    """Copy all weights but the head's into a module of the same model; the head stays fresh.
+
+    The normalisation is not copied: it is fitted on the training cells at hand.
+
+    Returns:
+        How many tensors were copied.
+
+    Raises:
+        TrialError: a weight is missing or of another shape, as with another number of channels.
+    """
+    head = head_of(module.network)
+    own = {
+        name: tensor
+        for name, tensor in module.network.state_dict().items()
+        if head is None or not name.startswith(f"{head}.")
+    }
+    unlike = [
+        name
+        for name, tensor in own.items()
+        if (found := backbone.state.get(f"network.{name}")) is None or found.shape != tensor.shape
+    ]
+    if unlike:
+        raise TrialError(
+            f"the weights to begin with do not fit the network: {unlike[0]} is missing or of "
+            "another shape; channels and the size of crops must be those that it was trained on"
+        )
+    for name, tensor in own.items():
+        tensor.copy_(backbone.state[f"network.{name}"])
+    return len(own)
+
+
+def head_of(network: nn.Module) -> str | None:
+    """The name of the last dense layer; None where there is none."""
+    dense = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+    return dense[-1] if dense else None
+
+
+def against_others(dataset: CellDataset, name: str) -> CellDataset:
+    """The same cells with two classes, ``others`` and one of theirs, not to be saved."""
+    chosen = dataset.classes.index(name)
+    labels = np.where(dataset.labels < 0, dataset.labels, dataset.labels == chosen)
+    return replace(
+        dataset, labels=labels.astype(np.int64), classes=(f"not {name}", name), sha256=""
+    )

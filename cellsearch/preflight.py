@@ -1,0 +1,89 @@
+"""What of a space cannot work on these cells, said before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cellsearch.catalog import near_miss
+from cellsearch.errors import SpaceError
+from cellsearch.space.models import TimmModel
+from cellsearch.space.recipe import BASELINE, Recipe
+from cellsearch.space.search_space import SearchSpace, sample
+from cellsearch.space.seen import seen_size
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.splits import Splits
+
+DRAWS = 300
+"""Random recipes of a space that are looked at; each kind of model among them once."""
+
+
+def require_feasible(space: SearchSpace, cells: CellDataset, splits: Splits) -> None:
+    """Refuse a space of which some recipes cannot be trained on these cells.
+
+    Checked are: that timm knows the name, that pretrained weights are on this machine, that crops
+    are large enough for the network, that every class that would have a generator leaves it
+    enough cells in each fold, and that a class to pretrain on exists.
+
+    Raises:
+        SpaceError: all that is wrong, a line each.
+    """
+    recipes = [BASELINE, *space.starts, *sample(space, DRAWS)]
+    found = dict.fromkeys([*_models(recipes, cells), *_rest(recipes, cells, splits)])
+    if found:
+        raise SpaceError(
+            f"space {space.name!r} cannot be searched on {cells.name!r}: " + "\n".join(found)
+        )
+
+
+def require_weights(space: SearchSpace) -> None:
+    """Refuse a space that names networks or weights that are not to be had on this machine.
+
+    Asked before the cells are read; told within a second where no weights are there at all.
+
+    Raises:
+        SpaceError: all that is missing, a line each.
+    """
+    models = dict.fromkeys(recipe.model for recipe in [*space.starts, *sample(space, DRAWS)])
+    named = [model for model in models if isinstance(model, TimmModel)]
+    if not named:
+        return
+    from cellsearch.learn.models.feasible import missing
+
+    if found := dict.fromkeys(said for model in named if (said := missing(model))):
+        raise SpaceError(f"space {space.name!r} cannot be searched here: " + "\n".join(found))
+
+
+def _models(recipes: list[Recipe], cells: CellDataset) -> Iterator[str]:
+    from cellsearch.learn.models.feasible import problem
+
+    channels, height, width = cells.images.shape[1:]
+    distinct = dict.fromkeys(
+        (recipe.model, seen_size((height, width), recipe.input)) for recipe in recipes
+    )
+    for model, size in distinct:
+        if said := problem(model, channels=channels, classes=len(cells.classes), size=size):
+            yield said
+
+
+def _rest(recipes: list[Recipe], cells: CellDataset, splits: Splits) -> Iterator[str]:
+    from cellsearch.learn.gans import impossible
+
+    generated = dict.fromkeys(
+        recipe.gan
+        for recipe in recipes
+        if recipe.gan.kind != "none" and recipe.balance.method in ("over", "mixed")
+    )
+    below: dict[float, None] = {}
+    for gan in generated:
+        if gan.below not in below and (said := impossible(cells, splits, gan)):
+            yield said
+        below[gan.below] = None
+    for name in dict.fromkeys(recipe.train.pretrain for recipe in recipes):
+        if name and name not in cells.classes:
+            yield (
+                f"train.pretrain: must be one of {', '.join(cells.classes)}; got {name!r}"
+                f"{near_miss(name, cells.classes)}"
+            )

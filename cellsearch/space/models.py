@@ -1,0 +1,165 @@
+"""The ``model`` section of a recipe: one class of settings for each family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from cellsearch.space.section import Section
+
+Kernel = Annotated[int, Field(ge=2, le=10)]
+Units = Annotated[int, Field(ge=2, le=2048)]
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
+Features = Literal["pixels", "measured"]
+
+
+class Headed(Section):
+    """A family with dense layers before its output."""
+
+    head_layers: int = Field(1, ge=0, le=4, description="dense layers before the output")
+    head: tuple[Units, ...] = Field((32,), description="units of each dense layer")
+    dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if len(self.head) != self.head_layers:
+            raise ValueError(f"head_layers is {self.head_layers} but {len(self.head)} are given")
+        return self
+
+
+class CnnModel(Headed):
+    """A stack of convolution stages and a dense head."""
+
+    family: Literal["cnn"] = "cnn"
+    depth: int = Field(2, ge=1, le=6, description="convolution stages")
+    width: int = Field(16, ge=8, le=256, description="channels of the first stage")
+    growth: float = Field(2.0, ge=0.5, le=4.0, description="channels gained from stage to stage")
+    max_width: int = Field(256, ge=8, le=512, description="channels no stage goes beyond")
+    kernel: tuple[Kernel, ...] = Field((3, 3), description="kernel side of each stage, px")
+    pooling: Literal["none", "max", "avg"] = Field("max", description="2 x 2 after each stage")
+    batch_norm: bool = Field(False, description="batch normalisation after each layer")
+    residual: bool = Field(False, description="skip connections")
+    activation: Activation = Field("relu", description="between layers")
+    reduce: Literal["flatten", "average"] = Field(
+        "flatten", description="how the last feature map enters the head"
+    )
+
+    @model_validator(mode="after")
+    def _kernels(self) -> Self:
+        if len(self.kernel) != self.depth:
+            raise ValueError(f"depth is {self.depth} but {len(self.kernel)} kernels are given")
+        return self
+
+
+class MlpModel(Headed):
+    """Dense layers on all pixels; without a layer it is a softmax regression."""
+
+    family: Literal["mlp"] = "mlp"
+    head_layers: int = Field(2, ge=0, le=4, description="dense layers before the output")
+    head: tuple[Units, ...] = Field((100, 50), description="units of each dense layer")
+    batch_norm: bool = Field(False, description="batch normalisation after each layer")
+    activation: Activation = Field("relu", description="between layers")
+
+
+class ResnetModel(Section):
+    """The small residual networks of He et al. (2016, section 4.2): 6 blocks + 2 layers."""
+
+    family: Literal["resnet"] = "resnet"
+    blocks: int = Field(
+        1,
+        ge=1,
+        le=12,
+        description="blocks: of each of the 3 stages of a ResNet "
+        "(1, 2, 3 make ResNet-8, -14, -20), of the whole of a ViT",
+    )
+    width: int = Field(16, ge=8, le=256, description="channels of the first stage")
+    residual: bool = Field(True, description="skip connections")
+    dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
+
+
+class NagaoModel(Headed):
+    """Convolution + max-pool stages and a dense head (after Nagao et al. 2020)."""
+
+    family: Literal["nagao"] = "nagao"
+    depth: int = Field(2, ge=1, le=6, description="convolution stages")
+    width: int = Field(16, ge=8, le=256, description="channels of the first stage")
+    head: tuple[Units, ...] = Field((128,), description="units of each dense layer")
+    dropout: float = Field(0.5, ge=0.0, le=0.9, description="dropout in the head")
+
+
+class VitModel(Section):
+    """Simple ViT (Beyer et al. 2022): sine-cosine positions, mean of the tokens."""
+
+    family: Literal["vit"] = "vit"
+    patch: int = Field(8, ge=2, le=64, description="side of a patch, px")
+    dim: int = Field(32, ge=8, le=768, multiple_of=4, description="numbers that stand for a patch")
+    heads: int = Field(8, ge=1, le=16, description="attention heads")
+    head_dim: int = Field(64, ge=1, le=128, description="numbers of a patch in an attention head")
+    blocks: int = Field(2, ge=1, le=12, description="transformer blocks")
+    mlp: int = Field(64, ge=8, le=3072, description="units of the dense layer of a block")
+    dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
+
+
+class TimmModel(Section):
+    """Any image network of timm."""
+
+    family: Literal["timm"] = "timm"
+    name: str = Field("resnet18", min_length=1, description="as timm spells it")
+    pretrained: bool = Field(False, description="begin with weights learnt on other images")
+    weights: str = Field("", description="file of those weights; empty for timm's own, cached")
+    trainable: Literal["all", "last", "head"] = Field(
+        "all", description="what is trained: all, the last stage and the head, or the head alone"
+    )
+    dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
+
+
+class _Classical(Section):
+    features: Features = Field(
+        "pixels",
+        description="what is learnt from: pixels, or shape, "
+        "intensity, texture and radial profile measured on them",
+    )
+    copies: int = Field(0, ge=0, le=16, description="augmented copies of each training cell")
+
+
+class LogregModel(_Classical):
+    """Multinomial logistic regression with an L2 penalty, by L-BFGS."""
+
+    family: Literal["logreg"] = "logreg"
+    l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
+
+
+class XgboostModel(_Classical):
+    """Gradient-boosted trees by XGBoost (Chen and Guestrin 2016)."""
+
+    family: Literal["xgboost"] = "xgboost"
+    rounds: int = Field(100, ge=1, le=2000, description="trees of each class")
+    max_depth: int = Field(6, ge=1, le=10, description="depth of a tree")
+    shrinkage: float = Field(0.1, gt=0.0, le=1.0, description="weight of each tree")
+    subsample: float = Field(1.0, gt=0.0, le=1.0, description="share of cells seen by a tree")
+    columns: float = Field(1.0, gt=0.0, le=1.0, description="share of features seen by a tree")
+    l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
+
+
+class HistGbdtModel(_Classical):
+    """Histogram gradient boosting by scikit-learn."""
+
+    family: Literal["hist-gbdt"] = "hist-gbdt"
+    rounds: int = Field(100, ge=1, le=2000, description="trees of each class")
+    max_depth: int = Field(6, ge=1, le=10, description="depth of a tree")
+    shrinkage: float = Field(0.1, gt=0.0, le=1.0, description="weight of each tree")
+    min_leaf: int = Field(20, ge=1, le=1000, description="fewest cells of a leaf")
+    l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
+
+
+NetworkModel = CnnModel | MlpModel | ResnetModel | NagaoModel | VitModel | TimmModel
+ClassicalModel = LogregModel | XgboostModel | HistGbdtModel
+Model = NetworkModel | ClassicalModel
+
+MODELS: Mapping[str, type[Model]] = MappingProxyType(
+    {kind.model_fields["family"].default: kind for kind in get_args(Model)}
+)
+"""Settings of each family, by the name that ``model.family`` takes."""

@@ -1,0 +1,144 @@
+"""The task of a run: channels, merged classes, chosen classes, one against the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import command, write_folder
+
+import cellsearch
+from cellsearch import SearchSpace
+from cellsearch.cli.options import task_options
+from cellsearch.data.task import apply_task
+from cellsearch.errors import ConfigError, DataError
+from cellsearch.run_folder import IDENTITY, RunConfig, read_record, unfinished
+
+from conftest import squares
+from test_run import TINY, Stopper
+
+__all__ = ["command"]
+
+CELLS = squares((30, 20, 10, 6))
+
+
+def test_the_order_is_merge_only_one_against_the_rest() -> None:
+    cells = apply_task(
+        CELLS,
+        channels=("darkfield",),
+        merge={"small": ("class-0", "class-1")},
+        only=("small", "class-2", "class-3"),
+        one_vs_rest="small",
+    )
+    assert cells.classes == ("small", "not-small")
+    assert cells.counts.tolist() == [50, 16]
+    assert cells.channels == ("darkfield",)
+    assert np.array_equal(cells.images[:, 0], CELLS.images[:, 1])
+    for said in ("small = class-0 + class-1", "darkfield", "small against class-2, class-3"):
+        assert said in cells.provenance.notes
+
+
+def test_one_against_one_leaves_the_other_cells_out() -> None:
+    cells = apply_task(CELLS, only=("class-3", "class-1"))
+    assert cells.classes == ("class-1", "class-3")
+    assert cells.ids.tolist() == CELLS.ids[np.isin(CELLS.labels, [1, 3])].tolist()
+    assert cells.counts.tolist() == [20, 6]
+
+
+def test_nothing_asked_changes_nothing() -> None:
+    assert apply_task(CELLS) is CELLS
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"merge": {"x": ("clas-0",)}}, r"--merge: no class 'clas-0'; did you mean 'class-0'"),
+        ({"merge": {"class-3": ("class-0", "class-1")}}, "--merge: .*already"),
+        ({"only": ("class-0", "klass-2")}, r"--only: no class 'klass-2'; did you mean 'class-2'"),
+        ({"only": ("class-0", "G9")}, "there are class-0, class-1, class-2, class-3"),
+        ({"only": ("class-0",)}, "one class, class-0, and two are needed"),
+        ({"one_vs_rest": "G2"}, "--one-vs-rest: no class 'G2'; there are class-0"),
+        ({"channels": ("brightfeld",)}, "--channels: .*did you mean 'brightfield'"),
+        ({"merge": {"all": CELLS.classes}}, "one class, all"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(asked: dict, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        apply_task(CELLS, **asked)
+
+
+def test_words_become_options() -> None:
+    found = task_options("a, b", ["x=G1+S", "y=CD4+,CD8+"], "x,y", None)
+    assert found == {
+        "channels": ("a", "b"),
+        "merge": {"x": ("G1", "S"), "y": ("CD4+", "CD8+")},
+        "only": ("x", "y"),
+        "one_vs_rest": None,
+    }
+    for wrong in (["x"], ["=a+b"], ["x="], ["x=a", "x=b"]):
+        with pytest.raises(ConfigError, match="--merge: "):
+            task_options(None, wrong, None, None)
+
+
+def test_the_task_is_what_a_run_is_known_by(tmp_path: Path) -> None:
+    assert {"merge", "only", "one_vs_rest", "channels", "split"} <= set(IDENTITY)
+    config = RunConfig.of(dataset="demo", merge={"x": ["a", "b"]}, only=["x", "c"])
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_run_keeps_task_and_split_when_it_is_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    stopped = cellsearch.search(
+        CELLS,
+        SearchSpace.from_dict(TINY),
+        out=out,
+        budget=2,
+        split="60/20/20",
+        channels=["darkfield"],
+        merge={"small": ["class-0", "class-1"]},
+        one_vs_rest="small",
+        backend="local",
+        threads=1,
+        observer=Stopper(1),
+    )
+    assert stopped.interrupted
+    same = read_record(out).config
+    assert unfinished(same, tmp_path) == out
+    for change in ({"merge": {}}, {"split": "50/30/20"}):
+        assert unfinished(RunConfig.of(**(same.model_dump() | change)), tmp_path) is None
+    result = cellsearch.resume(out)
+    assert {row.state for row in result.trials} == {"COMPLETE"}
+    assert result.card.config.classes == ("small", "not-small")
+    assert result.card.config.channels == ("darkfield",)
+    text = (result.card.folder / "README.md").read_text()
+    assert "small = class-0 + class-1" in text
+    assert "one fixed split; of the other 53 cells the same 13 judged every recipe" in text
+    metrics = json.loads((result.card.folder / "metrics.json").read_text())
+    assert list(metrics["hold_out"]["winner"]["per_class"]) == ["small", "not-small"]
+    assert metrics["out_of_fold"]["winner"]["cells"] == 13
+
+
+def test_a_run_without_those_fields_can_still_be_read(tmp_path: Path) -> None:
+    config = RunConfig.of(dataset="demo")
+    old = json.loads(config.model_dump_json())
+    for name in ("merge", "only", "one_vs_rest", "channels", "split"):
+        del old[name]
+    assert RunConfig.model_validate(old) == config
+
+
+def test_datasets_show_the_task(command, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "cells", CELLS)
+    sheet = tmp_path / "sheet.png"
+    words = ("datasets", "describe", root, "--sheet", sheet, "--only", "class-0,class-1")
+    code, out, error = command(*words, "--merge", "class-0=class-0+class-2")
+    assert code == 0, error
+    assert "classes: class-0 40, class-1 20;" in out
+    code, _, error = command("run", "--dataset", root, "--only", "class-0,class-9")
+    assert code == 2
+    assert "--only: no class 'class-9'" in error
+    code, _, error = command("run", "--dataset", root, "--split", "70/10/20", "--folds", "5")
+    assert code == 2
+    assert error.count("\n") == 1
+    assert "--folds: leave it out" in error
