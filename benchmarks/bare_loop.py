@@ -27,11 +27,11 @@ from torch import nn
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.learn.fit import fit
-from cellsearch.learn.training import choose_precision
 from cellsearch.learn.losses import ClassLoss, class_weights
 from cellsearch.learn.models import FAMILIES, build_network
 from cellsearch.learn.precision import Precision
 from cellsearch.learn.predictor import build_module
+from cellsearch.learn.training import choose_precision
 from cellsearch.space.models import MODELS, Model
 from cellsearch.space.recipe import Augment, CnnModel, Optim, Recipe, Train
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cellsearch.card.card import ModelCard
+    from cellsearch.card.generated import GeneratorFigures
     from cellsearch.card.write import OofFigures
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
@@ -74,6 +75,7 @@ def hand_over(
         baseline=baseline,
         search_facts=_facts(record, outcome, best),
         command=record.command,
+        generators=_generators(predictors[0], cells),
     )
 
 
@@ -162,6 +164,24 @@ def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits
         cells=seen,
         probabilities=probabilities,
     )
+
+
+def _generators(predictor: Predictor, cells: CellDataset) -> list[GeneratorFigures]:
+    """What generators made for the final network, or for the first of several."""
+    from cellsearch.card.generated import GeneratorFigures
+
+    return [
+        GeneratorFigures(
+            class_name=each.class_name,
+            kind=each.kind,
+            real=cells.images[each.learnt_from],
+            generated=each.images,
+            critic=each.critic,
+            nearest_ratio=each.nearest_ratio,
+            notes=each.notes,
+        )
+        for each in predictor.generated
+    ]
 
 
 def _facts(record: RunRecord, outcome: SearchOutcome, best: TrialRow) -> dict[str, Any]:

@@ -56,7 +56,7 @@ ROWS = {
         "gan.mixup": 0.5,
     },
 }
-SHARED = {"balance.method": "mixed", "gan.steps": asked.steps, "gan.beta1": 0.01, "gan.lr": 2e-4}
+SHARED = {"balance.method": "mixed", "gan.steps": asked.steps, "gan.beta1": 0.01, "gan.lr": 1e-3}
 
 
 def figures(labels, predicted, classes):

@@ -11,6 +11,7 @@ from cellsearch import handover
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.progress import Silent
+from cellsearch.run_folder import RunConfig
 from cellsearch.space.recipe import Recipe
 
 
@@ -20,7 +21,7 @@ def test_a_dead_refit_is_trained_anew(
     splits = draw_splits(tiny_dataset, folds=2)
     seeds, asked = [], []
 
-    def fit(recipe, cells, indices, *, seed, on_epoch):
+    def fit(recipe, cells, indices, *, seed, backbone, on_epoch):
         seeds.append(seed)
 
         def predict_proba(dataset, some):
@@ -31,7 +32,9 @@ def test_a_dead_refit_is_trained_anew(
         return SimpleNamespace(predict_proba=predict_proba)
 
     monkeypatch.setattr("cellsearch.learn.fit.fit", fit)
-    final = handover._final(Recipe(), tiny_dataset, splits, "refit", 7, Silent(), "winner")
+    final = handover._final(
+        Recipe(), tiny_dataset, splits, RunConfig.of(dataset="squares", seed=7), Silent(), "winner"
+    )
     assert len(final) == 1
     assert seeds == [7, 1007, 2007]
     assert not set(asked) & set(splits.holdout.tolist())

@@ -9,7 +9,8 @@ from cellsearch.card.curves import Curves
 from cellsearch.card.plots import LINES
 
 STYLES = ("-", "--", ":")
-MOST_CLASSES_IN_A_COLUMN = 12
+LEFT, LOW, SIDE = 0.75, 0.6, 4.4
+"""Inches: margins and side of the panel."""
 
 
 def style(place: int) -> tuple[str, str]:
@@ -21,8 +22,8 @@ def roc(curves: Curves, *, title: str) -> Figure:
     """Recall over false positive rate, a line a class; the dashed diagonal is chance."""
     figure, axes = _panel(curves, title)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=(0, (4, 4)))
-    for place, one in enumerate(curves.classes):
-        colour, line = style(place)
+    for one in curves.classes:
+        colour, line = style(one.place)
         axes.plot(
             one.false_positive_rate,
             one.true_positive_rate,
@@ -39,8 +40,8 @@ def roc(curves: Curves, *, title: str) -> Figure:
 def precision_recall(curves: Curves, *, title: str) -> Figure:
     """Precision over recall, a line a class; each class's share is a thin dotted line."""
     figure, axes = _panel(curves, title)
-    for place, one in enumerate(curves.classes):
-        colour, line = style(place)
+    for one in curves.classes:
+        colour, line = style(one.place)
         axes.axhline(one.prevalence, color=colour, linewidth=0.9, linestyle=(0, (1, 2)))
         axes.plot(
             one.recall,
@@ -58,9 +59,14 @@ def precision_recall(curves: Curves, *, title: str) -> Figure:
 
 
 def _panel(curves: Curves, title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7.8, 5.2), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_aspect("equal")
+    """A square panel whose size does not hang on the legend's beside it."""
+    longest = max(len(one.name) for one in curves.classes) if curves.classes else 0
+    longest = max(longest + 18, *(len(line) for line in _left_out(curves)), 30)
+    lines = len(curves.classes) + 3 + len(_left_out(curves))
+    wide = LEFT + SIDE + 0.75 + 0.068 * longest
+    tall = max(LOW + SIDE + 0.4, 0.5 + 0.18 * lines)
+    figure = Figure(figsize=(wide, tall))
+    axes = figure.add_axes((LEFT / wide, 1 - (SIDE + 0.4) / tall, SIDE / wide, SIDE / tall))
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.grid(color="0.93")
@@ -71,16 +77,22 @@ def _panel(curves: Curves, title: str) -> tuple[Figure, Axes]:
 
 
 def _finished(figure: Figure, curves: Curves, heading: str) -> Figure:
+    wide, tall = figure.get_size_inches()
+    beside = (LEFT + SIDE + 0.2) / wide
     figure.legend(
-        loc="outside right upper",
+        loc="upper left",
+        bbox_to_anchor=(beside, 1 - 0.3 / tall),
         frameon=False,
         fontsize=8.5,
         title=heading,
         title_fontsize=8.5,
         alignment="left",
-        ncols=1 + (len(curves.classes) - 1) // MOST_CLASSES_IN_A_COLUMN,
     )
-    if curves.left_out:
-        told = "\n".join(f"{name}: {why}" for name, why in curves.left_out.items())
-        figure.text(0.99, 0.02, f"left out\n{told}", ha="right", va="bottom", fontsize=8)
+    told = "\n".join(_left_out(curves))
+    figure.text(beside + 0.1 / wide, 0.1 / tall, told, va="bottom", fontsize=8.5, color="0.3")
     return figure
+
+
+def _left_out(curves: Curves) -> list[str]:
+    told = [f"{name}: {why}" for name, why in curves.left_out.items()]
+    return ["left out", *told] if told else []

@@ -26,6 +26,7 @@ class ClassCurves:
 
     Attributes:
         name: of the class.
+        place: of the class in the data set, so that it has one colour in all pictures.
         positives: cells of the class.
         negatives: cells of the others.
         roc_auc: area under the ROC curve: the chance that a cell of the class ranks above one of
@@ -40,6 +41,7 @@ class ClassCurves:
     """
 
     name: str
+    place: int
     positives: int
     negatives: int
     roc_auc: Estimate
@@ -103,7 +105,9 @@ def one_against_rest(
     kept = [index for index, name in enumerate(classes) if name not in left_out]
     spread = _bootstrap(labels, probabilities, kept, seed=seed)
     found = tuple(
-        _class_curves(classes[index], labels == index, probabilities[:, index], spread[index])
+        _class_curves(
+            classes[index], index, labels == index, probabilities[:, index], spread[index]
+        )
         for index in kept
     )
     return Curves(len(labels), found, MappingProxyType(left_out))
@@ -111,6 +115,7 @@ def one_against_rest(
 
 def _class_curves(
     name: str,
+    place: int,
     positive: NDArray[np.bool_],
     scores: NDArray[np.float32],
     spread: NDArray[np.float64],
@@ -137,6 +142,7 @@ def _class_curves(
         areas.append(Estimate(float(value), interval.low, interval.high))
     return ClassCurves(
         name=name,
+        place=place,
         positives=int(positive.sum()),
         negatives=int((~positive).sum()),
         roc_auc=areas[0],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from cellsearch.card.tiles import Picture, contrast, page, pictures, views
 from cellsearch.data.dataset import CellDataset
 
 TILE_INCHES = 0.95
+LETTERS = 28
 TOP, BOTTOM, MARGIN = 0.75, 0.42, 0.2
 
 
@@ -123,7 +123,7 @@ def _write_pairs(axes: Axes, grid: _Grid, examples: Examples, classes: tuple[str
             x, y = grid.corner(row, pair)
             text = f"p = {examples.probability[cell]:.2f}"
             if pair == grid.rights:
-                called = textwrap.shorten(classes[examples.predicted[cell]], 18, placeholder="..")
+                called = _named(classes[examples.predicted[cell]])
                 text = f"called {called}, {text}"
             axes.text(x, y - 0.1 * grid.room, text, fontsize=7, va="bottom")
 
@@ -161,4 +161,4 @@ def _lifted(picture: Picture, room: int) -> Picture:
 
 
 def _named(title: str) -> str:
-    return textwrap.shorten(title, 24, placeholder="..")
+    return title if len(title) <= LETTERS else f"{title[: LETTERS - 2]}.."
