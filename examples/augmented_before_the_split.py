@@ -14,6 +14,7 @@ from argparse import ArgumentParser
 
 import numpy as np
 import torch
+from sklearn.model_selection import StratifiedKFold
 
 from cellsearch import CellDataset, load_dataset
 from cellsearch.data.splits import draw_splits
@@ -22,7 +23,6 @@ from cellsearch.learn.fit import fit
 from cellsearch.learn.gans import generated_cells
 from cellsearch.learn.metrics import confusion, score
 from cellsearch.space.recipe import Recipe
-from sklearn.model_selection import StratifiedKFold
 
 parser = ArgumentParser()
 parser.add_argument("dataset", nargs="?", default="jurkat")

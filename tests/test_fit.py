@@ -12,8 +12,8 @@ from torch import nn
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import ConfigError, DataError, TrialError
-from cellsearch.learn import training as training_module
 from cellsearch.learn import step as step_module
+from cellsearch.learn import training as training_module
 from cellsearch.learn.cost import minutes_per_fold
 from cellsearch.learn.fit import fit, inner_split
 from cellsearch.learn.metrics import confusion, score

@@ -13,6 +13,9 @@ from huggingface_hub import ModelCard as HubCard
 
 from cellsearch.card.compare import compare
 from cellsearch.card.config import CardConfig
+from cellsearch.card.curves import Curves
+from cellsearch.card.embedding import Embedding
+from cellsearch.card.evidence import Evidence
 from cellsearch.card.figures import Estimate
 from cellsearch.card.front_matter import licence_id
 from cellsearch.card.markdown import difference, figure, plain
@@ -52,6 +55,17 @@ def story(config: CardConfig, **changes: object) -> Story:
         plots=("history",),
         export_difference=2e-7,
         files=("predictions.csv",),
+        evidence=Evidence(
+            members=1,
+            curves_holdout=Curves(34, (), {}),
+            curves_oof=None,
+            saliency=None,
+            saliency_reason="trees have no gradient",
+            embedding=Embedding(np.arange(3), np.zeros((3, 2), np.float32), "PCA", "logits"),
+            embedding_notes=(),
+            generators=(),
+            generated_names=(),
+        ),
     )
     return replace(base, **changes)
 
@@ -84,7 +98,8 @@ def test_odd_names_break_neither_yaml_nor_tables(case: Made) -> None:
     text = write_readme(story(config))
     assert HubCard(text).data.eval_results[0].dataset_name.startswith('cells: "A|B"')
     rows = [line for line in section(text, "Figures").splitlines() if line.startswith("| a\\|b")]
-    assert len(rows) == 1
+    # Hold-out and out-of-fold.
+    assert len(rows) == 2
     assert len(re.findall(r"(?<!\\)\|", rows[0])) == 6
     assert not [line for line in text.splitlines() if line.startswith("# not")]
     assert plain("<b>") == "&lt;b>"
@@ -109,7 +124,9 @@ def test_licences_get_the_hubs_ids(licence: str, expected: tuple[str, str | None
 def test_classes_are_told_with_intervals_or_as_not_estimable(case: Made) -> None:
     figures = section(write_readme(story(case.card.config)), "Figures")
     assert re.search(
-        r"\| class-0 \| 30 \| 0\.966 \([^)]*\) \| 0\.933 \(0\.779 to 0\.992\) \| 0\.949", figures
+        r"\| class-0 \| 30 \| 0\.966 \([^)]*\) \| 0\.933 \(0\.779 to 0\.992\) \| "
+        r"0\.750 \(0\.194 to 0\.994\) \| 0\.949",
+        figures,
     )
     assert "| class-2 | 0 | not estimable (0 cells) | not estimable (0 cells) |" in figures
     assert "| **class-0** | 28 | 2 | 0 |" in figures

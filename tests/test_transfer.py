@@ -64,5 +64,5 @@ def test_pretraining_changes_where_training_begins(tiny_dataset: CellDataset) ->
 
 def test_pretraining_on_no_class_of_theirs_fails_the_trial(tiny_dataset: CellDataset) -> None:
     recipe = Recipe.from_params({**PARAMS, "train.pretrain": "anaphase"})
-    with pytest.raises(TrialError, match="train.pretrain: must be one of"):
+    with pytest.raises(TrialError, match=r"train\.pretrain: must be one of"):
         fit(recipe, tiny_dataset, np.arange(len(tiny_dataset)), seed=0, device="cpu")

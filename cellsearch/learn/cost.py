@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
 from cellsearch.learn.balance import target_counts
-from cellsearch.learn.training import choose_precision
 from cellsearch.learn.losses import ClassLoss, class_weights
 from cellsearch.learn.models import build_network
 from cellsearch.learn.models.timm_net import first_line
@@ -23,6 +22,7 @@ from cellsearch.learn.precision import Precision, resolve_device, timed
 from cellsearch.learn.predictor import build_module, load, out_of_memory, probabilities
 from cellsearch.learn.step import TrainingStep
 from cellsearch.learn.threads import torch_threads
+from cellsearch.learn.training import choose_precision
 from cellsearch.space.models import NetworkModel, TimmModel
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.seen import seen_size
