@@ -19,10 +19,12 @@ from cellsearch.learn.evaluate import cross_validate
 from cellsearch.learn.fit import fit, inner_split
 from cellsearch.learn.precision import Precision
 from cellsearch.learn.predictor import Predictor
+from cellsearch.space.models import LogregModel, XgboostModel
 from cellsearch.space.recipe import (
     Augment,
     Balance,
     CnnModel,
+    Gan,
     Input,
     Loss,
     Optim,
@@ -56,6 +58,22 @@ RECIPES = {
     "normalised per image": Recipe(
         model=MODEL, input=Input(normalise="image"), train=Train(batch_size=16, epochs=2)
     ),
+    "generated cells": Recipe(
+        model=MODEL,
+        balance=Balance(method="over"),
+        gan=Gan(kind="wgan-gp", below=0.7, steps=3, critic_steps=1, batch=4, width=8, mixup=0.5),
+        train=Train(batch_size=32, epochs=2, patience=1),
+    ),
+    "pretrained on a class, cropped and resized": Recipe(
+        model=MODEL,
+        augment=Augment(rotate=30.0, noise=0.1, cutmix=1.0),
+        input=Input(crop=0.8, size=20),
+        train=Train(batch_size=16, epochs=2, pretrain="class-1", pretrain_epochs=1),
+    ),
+    "regression on measured features": Recipe(
+        model=LogregModel(features="measured", copies=1), augment=Augment(rotate90=True)
+    ),
+    "trees on pixels": Recipe(model=XgboostModel(rounds=3), loss=Loss(weighting="inv")),
 }
 
 
@@ -87,11 +105,16 @@ def test_marker_cells_outside_training_leave_no_trace(
     unknown = tiny_dataset.labels.copy()
     unknown[outside] = -1
     expected, *found = (
-        trained(RECIPES[name], replace(tiny_dataset, images=images, labels=label), training)
-        for images, label in (
-            (clean, tiny_dataset.labels),
-            (marked, unknown),
-            (swapped, labels),
+        trained(
+            RECIPES[name],
+            # Another digest, so that no generator of the clean cells is found in the cache.
+            replace(tiny_dataset, images=images, labels=label, sha256=digest),
+            training,
+        )
+        for images, label, digest in (
+            (clean, tiny_dataset.labels, "clean"),
+            (marked, unknown, "marked"),
+            (swapped, labels, "swapped"),
         )
     )
     for predictor in found:

@@ -100,7 +100,7 @@ def test_odd_names_break_neither_yaml_nor_tables(case: Made) -> None:
     rows = [line for line in section(text, "Figures").splitlines() if line.startswith("| a\\|b")]
     # Hold-out and out-of-fold.
     assert len(rows) == 2
-    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 6
+    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 7
     assert not [line for line in text.splitlines() if line.startswith("# not")]
     assert plain("<b>") == "&lt;b>"
 
