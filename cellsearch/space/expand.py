@@ -58,6 +58,7 @@ class _Expander:
         self.found: Found = []
         self.drafts: dict[str, list[_Draft]] = {}
         self.done: dict[str, list[_Draft]] = {}
+        self.foreign: set[str] = set()
         self._known = parameters(Recipe)
         self._names = parameter_names(Recipe)
 
@@ -126,6 +127,7 @@ class _Expander:
             if target == FAMILY or not having or len(shared) == len(families):
                 continue
             if not shared:
+                self.foreign.add(split_name(target)[0])
                 for draft in self.drafts.pop(target):
                     if draft.document is self.own:
                         takes = " or ".join(map(str, families))
@@ -184,6 +186,9 @@ class _Expander:
         """Drop conditions that always hold and values never taken; None: never active."""
         kept, possible = [], True
         for condition in draft.entry.when:
+            if condition.name in self.foreign:
+                possible = False
+                continue
             if condition.name in self.written and condition.name not in self.drafts:
                 # It has a problem of its own, which is told already.
                 continue

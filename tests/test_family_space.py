@@ -1,0 +1,123 @@
+"""Search spaces over several families, and small spaces that are tried whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cellsearch import catalog
+from cellsearch.errors import SpaceError
+from cellsearch.space.models import MODELS
+from cellsearch.space.parameters import family_parameters, parameters
+from cellsearch.space.recipe import Recipe
+from cellsearch.space.search_space import SearchSpace, sample
+
+PAPERS = {
+    "duque-2023": 3,
+    "epfl-2023": 27,
+    "espinosa-2022": 9,
+    "live-cell-2025": 10,
+    "live-cell-2025-scratch": 6,
+    "microtubules-2017": 5,
+}
+
+
+def space(**written: Any) -> SearchSpace:
+    return SearchSpace.from_dict(
+        {"parameters": {k.replace("__", "."): v for k, v in written.items()}}
+    )
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_recipe_of_each_family_survives_its_flat_names(family: str) -> None:
+    recipe = Recipe.from_params({"model.family": family})
+    assert recipe.model == MODELS[family]()
+    assert Recipe.from_params(recipe.to_params()) == recipe
+
+
+def test_bounds_are_those_of_the_family() -> None:
+    assert Recipe.from_params({"model.family": "vit", "model.blocks": 12})
+    with pytest.raises(SpaceError, match=r"model\.patch: is of family vit; model\.family is cnn"):
+        Recipe.from_params({"model.patch": 4})
+    with pytest.raises(SpaceError, match=r"model\.family: must be one of .* did you mean 'vit'"):
+        Recipe.from_params({"model.family": "vitt"})
+    with pytest.raises(SpaceError, match=r"model\.kernel: is of family cnn; model\.family is mlp"):
+        Recipe.from_params({"model.family": "mlp", "model.kernel": 3})
+
+
+def test_shared_names_have_the_widest_rule_and_one_kind() -> None:
+    everything = parameters(Recipe)
+    for family in MODELS:
+        for name, own in family_parameters(Recipe, family).items():
+            shared = everything[name]
+            assert (shared.kind, shared.counter) == (own.kind, own.counter)
+            assert shared.low is None or own.low is None or shared.low <= own.low
+            assert shared.high is None or own.high is None or shared.high >= own.high
+    assert everything["model.blocks"].families == ("resnet", "vit")
+
+
+def test_parameters_wait_for_their_family() -> None:
+    mixed = space(
+        model__family={"choice": ["cnn", "vit", "logreg"]},
+        model__depth={"int": [1, 3]},
+        model__kernel={"choice": [3, 5], "per": "model.depth"},
+        model__patch={"choice": [4, 8]},
+        model__features={"choice": ["pixels", "measured"]},
+        optim__lr={"float": [1e-4, 1e-2], "log": True},
+    )
+    found: dict[str, set[str]] = {}
+    for recipe in sample(mixed, 60):
+        family = recipe.model.family
+        own = {name.split(".")[1] for name in recipe.to_params() if name.startswith("model.")}
+        found.setdefault(family, set()).update(own)
+    assert set(found) == {"cnn", "vit", "logreg"}
+    assert "patch" in found["vit"] - found["cnn"] - found["logreg"]
+    assert "features" in found["logreg"] - found["cnn"] - found["vit"]
+    # Nothing that the family does not have is asked of the sampler either.
+    names = {entry.name: [c.text for c in entry.when] for entry in mixed.entries}
+    assert names["model.patch"] == ["model.family is vit"]
+    assert "model.family is cnn" in names["model.kernel.1"]
+    assert names["optim.lr"] == []
+
+
+def test_a_parameter_of_no_family_of_the_space_is_refused() -> None:
+    with pytest.raises(SpaceError, match=r"model\.patch: is of family vit; this space has cnn"):
+        space(model__patch=4)
+    with pytest.raises(SpaceError, match=r"this space has mlp or vit"):
+        space(model__family={"choice": ["mlp", "vit"]}, model__kernel=3)
+
+
+def test_an_inherited_parameter_of_another_family_goes() -> None:
+    child = SearchSpace.from_dict({"extends": "default", "parameters": {"model.family": "resnet"}})
+    names = {entry.target for entry in child.entries}
+    assert "model.residual" in names
+    # The width of `default` hangs on the depth, which a ResNet does not have.
+    assert not {"model.depth", "model.kernel.1", "model.growth", "model.width"} & names
+    assert {recipe.model.family for recipe in sample(child, 20)} == {"resnet"}
+
+
+def test_an_expanded_space_of_families_loads_to_the_same() -> None:
+    for name in (*PAPERS, *(f"{paper}-wide" for paper in PAPERS if "scratch" not in paper)):
+        loaded = SearchSpace.load(name)
+        from ruamel.yaml import YAML
+
+        again = SearchSpace.from_dict(YAML(typ="safe").load(loaded.to_yaml()))
+        assert again.sha256 == loaded.sha256, name
+
+
+@pytest.mark.parametrize(("name", "recipes"), PAPERS.items())
+def test_a_paper_is_a_space_that_is_tried_whole(name: str, recipes: int) -> None:
+    whole = SearchSpace.load(name).whole
+    assert len(whole) == len(set(whole)) == recipes
+    assert f"{name.removesuffix('-scratch')}-wide" in catalog.names("search_spaces")
+
+
+def test_a_space_with_ranges_or_many_recipes_is_not_whole() -> None:
+    assert space(optim__lr={"float": [1e-4, 1e-2]}).whole == ()
+    assert SearchSpace.load("default").whole == ()
+    small = space(
+        balance__method={"choice": ["none", "over"]},
+        balance__strength={"choice": [0.5, 1.0], "when": {"balance.method": "over"}},
+    )
+    assert len(small.whole) == 3
