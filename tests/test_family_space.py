@@ -19,7 +19,7 @@ PAPERS = {
     "espinosa-2022": 9,
     "live-cell-2025": 10,
     "live-cell-2025-scratch": 6,
-    "microtubules-2017": 5,
+    "microtubules-2017": 4,
 }
 
 
