@@ -45,13 +45,15 @@ def hand_over(
         RunError: the hold-out was scored before for another trial of this run.
     """
     from cellsearch.card.write import BaselineFigures, write_card
+    from cellsearch.search_findings import findings
 
     best = outcome.best
     if best is None:
         raise ValueError("hand_over needs a complete trial")
-    _record_scoring(folder, best)
+    _record_scoring(folder, best, outcome)
     config = record.config
     predictors = _final(best.recipe, cells, splits, config, observer, "winner")
+    _write_provenance(folder, "winner", predictors)
     probabilities = _mean_probabilities(predictors, cells, splits.holdout)
     baseline = None
     reference = outcome.baseline
@@ -59,6 +61,7 @@ def hand_over(
         of_baseline = probabilities
         if reference.number != best.number:
             members = _final(reference.recipe, cells, splits, config, observer, "baseline")
+            _write_provenance(folder, "baseline", members)
             of_baseline = _mean_probabilities(members, cells, splits.holdout)
         baseline = BaselineFigures(
             oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=of_baseline
@@ -76,10 +79,13 @@ def hand_over(
         search_facts=_facts(record, outcome, best),
         command=record.command,
         generators=_generators(predictors[0], cells),
+        abstain=config.abstain,
+        sets=config.sets,
+        findings=findings(record, folder, cells, splits, outcome, observer),
     )
 
 
-def _record_scoring(folder: Path, best: TrialRow) -> None:
+def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> None:
     """Write down that the hold-out is read, before it is; a second winner is refused."""
     path = folder / "holdout.json"
     if path.exists():
@@ -91,7 +97,9 @@ def _record_scoring(folder: Path, best: TrialRow) -> None:
             )
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    replace_text(path, json.dumps({"trial": best.number, "scored": when}) + "\n")
+    seen = sorted(row.number for row in outcome.rows)
+    facts = {"trial": best.number, "scored": when, "trials": seen}
+    replace_text(path, json.dumps(facts) + "\n")
 
 
 def _final(
@@ -132,6 +140,13 @@ def _final(
             observer.message(f"the {who} gave one class to all its training cells; training anew")
         trained.append(predictor)
     return trained
+
+
+def _write_provenance(folder: Path, who: str, predictors: list[Predictor]) -> None:
+    """``final/winner-0.npz``: from which cells a refitted network was made."""
+    for member, predictor in enumerate(predictors):
+        if predictor.provenance is not None:
+            predictor.provenance.save(folder / "final" / f"{who}-{member}.npz")
 
 
 def _collapsed(predictor: Predictor, cells: CellDataset, indices: NDArray[np.int64]) -> bool:

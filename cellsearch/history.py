@@ -48,6 +48,31 @@ def past_run(folder: Path) -> PastRun:
     return PastRun(folder, record, tuple(leaderboard(read_study(url, folder.name))))
 
 
+def verdict_lines(card: Path) -> list[str]:
+    """Verdict and optimism of a search, from the metrics of its card.
+
+    Cards of older versions hold no verdict; the optimism follows from their figures.
+
+    Raises:
+        CardError: the card is damaged.
+    """
+    from cellsearch.card.card import ModelCard
+    from cellsearch.card.figures import Estimate
+    from cellsearch.card.found import optimism_line, optimism_of
+    from cellsearch.learn.metrics import metric_named
+
+    metrics = ModelCard.load(card).metrics
+    metric = metric_named(str(metrics.get("search", {}).get("metric") or "balanced_accuracy"))
+    verdict = metrics.get("verdict")
+    lines = [f"verdict: {verdict['sentence']}"] if verdict else []
+    oof, held = (
+        Estimate(**metrics[part]["winner"]["metrics"][metric])
+        for part in ("out_of_fold", "hold_out")
+    )
+    gap = optimism_of(oof, held)
+    return [*lines, optimism_line({"value": gap.value, "low": gap.low, "high": gap.high}, metric)]
+
+
 def run_folders(parent: Path) -> list[Path]:
     """Folders of runs below ``parent``, newest first."""
     found = []

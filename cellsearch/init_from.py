@@ -68,16 +68,24 @@ def _shown(shape: tuple[int, ...]) -> str:
 
 
 def _refuse_seen(card: Path, config: CardConfig, cells: CellDataset) -> None:
-    """Weights that have seen a validation or hold-out cell would make its score a lie."""
+    shared = seen_cells(card, config, cells)
+    if shared:
+        raise RunError(
+            f"--init-from: {card} was trained or scored on {len(shared)} of these cells (such as "
+            f"{shared[0]!r}), so its weights have seen what they would be validated on; to learn "
+            "another task of the same cells first, inside each fold, set train.pretrain"
+        )
+
+
+def seen_cells(card: Path, config: CardConfig, cells: CellDataset) -> list[str]:
+    """Sorted ids of the cells that a card was trained or scored on; none of another data set.
+
+    Weights that have seen a validation or hold-out cell would make its score a lie.
+    """
     splits = json.loads((card / "splits.json").read_text(encoding="utf-8"))
     parts = [splits["holdout"], *splits["folds"], splits["train_only"], splits["left_out"]]
     known = {name for part in parts for name in part.get("ids", ())}
     shared = known.intersection(cells.ids.tolist())
     # Bare numbers are given to the cells of any data set.
     telling = any(not name.isdigit() for name in shared)
-    if shared and (config.dataset.name == cells.name or telling):
-        raise RunError(
-            f"--init-from: {card} was trained or scored on {len(shared)} of these cells (such as "
-            f"{min(shared)!r}), so its weights have seen what they would be validated on; to learn "
-            "another task of the same cells first, inside each fold, set train.pretrain"
-        )
+    return sorted(shared) if config.dataset.name == cells.name or telling else []

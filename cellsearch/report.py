@@ -130,7 +130,11 @@ def run_result(result: SearchResult, metric: str) -> None:
         say(f"interrupted; go on with: cellsearch resume {result.folder}")
         return
     if result.card is not None:
+        from cellsearch.history import verdict_lines
+
         card_figures(result.card)
+        for line in verdict_lines(result.card.folder):
+            say(line)
         say(f"card: {result.card.folder}")
         say(f"use it: cellsearch predict {result.card.folder} IMAGES")
 
@@ -145,8 +149,14 @@ def card_figures(card: ModelCard) -> None:
             rows.append((name, str(facts["support"]), "not estimable", "", "", ""))
             continue
         before = baseline["per_class"][name]["recall"] if baseline else None
-        figures = (facts["recall"], facts["precision"], facts["f1"], before)
-        rows.append((name, str(facts["support"]), *(_interval(f) for f in figures)))
+        cells = int(facts["support"])
+        shown = (
+            _recall(facts["recall"], cells),
+            _interval(facts["precision"]),
+            _interval(facts["f1"]),
+            _recall(before, cells),
+        )
+        rows.append((name, str(cells), *shown))
     table(
         ("class", "cells", "recall", "precision", "F1", "recall of the baseline"),
         rows,
@@ -167,6 +177,16 @@ def _interval(figure: dict[str, float] | None, *, sign: str = "") -> str:
         return "-"
     spec = f"{sign}.3f"
     return f"{figure['value']:{spec}} ({figure['low']:{spec}} to {figure['high']:{spec}})"
+
+
+def _recall(figure: dict[str, float] | None, cells: int) -> str:
+    """``0 of 3 found: 0-71 %`` for a class of a few cells."""
+    from cellsearch.card.figures import FEW_CELLS
+    from cellsearch.card.markdown import found_of
+
+    if figure is None or cells >= FEW_CELLS:
+        return _interval(figure)
+    return found_of(round(figure["value"] * cells), cells, figure["low"], figure["high"])
 
 
 def prediction_report(

@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.rare import apply_rare
-from cellsearch.data.source import cache_folder, load_dataset
-from cellsearch.data.splits import Splits, draw_splits
-from cellsearch.data.task import apply_task
 from cellsearch.errors import CellsearchError, RunError
 from cellsearch.preflight import require_feasible, require_weights
 from cellsearch.run_folder import (
@@ -27,10 +23,12 @@ from cellsearch.run_folder import (
     unfinished,
     write_record,
 )
+from cellsearch.run_inputs import cells_for, space_for, splits_for
 from cellsearch.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
+    from cellsearch.data.splits import Splits
     from cellsearch.progress import RunObserver
     from cellsearch.tune.job import SearchJob
     from cellsearch.tune.study import SearchOutcome, TrialRow
@@ -113,21 +111,21 @@ def start(
     fresh: bool = False,
     cells: CellDataset | None = None,
     space: SearchSpace | None = None,
+    splits: Splits | None = None,
     observer: RunObserver | None = None,
     command: str | None = None,
 ) -> SearchResult:
-    """Start a run, or go on with the one in ``out`` (or the newest unfinished one like it)."""
+    """Start a run, or go on with the one in ``out`` (or the newest unfinished one like it).
+
+    ``splits`` are drawn where they are not given; a run that has some keeps its own.
+    """
     from cellsearch.progress import Silent
 
     observer = observer or Silent()
     folder = out or (None if fresh else unfinished(config, runs))
-    space = space or _space_of(config, folder)
+    space = space or space_for(config, folder)
     require_weights(space)
-    if cells is None:
-        cells = _cells_of(config, folder, observer)
-    else:
-        cells = apply_task(cells, **config.task)
-    cells = _saved(apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split))
+    cells = cells_for(config, folder, cells, observer)
     folder = folder or new_folder(config, runs)
     old = read_record(folder) if (folder / "run.json").exists() else None
     if old is None and folder.exists() and any(folder.iterdir()):
@@ -141,7 +139,7 @@ def start(
         from cellsearch.init_from import begin_from
 
         space = begin_from(config.init_from, space, cells)
-    splits = _splits_of(config, folder, cells, observer)
+    splits = splits_for(config, folder, cells, splits, observer)
     require_feasible(space, cells, splits)
     record = RunRecord(
         config=config,
@@ -185,64 +183,6 @@ def start(
     )
 
 
-def _space_of(config: RunConfig, folder: Path | None) -> SearchSpace:
-    """The space by name or path; a space built in Python is read back from the run."""
-    stored = folder / "space.yaml" if folder else None
-    try:
-        return SearchSpace.load(config.space)
-    except CellsearchError:
-        if stored is None or not stored.exists():
-            raise
-        return SearchSpace.load(str(stored))
-
-
-def _cells_of(config: RunConfig, folder: Path | None, observer: RunObserver) -> CellDataset:
-    """The cells by name or path; arrays given in Python are read back from the cache."""
-    options: dict[str, Any] = dict(config.options)
-    try:
-        cells = load_dataset(
-            config.dataset,
-            variant=config.variant,
-            mirror=config.mirror,
-            on_progress=observer.progress,
-            **options,
-        )
-    except CellsearchError:
-        if folder is None or not (folder / "run.json").exists():
-            raise
-        stored = read_record(folder).dataset_folder
-        if not stored.is_dir():
-            raise
-        # They were stored with the task applied.
-        return CellDataset.open(stored)
-    return apply_task(cells, **config.task)
-
-
-def _saved(cells: CellDataset) -> CellDataset:
-    """Cells on disk, where every worker maps them."""
-    if cells.folder is not None:
-        return cells
-    folder = cache_folder() / "arrays" / cells.sha256
-    return CellDataset.open(folder) if folder.is_dir() else cells.save(folder)
-
-
-def _splits_of(
-    config: RunConfig, folder: Path, cells: CellDataset, observer: RunObserver
-) -> Splits:
-    """The frozen splits of the run, or new ones."""
-    if (folder / "splits.json").exists():
-        return Splits.load(folder / "splits.json", cells)
-    observer.message("looking for twins and drawing the splits")
-    return draw_splits(
-        cells,
-        folds=config.folds,
-        holdout=config.holdout,
-        split=config.split,
-        seed=config.seed,
-        rare=config.rare,
-    )
-
-
 def _searched(
     config: RunConfig,
     folder: Path,
@@ -253,8 +193,14 @@ def _searched(
 ) -> SearchOutcome:
     from cellsearch.tune.backend import backend
     from cellsearch.tune.search import search as search_trials
+    from cellsearch.tune.study import outcome_of, read_study
 
     job = _job(config, folder, cells)
+    if (folder / "holdout.json").exists():
+        # Trials from now on would be chosen after the look; what is left to write is the card.
+        observer.message("the hold-out has been scored, so no more trials are made")
+        study = read_study(job.storage_url, job.study_name)
+        return outcome_of(study, interrupted=False, timed_out=False)
     observer.begins(folder, cells, splits, job)
     try:
         return search_trials(job, space, observer, backend(config.backend))

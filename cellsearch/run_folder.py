@@ -5,7 +5,8 @@ runs/jurkat-2026-11-21-1/
   space.yaml     the search space, expanded
   splits.json    hold-out and folds
   study.db       Optuna's study and our tables (unless --storage names another place)
-  trials/0007/   the recipe and the finished folds of trial 7
+  trials/0007/   the recipe and the finished folds of trial 7, and from which cells each was made
+  final/         from which cells the refitted networks were made
   holdout.json   when the hold-out was scored, and for which trial
   card/          what is handed over
 """
@@ -60,6 +61,8 @@ class RunConfig(BaseModel):
     seconds: float | None = Field(None, gt=0.0)
     race: bool = True
     final: Literal["refit", "ensemble"] = "refit"
+    abstain: str | None = None
+    sets: float | None = Field(None, gt=0.0, lt=1.0)
     backend: Literal["ray", "local"] = "ray"
     slots: int | None = Field(None, ge=1)
     threads: int | None = Field(None, ge=1)
@@ -93,6 +96,15 @@ class RunConfig(BaseModel):
     def _an_ensemble_of_folds(cls, value: str, info: ValidationInfo) -> str:
         if value == "ensemble" and info.data.get("split") is not None:
             raise ValueError("an ensemble is of the networks of several folds, --split has one")
+        return value
+
+    @field_validator("abstain")
+    @classmethod
+    def _a_requirement(cls, value: str | None) -> str | None:
+        from cellsearch.card.abstain import requirement
+
+        if value is not None:
+            requirement(value)
         return value
 
     @field_validator("metric")

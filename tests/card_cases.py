@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cellsearch.card.calibration import scaled
 from cellsearch.card.card import ModelCard
 from cellsearch.card.figures import BaselineFigures, OofFigures
 from cellsearch.card.write import write_card
@@ -68,6 +69,10 @@ class Made(NamedTuple):
             "search_facts": FACTS,
             "command": COMMAND,
         } | changes
+
+    def served(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the card gives where the network gives these (n, K) probabilities."""
+        return scaled(probabilities, self.card.config.temperature or 1.0)
 
     def copy(self, folder: Path) -> Path:
         """The card's files in a folder that a test may spoil."""

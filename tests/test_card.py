@@ -94,7 +94,7 @@ def test_predictions_hold_every_hold_out_cell(case: Made) -> None:
     assert [row["id"] for row in rows] == case.dataset.ids[held].tolist()
     assert [row["true_class"] for row in rows] == [classes[k] for k in case.dataset.labels[held]]
     found = np.array([[float(row[name]) for name in classes] for row in rows])
-    np.testing.assert_allclose(found, case.probabilities, atol=1e-6)
+    np.testing.assert_allclose(found, case.served(case.probabilities), atol=1e-6)
     best = case.probabilities.argmax(axis=1)
     assert [row["predicted_class"] for row in rows] == [classes[k] for k in best]
     with (case.card.folder / "out_of_fold.csv").open(newline="") as file:
@@ -116,7 +116,7 @@ def test_test_cells_are_of_every_class_and_of_the_hold_out(case: Made) -> None:
     assert set(case.dataset.labels[cells]) == {0, 1, 2}
     assert expected.dtype == np.float32
     np.testing.assert_allclose(
-        expected, case.predictor.predict_proba(case.dataset, cells), atol=1e-4
+        expected, case.served(case.predictor.predict_proba(case.dataset, cells)), atol=1e-4
     )
 
 
@@ -262,7 +262,7 @@ def test_an_ensemble_replaces_an_older_card(case: Made, tmp_path: Path) -> None:
     assert card.metrics["hold_out"]["baseline"] is None
     assert card.verify().cells > 0
     np.testing.assert_allclose(
-        card.predict(case.dataset.images[case.splits.holdout]), mean, atol=1e-4
+        card.predict(case.dataset.images[case.splits.holdout]), case.served(mean), atol=1e-4
     )
     assert "2 networks of the winner's folds" in card.readme
     assert "no baseline to compare with" in card.readme
@@ -297,7 +297,7 @@ def test_a_card_verifies_and_loads(case: Made) -> None:
     assert report.cells == len(np.load(case.card.folder / "test_input.npy"))
     assert report.largest_difference <= 1e-4
     found = case.card.predict(case.dataset.images[case.splits.holdout])
-    np.testing.assert_allclose(found, case.probabilities, atol=1e-4)
+    np.testing.assert_allclose(found, case.served(case.probabilities), atol=1e-4)
 
 
 def test_every_changed_missing_and_foreign_file_is_named(case: Made, tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_pictures_are_there_and_not_blank(case: Made) -> None:
         *("confusion_hold_out", "confusion_out_of_fold", "history"),
         *("per_class_hold_out", "per_class_out_of_fold"),
         *("roc_hold_out", "roc_out_of_fold", "saliency", "embedding"),
-        *("precision_recall_hold_out", "precision_recall_out_of_fold"),
+        *("precision_recall_hold_out", "precision_recall_out_of_fold", "reliability_hold_out"),
     }
     for name in names:
         with Image.open(case.card.folder / "plots" / f"{name}.png") as picture:

@@ -11,11 +11,11 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from cellsearch.errors import ConfigError
-from cellsearch.learn.intervals import clopper_pearson, resampled_confusions
+from cellsearch.learn.bootstrap import bootstrap_intervals
+from cellsearch.learn.intervals import clopper_pearson
 from cellsearch.learn.metrics import (
     METRICS,
     TITLES,
-    bootstrap_intervals,
     confusion,
     metric_named,
     per_class,
@@ -121,14 +121,6 @@ def test_clopper_pearson_is_the_exact_interval(hits: int, cells: int) -> None:
     expected = stats.binomtest(hits, cells).proportion_ci(0.95, method="exact")
     found = clopper_pearson(hits, cells)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-
-
-def test_resampling_keeps_the_cells_of_each_class_and_the_mean() -> None:
-    matrix = np.array([[80, 20, 0], [1, 2, 0], [0, 0, 0]])
-    draws = resampled_confusions(matrix, repeats=4000, rng=np.random.default_rng(0))
-    np.testing.assert_array_equal(draws.sum(axis=2), np.tile([100, 3, 0], (4000, 1)))
-    np.testing.assert_allclose(draws.mean(axis=0), matrix, atol=0.3)
-    assert draws[:, 0, 0].std() == pytest.approx(np.sqrt(100 * 0.8 * 0.2), rel=0.1)
 
 
 def test_intervals_hold_the_figure_and_widen_for_rare_classes() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,21 @@ from cellsearch.card.figures import (
 )
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
-from cellsearch.learn.intervals import percentile_interval, resampled_confusions
+from cellsearch.learn.bootstrap import bounds_of
+from cellsearch.learn.clusters import (
+    Codes,
+    cluster_confusions,
+    drawn_groups,
+    group_codes,
+    group_confusions,
+    stretched,
+)
+from cellsearch.learn.intervals import (
+    interval_around,
+    smoothed_confusions,
+    smoothed_pairs,
+    widest,
+)
 from cellsearch.learn.metrics import METRICS, Metric, score
 
 if TYPE_CHECKING:
@@ -39,12 +54,14 @@ class Comparison:
         baseline: of trial 0; None when there is none to compare with.
         differences: winner minus baseline.
         paired: whether their intervals come of drawing both models' predictions of a cell.
+        recalls: K, differences of recall; None of a class without figures.
     """
 
     winner: Evaluation
     baseline: Evaluation | None
     differences: Mapping[Metric, Estimate]
     paired: bool
+    recalls: tuple[Estimate | None, ...] = ()
 
 
 def compare_holdout(
@@ -68,8 +85,16 @@ def compare_holdout(
         predicted_classes(other, len(held), k) if other is not None else None,
         dataset.classes,
         not_estimable=tuple(splits.not_estimable),
+        groups=groups_of(dataset, held),
         seed=seed,
     )
+
+
+def groups_of(dataset: CellDataset, cells: NDArray[np.int64] | None) -> Codes | None:
+    """(n,) int64 codes of the groups of ``cells``; None where there are no groups."""
+    if dataset.groups is None or cells is None:
+        return None
+    return group_codes(dataset.groups[cells])
 
 
 def compare_pooled(
@@ -103,6 +128,7 @@ def compare_pooled(
         other.predicted if other is not None else None,
         dataset.classes,
         not_estimable=tuple(splits.not_estimable),
+        groups=groups_of(dataset, oof.cells),
         seed=seed,
     )
 
@@ -114,19 +140,43 @@ def compare(
     classes: tuple[str, ...],
     *,
     not_estimable: tuple[str, ...] = (),
+    groups: Codes | None = None,
     seed: int = 0,
 ) -> Comparison:
     """Winner beside baseline on the same (n,) cells.
 
     The interval of a difference is a bootstrap of cells, paired: both models' predictions of a
-    drawn cell enter together, so what both get right or wrong adds no noise.
+    drawn cell enter together, so what both get right or wrong adds no noise. Where cells come in
+    ``groups`` ((n,) int64), those are drawn too, and the wider interval counts.
     """
-    winner = evaluate(labels, predicted, classes, not_estimable=not_estimable, seed=seed)
+    winner = evaluate(
+        labels, predicted, classes, not_estimable=not_estimable, groups=groups, seed=seed
+    )
     if baseline is None:
         return Comparison(winner, None, {}, paired=True)
-    other = evaluate(labels, baseline, classes, not_estimable=not_estimable, seed=seed)
-    draws = _paired_draws(labels, predicted, baseline, len(classes), seed=seed)
-    return _compared(winner, other, draws, paired=True)
+    other = evaluate(
+        labels, baseline, classes, not_estimable=not_estimable, groups=groups, seed=seed
+    )
+    if np.array_equal(predicted, baseline):
+        nothing = Estimate(0.0, 0.0, 0.0)
+        return Comparison(
+            winner,
+            other,
+            dict.fromkeys(METRICS, nothing),
+            paired=True,
+            recalls=tuple(nothing if known else None for known in winner.estimable),
+        )
+    k = len(classes)
+    rng = np.random.default_rng(seed)
+    draws = smoothed_pairs(labels, predicted, baseline, k, repeats=REPEATS, rng=rng)
+    clustered = None
+    if groups is not None and groups.max() > 0:
+        times = drawn_groups(int(groups.max()) + 1, repeats=REPEATS, rng=rng)
+        clustered = (
+            cluster_confusions(group_confusions(labels, predicted, groups, k), times),
+            cluster_confusions(group_confusions(labels, baseline, groups, k), times),
+        )
+    return _compared(winner, other, draws, clustered, paired=True)
 
 
 def compare_counts(
@@ -151,53 +201,56 @@ def compare_counts(
     )
     rng = np.random.default_rng(seed)
     draws = (
-        resampled_confusions(winner.confusion, repeats=REPEATS, rng=rng),
-        resampled_confusions(other.confusion, repeats=REPEATS, rng=rng),
+        smoothed_confusions(winner.confusion, repeats=REPEATS, rng=rng),
+        smoothed_confusions(other.confusion, repeats=REPEATS, rng=rng),
     )
-    return _compared(winner, other, draws, paired=False)
+    return _compared(winner, other, draws, None, paired=False)
+
+
+_Draws = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _compared(
     winner: Evaluation,
     other: Evaluation,
-    draws: tuple[NDArray[np.int64], NDArray[np.int64]],
+    draws: _Draws,
+    clustered: _Draws | None,
     *,
     paired: bool,
 ) -> Comparison:
-    ours, theirs = draws
-    differences = {}
-    for metric in METRICS:
-        interval = percentile_interval(
-            score(metric, ours, classes=winner.estimable)
-            - score(metric, theirs, classes=winner.estimable),
-            level=LEVEL,
+    counts = (winner.confusion[None].astype(float), other.confusion[None].astype(float))
+
+    def difference(
+        figure: Callable[[NDArray[np.float64]], NDArray[np.float64]], most: float = 1.0
+    ) -> Estimate:
+        value = float((figure(counts[0]) - figure(counts[1]))[0])
+        drawn = figure(draws[0]) - figure(draws[1])
+        found = interval_around(drawn, value, level=LEVEL, bounds=(-most, most))
+        if clustered is not None:
+            groups = winner.intervals.groups or 2
+            moved = figure(clustered[0]) - figure(clustered[1])
+            moved = stretched(moved, value, groups, level=LEVEL)
+            found = widest(found, interval_around(moved, value, level=LEVEL, bounds=(-most, most)))
+        return Estimate(value, found.low, found.high)
+
+    metrics = {
+        metric: difference(
+            partial(score, metric, classes=winner.estimable), most=float(np.ptp(bounds_of(metric)))
         )
-        value = winner.metrics[metric].value - other.metrics[metric].value
-        differences[metric] = Estimate(value, interval.low, interval.high)
-    return Comparison(winner, other, differences, paired=paired)
+        for metric in METRICS
+    }
+    recalls = tuple(
+        difference(partial(_recall, index)) if known else None
+        for index, known in enumerate(winner.estimable)
+    )
+    return Comparison(winner, other, metrics, paired=paired, recalls=recalls)
 
 
-def _paired_draws(
-    labels: NDArray[np.int64],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    k: int,
-    *,
-    seed: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(R, K, K) bootstrap confusion matrices of two models, cells drawn within true classes."""
-    rng = np.random.default_rng(seed)
-    ours = np.zeros((REPEATS, k, k), np.int64)
-    theirs = np.zeros((REPEATS, k, k), np.int64)
-    for row in range(k):
-        of_class = labels == row
-        n = int(of_class.sum())
-        if not n:
-            continue
-        joint = np.bincount(first[of_class] * k + second[of_class], minlength=k * k)
-        draws = rng.multinomial(n, joint / n, size=REPEATS).reshape(REPEATS, k, k)
-        ours[:, row], theirs[:, row] = draws.sum(axis=2), draws.sum(axis=1)
-    return ours, theirs
+def _recall(index: int, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R,) recall of a class; 0 where a draw has none of its cells, as in both models then."""
+    support = draws[:, index].sum(axis=1)
+    found = np.divide(draws[:, index, index], support, out=np.zeros(len(draws)), where=support > 0)
+    return np.asarray(found)
 
 
 def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
@@ -206,4 +259,8 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
         "winner": as_json(comparison.winner),
         "baseline": as_json(comparison.baseline) if comparison.baseline is not None else None,
         "difference": {name: as_plain(value) for name, value in comparison.differences.items()},
+        "recall_difference": {
+            name: as_plain(value)
+            for name, value in zip(comparison.winner.classes, comparison.recalls, strict=False)
+        },
     }

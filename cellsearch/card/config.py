@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cellsearch.card.abstain import Abstention
+from cellsearch.card.conformal import PredictionSets
+from cellsearch.card.prior import PriorFacts
 from cellsearch.errors import CardError
 
 FORMAT_VERSION = 1
@@ -81,6 +84,10 @@ class CardConfig(_Part):
             or resized.
         members: networks whose probabilities are averaged.
         features: what is measured on each image for the graph; None where it takes the pixels.
+        temperature: that is in the graph; None in cards that were made before there was any.
+        abstention: confidence below which a cell is ``uncertain``; None where none was asked for.
+        sets: thresholds of prediction sets; None where none were asked for.
+        prevalence: what corrects the class fractions of a sample; None where it is not known.
     """
 
     format_version: Literal[1] = 1
@@ -102,6 +109,10 @@ class CardConfig(_Part):
     recipe: dict[str, bool | int | float | str]
     onnx: OnnxFacts
     features: FeatureFacts | None = None
+    temperature: float | None = Field(None, gt=0.0)
+    abstention: Abstention | None = None
+    sets: PredictionSets | None = None
+    prevalence: PriorFacts | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> CardConfig:
@@ -109,6 +120,17 @@ class CardConfig(_Part):
             raise ValueError("classes: every name once")
         if tuple(part.channel for part in self.ranges) != self.channels:
             raise ValueError("ranges: one entry a channel, in the order of channels")
+        lengths = {}
+        if self.abstention is not None:
+            lengths["abstention.thresholds"] = len(self.abstention.thresholds)
+        if self.sets is not None:
+            lengths["sets.thresholds"] = len(self.sets.thresholds)
+        if self.prevalence is not None:
+            lengths["prevalence.confusion"] = len(self.prevalence.confusion)
+            lengths["prevalence.bias"] = len(self.prevalence.bias)
+        for name, length in lengths.items():
+            if length != len(self.classes):
+                raise ValueError(f"{name}: one entry a class")
         return self
 
     @property

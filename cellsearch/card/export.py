@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
+from cellsearch.card.calibration import FLOOR
 from cellsearch.card.config import FeatureFacts
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
@@ -59,6 +60,25 @@ class Ensemble(nn.Module):
         for member in list(self.member)[1:]:
             total = total + member(image)
         return torch.as_tensor(total / len(self.member))
+
+
+class Calibrated(nn.Module):
+    """A network whose probabilities are brought to a temperature: softmax(log(p) / T).
+
+    Args:
+        module: float32 to probabilities (B, K); an ensemble's are means already.
+        temperature: T, above 0.
+    """
+
+    def __init__(self, module: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.module = module
+        self.temperature = temperature
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) float32 raw intensities, or (B, F) features, to (B, K) probabilities."""
+        logits = self.module(image).clamp(min=FLOOR).log()
+        return torch.softmax(logits / self.temperature, dim=1)
 
 
 @dataclass(frozen=True)
@@ -119,7 +139,9 @@ def feature_facts(module: nn.Module, channels: Sequence[str]) -> FeatureFacts | 
     return FeatureFacts(version=FEATURES_VERSION, names=feature_names(channels))
 
 
-def export(module: nn.Module, inputs: NDArray[Any], folder: Path) -> Exported:
+def export(
+    module: nn.Module, inputs: NDArray[Any], folder: Path, *, temperature: float = 1.0
+) -> Exported:
     """Write ``model.onnx`` and ``model.safetensors``, and compare torch with onnxruntime.
 
     Args:
@@ -129,6 +151,7 @@ def export(module: nn.Module, inputs: NDArray[Any], folder: Path) -> Exported:
             least one. All are compared in batches, and the first also alone, since a fixed batch
             would show there.
         folder: where the files go.
+        temperature: of the graph's probabilities; ``model.safetensors`` holds the network without.
 
     Raises:
         CardError: the network cannot be exported, its outputs are no probabilities, or the two
@@ -137,7 +160,8 @@ def export(module: nn.Module, inputs: NDArray[Any], folder: Path) -> Exported:
     path = folder / "model.onnx"
     cells = np.ascontiguousarray(inputs, dtype=np.float32)
     name = INPUT if cells.ndim == 4 else FEATURES
-    _write_onnx(module, cells, path, name)
+    served = module if temperature == 1.0 else Calibrated(module, temperature).eval()
+    _write_onnx(served, cells, path, name)
     opset = _strip(path)
     _write_state(module, folder / "model.safetensors")
     session = open_session(path)
@@ -145,7 +169,7 @@ def export(module: nn.Module, inputs: NDArray[Any], folder: Path) -> Exported:
     starts = range(0, len(cells), CELLS_AT_ONCE)
     for batch in (cells[:1], *(cells[start : start + CELLS_AT_ONCE] for start in starts)):
         with torch.inference_mode():
-            expected = module(torch.from_numpy(batch.copy())).numpy()
+            expected = served(torch.from_numpy(batch.copy())).numpy()
         found = run_session(session, batch, input_name=name, output_name=OUTPUT)
         if found.shape != expected.shape:
             raise CardError(f"ONNX gives shape {found.shape} where torch gives {expected.shape}")

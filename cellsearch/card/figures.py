@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.errors import CardError
+from cellsearch.learn.bootstrap import Intervals, bootstrap_intervals
+from cellsearch.learn.clusters import Codes
 from cellsearch.learn.intervals import Interval
 from cellsearch.learn.metrics import (
     METRICS,
     ClassFigures,
-    Intervals,
     Metric,
-    bootstrap_intervals,
     confusion,
     per_class,
     score,
@@ -25,6 +25,7 @@ from cellsearch.learn.metrics import (
 LEVEL = 0.95
 REPEATS = 2000
 FEW_CELLS = 10
+FEW_GROUPS = 10
 CLASS_FIGURES = ("precision", "recall", "specificity", "f1")
 """Attributes of ``ClassFigures`` and ``ClassIntervals`` that a card states."""
 
@@ -121,18 +122,28 @@ def evaluate(
     classes: tuple[str, ...],
     *,
     not_estimable: tuple[str, ...] = (),
+    groups: Codes | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Figures and 95 % intervals of (n,) predictions against (n,) labels, both int64.
 
     Classes named in ``not_estimable`` and those without a cell are left out of every mean.
+    ``groups``: (n,) int64, cells of one donor, plate or slide have the same; None where cells are
+    independent.
     """
     k = len(classes)
     counts = confusion(labels, predicted, k)
     named = np.array([name in not_estimable for name in classes])
     estimable = ~named & (counts.sum(axis=1) > 0)
     intervals = bootstrap_intervals(
-        labels, predicted, k, classes=estimable, repeats=REPEATS, seed=seed, level=LEVEL
+        labels,
+        predicted,
+        k,
+        classes=estimable,
+        groups=groups,
+        repeats=REPEATS,
+        seed=seed,
+        level=LEVEL,
     )
     metrics = {
         metric: Estimate(
@@ -171,6 +182,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         }
     return {
         "cells": evaluation.cells,
+        "groups": evaluation.intervals.groups,
         "metrics": {metric: as_plain(value) for metric, value in evaluation.metrics.items()},
         "per_class": classes,
         "confusion": evaluation.confusion.tolist(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cellsearch.card.figures import CLASS_FIGURES, Estimate, Evaluation
+from cellsearch.card.figures import CLASS_FIGURES, FEW_CELLS, Estimate, Evaluation
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -21,8 +21,20 @@ def figure(estimate: Estimate | None, *, cells: int | None = None) -> str:
     return f"{estimate.value:.3f} ({interval(estimate)})"
 
 
+def recall_of(estimate: Estimate, cells: int) -> str:
+    """As ``figure``; ``0 of 3 found: 0-71 %`` for a class of a few cells."""
+    if cells >= FEW_CELLS:
+        return figure(estimate)
+    return found_of(round(estimate.value * cells), cells, estimate.low, estimate.high)
+
+
+def found_of(hits: int, cells: int, low: float, high: float) -> str:
+    """``0 of 3 found: 0-71 %``, which no one takes for a measured 0.000."""
+    return f"{hits:,} of {cells:,} found: {100 * low:.0f}-{100 * high:.0f} %"
+
+
 def interval(estimate: Estimate, *, sign: str = "") -> str:
-    """``0.612 to 0.745``; ``no spread`` where every bootstrap sample gave the same figure."""
+    """``0.612 to 0.745``; ``no spread`` where both ends are the same, which is no certainty."""
     if estimate.low == estimate.high:
         return "no spread"
     return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
@@ -41,6 +53,9 @@ def per_class_table(evaluation: Evaluation) -> str:
         known = bool(evaluation.estimable[index])
         cols = [evaluation.estimate(index, which) for which in CLASS_FIGURES]
         shown = [figure(value, cells=cells) for value in cols]
+        recall = cols[CLASS_FIGURES.index("recall")]
+        if recall is not None:
+            shown[CLASS_FIGURES.index("recall")] = recall_of(recall, cells)
         if known and cols[0] is None:
             shown[0] = "none predicted"
         rows.append([plain(name), f"{cells:,}", *shown])

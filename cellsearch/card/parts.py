@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cellsearch.card import plots
 from cellsearch.card.compare import Comparison
 from cellsearch.card.figures import LEVEL, OofFigures
+from cellsearch.card.found import Importance
 from cellsearch.card.predict import CardPredictor, to_rows, write_csv
 from cellsearch.card.replay import TEST_INPUT, TEST_OUTPUT
 from cellsearch.data.dataset import CellDataset
@@ -90,7 +91,7 @@ def write_plots(
     folder.mkdir()
     caption = (
         f"{100 * LEVEL:.0f} % intervals: recall and specificity exact, precision and F1 by "
-        "bootstrap; none drawn where the bootstrap has no spread\n"
+        "smoothed bootstrap\n"
         "n: cells of the class; n/e: not estimable (no cell of the class, or for precision none "
         "predicted)"
     )
@@ -109,6 +110,18 @@ def write_plots(
     for name, picture in drawn.items():
         plots.save(picture, folder, name)
     return list(drawn)
+
+
+def write_importance(folder: Path, found: Importance | None) -> None:
+    """``importance.json`` and, where there is something to draw, ``plots/importance``."""
+    from cellsearch.card.importance_plot import importance_figure
+
+    if found is None:
+        return
+    write_json(folder / "importance.json", found.to_dict())
+    picture = importance_figure(found)
+    if picture is not None:
+        plots.save(picture, folder / "plots", "importance")
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

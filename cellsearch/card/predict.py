@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.card.abstain import UNCERTAIN, Abstention, kept
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CONFIG, MODEL, CardConfig, read_config
+from cellsearch.card.conformal import PredictionSets, members
 from cellsearch.card.inputs import Images, measured, prepare, require_known_features
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
 
 COLUMNS = ("id", "source", "object_number", "predicted_class", "confidence")
+MORE_COLUMNS = ("true_class", "decision", "set")
+SET_SEPARATOR = "|"
 Row = dict[str, str]
 
 
@@ -118,6 +122,8 @@ def to_rows(
     *,
     cells: NDArray[np.int64] | None = None,
     truth: bool = False,
+    abstention: Abstention | None = None,
+    sets: PredictionSets | None = None,
 ) -> list[Row]:
     """One row a cell, ready for a CSV file.
 
@@ -127,10 +133,14 @@ def to_rows(
         classes: K names, one column each.
         cells: (n,) int64 positions in the data set; by default all, in order.
         truth: add ``true_class``; empty where it is not known.
+        abstention: add ``decision``: the predicted class, or ``uncertain``.
+        sets: add ``set``: the classes a cell may be of, parted by ``|``; empty where it may be of
+            none.
 
     Returns:
-        n rows: id, source, object_number, [true_class,] predicted_class, confidence, and a column
-        a class. A class named like one of these gets the column ``p(<class>)``.
+        n rows: id, source, object_number, [true_class,] predicted_class, confidence, [decision,]
+        [set,] and a column a class. A class named like one of these gets the column
+        ``p(<class>)``.
 
     Raises:
         CardError: as many rows of probabilities as cells, and as many columns as classes, are
@@ -143,6 +153,8 @@ def to_rows(
         )
     columns = class_columns(classes)
     best = probabilities.argmax(axis=1)
+    sure = None if abstention is None else kept(probabilities, abstention)
+    held = None if sets is None else members(probabilities, sets)
     rows = []
     for row, cell in enumerate(where):
         values: Row = {
@@ -155,8 +167,16 @@ def to_rows(
             values["true_class"] = dataset.classes[label] if label >= 0 else ""
         values["predicted_class"] = classes[int(best[row])]
         values["confidence"] = f"{probabilities[row, best[row]]:.6f}"
+        if sure is not None:
+            values["decision"] = classes[int(best[row])] if sure[row] else UNCERTAIN
+        if held is not None:
+            values["set"] = SET_SEPARATOR.join(
+                name for name, there in zip(classes, held[row], strict=True) if there
+            )
         values |= {
-            name: f"{value:.6f}" for name, value in zip(columns, probabilities[row], strict=True)
+            # Not .6f: a temperature tells 1e-7 from 1e-9, and thresholds are found in this table.
+            name: f"{value:.6g}"
+            for name, value in zip(columns, probabilities[row], strict=True)
         }
         rows.append(values)
     return rows
@@ -164,7 +184,7 @@ def to_rows(
 
 def class_columns(classes: Sequence[str]) -> list[str]:
     """Column names of the classes; ``p(<class>)`` where the plain name is taken."""
-    taken = {*COLUMNS, "true_class"}
+    taken = {*COLUMNS, *MORE_COLUMNS}
     return [f"p({name})" if name in taken else name for name in classes]
 
 

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellsearch.card.compare import Comparison
+from cellsearch.card.confidence import Confidence
 from cellsearch.card.config import CardConfig
 from cellsearch.card.evidence import Evidence
 from cellsearch.card.figures import FEW_CELLS
+from cellsearch.card.found import Found
 from cellsearch.card.front_matter import front_matter
 from cellsearch.card.markdown import listed, plain, table
+from cellsearch.card.readme_confidence import calibrated_or_not, confidence_sections
 from cellsearch.card.readme_evidence import evidence_sections
 from cellsearch.card.readme_figures import baseline_section, figures_section
+from cellsearch.card.readme_search import importance_section, verdict_section
 from cellsearch.card.usage import FILES, OPTIONAL, usage
-from cellsearch.learn.metrics import TITLES
+from cellsearch.learn.metrics import TITLES, Metric, metric_named
 
 _STATES = {
     "complete": "complete",
@@ -51,6 +55,8 @@ class Story:
         command: that made the card.
         plots: names of the pictures of figures, without suffix.
         evidence: curves, saliency, the map of the hold-out and generated cells.
+        confidence: calibration, abstention and prediction sets; None where not measured.
+        found: verdict on the search, and which choice mattered.
         export_difference: largest between torch and onnxruntime.
         files: relative paths in the card.
     """
@@ -72,6 +78,8 @@ class Story:
     evidence: Evidence
     export_difference: float
     files: tuple[str, ...]
+    confidence: Confidence | None = None
+    found: Found | None = None
 
 
 def write_readme(story: Story) -> str:
@@ -92,8 +100,14 @@ def write_readme(story: Story) -> str:
         _INTENDED,
         _data(story),
         _protocol(story),
+        verdict_section(story.found, story.holdout, story.oof, _metric(story)),
         figures_section(story.holdout, story.oof, story.plots),
         baseline_section(story.holdout, story.oof, story.search),
+        importance_section(
+            None if story.found is None else story.found.importance,
+            pictured="plots/importance.png" in story.files,
+        ),
+        *confidence_sections(story.confidence, config.classes, config.members),
         *evidence_sections(story.evidence),
         _recipe(story),
         _limits(story),
@@ -104,6 +118,10 @@ def write_readme(story: Story) -> str:
         _files(story),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
+
+
+def _metric(story: Story) -> Metric:
+    return metric_named(str(story.search.get("metric") or "balanced_accuracy"))
 
 
 def _warning(story: Story) -> str:
@@ -228,8 +246,7 @@ def _limits(story: Story) -> str:
     if few:
         lines.append(
             f"- **Fewer than {FEW_CELLS} hold-out cells**: {', '.join(few)}. Their figures rest on "
-            "a handful of cells, and so do the means over classes; read the intervals, which for "
-            "precision and F1 are too narrow here."
+            "a handful of cells, and so do the means over classes; read the intervals."
         )
     none = [
         f"{plain(name)} ({cells})"
@@ -254,9 +271,11 @@ def _limits(story: Story) -> str:
         f"- **Input**: only {_shape(config)}; intensities seen in training: "
         + ", ".join(f"{plain(p.channel)} {p.low:g} to {p.high:g}" for p in config.ranges)
         + ". Another scale is refused; another exposure is not noticed.",
-        "- **Every image gets a class**: debris, doublets and cells of other kinds too. The "
-        "probabilities have not been calibrated.",
-        "- **Shares**: where classes are mixed otherwise than here, precision changes.",
+        "- **Every image gets a class**: debris, doublets and cells of other kinds too. "
+        + calibrated_or_not(story.confidence),
+        "- **Shares**: where classes are mixed otherwise than here, precision changes, and so does "
+        "what a probability means. `cellsearch predict --fractions` corrects the shares of a whole "
+        "sample, on the assumption that the cells of each class look as they do here.",
         "- **Not a diagnostic device.**",
     ]
     return "## Limits\n\n" + "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ from cellsearch.card.markdown import (
     figure,
     per_class_table,
     plain,
+    recall_of,
     table,
 )
 from cellsearch.learn.metrics import METRICS, TITLES
@@ -28,13 +29,12 @@ def figures_section(holdout: Comparison, pooled: Comparison, pictures: Sequence[
     header = ("figure", f"hold-out (n = {held.cells:,})", f"out-of-fold (n = {oof.cells:,})")
     return (
         "## Figures\n\n" + table(header, rows) + "\n"
-        f"In brackets {100 * LEVEL:.0f} % intervals: a bootstrap of {REPEATS:,} samples drawn "
-        "within each class; for the recall and specificity of a class the exact (Clopper-Pearson) "
-        "interval. They "
-        "show the chance in which cells were scored, not that of training anew. *No spread* means "
-        "that every drawn sample gave the same figure, as it does where all of a few cells are "
-        "right or all wrong; it is no certainty. The out-of-fold column is what the search chose "
-        "by, so it flatters the winner; the hold-out column does not. Every figure, also as "
+        f"In brackets {100 * LEVEL:.0f} % intervals: a smoothed bootstrap of {REPEATS:,} samples "
+        "drawn within each class, which leaves a few cells that are all right or all wrong "
+        "uncertain; for the recall and specificity of a class the exact (Clopper-Pearson) "
+        "interval. They show the chance in which cells were scored, not that of training anew. "
+        "The out-of-fold column is what the search chose by, so it flatters the winner; the "
+        "hold-out column does not. Every figure, also as "
         "numbers: `metrics.json`.\n\n"
         "### Each class, hold-out\n\n" + per_class_table(held) + "\n"
         "Precision, the positive predictive value (PPV): the part of the cells called so that are "
@@ -86,8 +86,11 @@ def _beside(pair: Comparison) -> str:
     for index, name in enumerate(other.classes):
         ours, theirs = pair.winner.estimate(index, "recall"), other.estimate(index, "recall")
         if ours is not None and theirs is not None:
-            change = f"{ours.value - theirs.value:+.3f}"
-            rows.append([f"recall of {plain(name)}", figure(ours), figure(theirs), change])
+            gap = pair.recalls[index] if index < len(pair.recalls) else None
+            change = difference(gap) if gap else f"{ours.value - theirs.value:+.3f}"
+            cells = int(other.support[index])
+            shown = (recall_of(ours, cells), recall_of(theirs, cells))
+            rows.append([f"recall of {plain(name)}", *shown, change])
     return table(
         ("figure", "winner", "baseline", "paired difference" if pair.paired else "difference"), rows
     )

@@ -5,15 +5,17 @@ from __future__ import annotations
 from cellsearch.card.config import CardConfig
 
 OUT_OF_FOLD = "out_of_fold.csv"
-OPTIONAL = (OUT_OF_FOLD, "saliency.npz")
+OPTIONAL = (OUT_OF_FOLD, "saliency.npz", "importance.json")
 FILES = (
     ("model.onnx", "the model: raw intensities (or their features) in, probabilities out"),
-    ("model.safetensors", "the same weights, for torch"),
+    ("model.safetensors", "the same weights, for torch; the temperature is not in them"),
     ("config.json", "classes, channels, size, dtype, intensity ranges, recipe, data"),
     ("test_input.npy, test_output.npy", "hold-out cells and what the model gives for them"),
     ("predictions.csv", "every hold-out cell: true and predicted class, probabilities"),
     (OUT_OF_FOLD, "the same of the winner's out-of-fold predictions in the search"),
-    ("metrics.json", "every figure with its interval, winner and baseline"),
+    ("metrics.json", "every figure with its interval, winner and baseline, and the verdict"),
+    ("importance.json", "which parameters and choices mattered, class by class"),
+    ("calibration.json", "reliability before and after the temperature, bin by bin"),
     ("curves.json", "ROC and precision-recall curves of each class, with their areas"),
     ("embedding.csv", "where each hold-out cell lies on the map"),
     ("saliency.npz", "saliency of some hold-out cells, float16"),

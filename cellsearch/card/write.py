@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import cellsearch
+from cellsearch.card.calibration import scaled
 from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import files_of, write_checksums
-from cellsearch.card.compare import compare_holdout, compare_pooled, comparison_as_json
-from cellsearch.card.config import (
-    CONFIG,
-    CardConfig,
-    DatasetFacts,
-    OnnxFacts,
-    channel_ranges,
-    dtype_range,
-)
+from cellsearch.card.compare import Comparison, compare_holdout, compare_pooled
+from cellsearch.card.confidence import confidence_as_json, measure_confidence, write_confidence
+from cellsearch.card.config import CONFIG
+from cellsearch.card.described import described
 from cellsearch.card.embedding import Projection
 from cellsearch.card.evidence import write_evidence
 from cellsearch.card.export import Fitted, export, feature_facts, inputs_of, whole_module
 from cellsearch.card.figures import (
-    LEVEL,
-    REPEATS,
     BaselineFigures,
     OofFigures,
     predicted_classes,
 )
+from cellsearch.card.found import Found
 from cellsearch.card.generated import GeneratorFigures
+from cellsearch.card.metrics_file import write_metrics
 from cellsearch.card.parts import (
     versions,
+    write_importance,
     write_json,
     write_plots,
     write_recipe,
@@ -45,6 +40,7 @@ from cellsearch.card.parts import (
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.card.replay import README
+from cellsearch.card.rules import find_rules
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 
@@ -54,6 +50,7 @@ if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
     from cellsearch.space.recipe import Recipe
 
+Findings = Callable[[Comparison], Found]
 COMPARED_CELLS = 256
 SAME_PROBABILITIES = 1e-2
 
@@ -72,6 +69,9 @@ def write_card(
     command: str,
     generators: Sequence[GeneratorFigures] = (),
     projection: Projection = "tsne",
+    abstain: str | None = None,
+    sets: float | None = None,
+    findings: Findings | None = None,
 ) -> ModelCard:
     """Export, measure and describe the winner of a search.
 
@@ -84,7 +84,8 @@ def write_card(
         recipe: of the winner.
         dataset: all cells, hold-out included.
         splits: hold-out and folds.
-        holdout_probabilities: (n, K) float32, rows in the order of ``splits.holdout``.
+        holdout_probabilities: (n, K) float32 of the predictors, not calibrated; rows in the order
+            of ``splits.holdout``.
         oof: the winner's out-of-fold predictions.
         baseline: of trial 0, on the same cells; None where there is none.
         search_facts: any of ``metric``, ``seed``, ``budget`` (trials or None), ``trials``
@@ -95,6 +96,10 @@ def write_card(
         command: that repeats the run.
         generators: of the classes that cells were generated for.
         projection: of the map of the hold-out; ``umap`` where umap-learn is installed, else t-SNE.
+        abstain: ``coverage=0.9`` or ``precision=0.95``: when a cell is ``uncertain``.
+        sets: level of prediction sets, such as 0.9.
+        findings: gives the verdict on the search, and which choice mattered, for the comparison
+            with the baseline on the hold-out.
 
     Raises:
         CardError: the export differs from the trained model, the hold-out's probabilities are not
@@ -120,6 +125,9 @@ def write_card(
             command=command,
             generators=generators,
             projection=projection,
+            abstain=abstain,
+            sets=sets,
+            findings=findings,
         )
         write_checksums(building)
         _replace(building, folder)
@@ -144,32 +152,34 @@ def _write_into(
     command: str,
     generators: Sequence[GeneratorFigures],
     projection: Projection,
+    abstain: str | None,
+    sets: float | None,
+    findings: Findings | None,
 ) -> None:
     held = np.asarray(splits.holdout, dtype=np.int64)
     k = len(dataset.classes)
     predicted_classes(holdout_probabilities, len(held), k)
+    seed = int(search_facts.get("seed") or 0)
+    rules = find_rules(oof, dataset.classes, abstain=abstain, sets=sets, seed=seed)
+    plain_probabilities = holdout_probabilities
+    holdout_probabilities = scaled(plain_probabilities, rules.temperature.value)
     compared = held[np.linspace(0, len(held) - 1, min(len(held), COMPARED_CELLS)).astype(int)]
     module = whole_module(predictors)
-    exported = export(module, inputs_of(module, dataset.images[compared]), folder)
-    config = CardConfig(
-        cellsearch_version=cellsearch.__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        classes=dataset.classes,
-        channels=dataset.channels,
-        dtype=str(dataset.images.dtype),
-        dtype_range=dtype_range(dataset.images.dtype),
-        ranges=channel_ranges(dataset.images, splits.development, dataset.channels),
-        height=dataset.images.shape[2],
-        width=dataset.images.shape[3],
-        fit=search_facts.get("fit", "refuse"),
+    exported = export(
+        module,
+        inputs_of(module, dataset.images[compared]),
+        folder,
+        temperature=rules.temperature.value,
+    )
+    config = described(
+        recipe,
+        dataset,
+        splits,
+        search_facts,
+        rules,
+        exported,
+        feature_facts(module, dataset.channels),
         members=len(predictors),
-        parameters=exported.parameters,
-        not_estimable=tuple(splits.not_estimable),
-        dataset=_dataset_facts(dataset, search_facts),
-        splits_sha256=splits.sha256,
-        recipe=recipe.to_params(),
-        onnx=OnnxFacts(input=exported.input, opset=exported.opset),
-        features=feature_facts(module, dataset.channels),
     )
     write_json(folder / CONFIG, config.model_dump(mode="json"))
     write_checksums(folder)
@@ -177,22 +187,29 @@ def _write_into(
     _require_same(predictor, dataset, held, holdout_probabilities)
     write_test_cells(folder, predictor, dataset, held)
 
-    seed = int(search_facts.get("seed") or 0)
     holdout = compare_holdout(dataset, splits, holdout_probabilities, baseline, seed=seed)
     pooled = compare_pooled(dataset, splits, oof, baseline, seed=seed)
+    found = findings(holdout) if findings is not None else Found()
+    confidence = measure_confidence(
+        rules,
+        dataset,
+        held,
+        plain_probabilities,
+        oof,
+        not_estimable=tuple(splits.not_estimable),
+        seed=seed,
+    )
     write_tables(folder, dataset, held, holdout_probabilities, oof)
-    write_json(
+    write_metrics(
         folder / "metrics.json",
+        holdout,
+        pooled,
+        found,
         {
-            "level": LEVEL,
-            "bootstrap_samples": REPEATS,
-            "intervals": "bootstrap within classes; recall and specificity of a class: "
-            "Clopper-Pearson",
             "export_largest_difference": exported.largest_difference,
             "not_estimable": list(splits.not_estimable),
             "search": dict(search_facts),
-            "hold_out": comparison_as_json(holdout),
-            "out_of_fold": comparison_as_json(pooled),
+            "confidence": confidence_as_json(confidence, dataset.classes),
         },
     )
     splits.save(folder / "splits.json")
@@ -204,6 +221,8 @@ def _write_into(
         holdout,
         pooled,
     )
+    write_confidence(folder, confidence)
+    write_importance(folder, found.importance)
     evidence = write_evidence(
         folder,
         predictors,
@@ -232,24 +251,12 @@ def _write_into(
         command=command,
         plots=tuple(names),
         evidence=evidence,
+        confidence=confidence,
+        found=found,
         export_difference=exported.largest_difference,
         files=tuple(files_of(folder)),
     )
     (folder / README).write_text(write_readme(story), encoding="utf-8")
-
-
-def _dataset_facts(dataset: CellDataset, search_facts: Mapping[str, Any]) -> DatasetFacts:
-    origin = dataset.provenance
-    return DatasetFacts(
-        name=dataset.name,
-        variant=search_facts.get("variant"),
-        title=origin.title,
-        licence=origin.licence,
-        url=origin.url,
-        synthetic=origin.synthetic,
-        sha256=dataset.sha256,
-        cells=len(dataset),
-    )
 
 
 def _require_same(

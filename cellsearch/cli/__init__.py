@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.cli import cards, compare, datasets, runs, spaces
+from cellsearch.cli import audit, cards, compare, datasets, runs, spaces
 from cellsearch.errors import CellsearchError
 
 app = typer.Typer(
@@ -24,7 +24,8 @@ app.command(name="resume", short_help="Go on with an interrupted run.")(runs.res
 app.command(name="runs")(runs.runs)
 app.command(name="show")(runs.show)
 app.command(name="dashboard", short_help="Optuna's dashboard on a run.")(runs.dashboard)
-app.command(name="compare", short_help="A run beside the answers of people.")(compare.compare)
+app.command(name="compare", short_help="Runs side by side, or beside people.")(compare.compare)
+app.command(name="audit", short_help="Look for leaks in a run.")(audit.audit)
 app.command(name="predict")(cards.predict)
 app.command(name="verify")(cards.verify)
 app.add_typer(datasets.app, name="datasets")

@@ -1,25 +1,33 @@
-"""``cellsearch compare``: a run beside something else on the same cells."""
+"""``cellsearch compare``: a run beside other runs, or beside people, on the same cells."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellsearch.cli.options import RunArgument
 from cellsearch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cellsearch.predictions import Part
 
 
 def compare(
-    run: RunArgument,
-    answers: Annotated[
-        Path,
-        typer.Option(
-            help="CSV or TSV with columns id, class and, for several people, rater.",
-            metavar="TABLE",
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of runs; the others are held against the first.", metavar="RUN..."
         ),
     ],
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of people, for one run: CSV or TSV with columns id, class and, for several "
+            "people, rater.",
+            metavar="TABLE",
+        ),
+    ] = None,
     part: Annotated[
         str, typer.Option(help="Cells to compare on: holdout, or oof (out-of-fold).")
     ] = "holdout",
@@ -27,20 +35,53 @@ def compare(
         Path | None, typer.Option("--csv", help="Write the figures here.", metavar="CSV")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", help="Of runs: draw them side by side, as PNG and SVG.", metavar="PNG"
+        ),
+    ] = None,
 ) -> None:
-    """The model of a run beside the answers of people, on the same cells.
+    """The models of runs side by side, or one beside the answers of people, on the same cells.
 
-    Example: cellsearch compare runs/jurkat-2026-11-21-1 --answers experts.csv
+    Examples: cellsearch compare runs/plain runs/wide --plot both.png;
+    cellsearch compare runs/jurkat-2026-11-21-1 --answers experts.csv
     """
+    if part not in ("holdout", "oof"):
+        raise ConfigError(f"--part: expected holdout or oof, got {part!r}")
+    chosen: Part = "oof" if part == "oof" else "holdout"
+    if answers is None:
+        _runs(runs, chosen, csv, plot, json=json)
+        return
     from cellsearch.answers import compare_answers
     from cellsearch.report import answers_report
 
-    if part not in ("holdout", "oof"):
-        raise ConfigError(f"--part: expected holdout or oof, got {part!r}")
-    report = compare_answers(run, answers, part="oof" if part == "oof" else "holdout")
+    if len(runs) > 1:
+        raise ConfigError(f"--answers: are held against one run, got {len(runs)}")
+    if plot is not None:
+        raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
+    report = compare_answers(runs[0], answers, part=chosen)
     if csv is not None:
         report.write_csv(csv)
     if json:
         typer.echo(report.to_json())
     else:
         answers_report(report)
+
+
+def _runs(runs: list[Path], part: Part, csv: Path | None, plot: Path | None, *, json: bool) -> None:
+    from cellsearch.compare_report import runs_report
+    from cellsearch.compare_runs import compare_runs
+
+    report = compare_runs(runs, part=part)
+    if csv is not None:
+        report.write_csv(csv)
+    drawn: list[Path] = []
+    if plot is not None:
+        from cellsearch.runs_plot import draw_runs
+
+        drawn = draw_runs(report, plot)
+    if json:
+        typer.echo(report.to_json())
+    else:
+        runs_report(report, drawn)

@@ -98,13 +98,20 @@ def check(
     only: Only = None,
     one_vs_rest: OneVsRest = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds a search would use.")] = 5,
+    groups: Annotated[
+        bool,
+        typer.Option(
+            "--groups", help="Ask whether images tell donor, plate or date apart (batch effect)."
+        ),
+    ] = False,
 ) -> None:
     """Twins, blank and saturated images, classes too small. Exit code 1 if errors are found."""
     from cellsearch.data.check import check_dataset
+    from cellsearch.data.group_probe import group_lines
     from cellsearch.data.source import load_dataset
     from cellsearch.data.task import apply_task
     from cellsearch.progress import Terminal
-    from cellsearch.report import check_report
+    from cellsearch.report import check_report, say
 
     cells = load_dataset(
         name,
@@ -116,6 +123,9 @@ def check(
     cells = apply_task(cells, **task_options(channels, merge, only, one_vs_rest))
     report = check_dataset(cells, folds=folds)
     check_report(report, cells)
+    if groups:
+        for line in group_lines(cells):
+            say(line)
     if any(finding.severity == "error" for finding in report.findings):
         raise typer.Exit(1)
 

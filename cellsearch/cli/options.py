@@ -40,6 +40,18 @@ OneVsRest = Annotated[
     str | None,
     typer.Option("--one-vs-rest", help="A class against all the others.", metavar="CLASS"),
 ]
+Abstain = Annotated[
+    str | None,
+    typer.Option(
+        help="When a cell is called uncertain: coverage=0.9 (the least sure tenth of each class) "
+        "or precision=0.95 (what would be right less often); thresholds come of out-of-fold cells.",
+        metavar="RULE",
+    ),
+]
+Sets = Annotated[
+    float | None,
+    typer.Option(help="Prediction sets that hold the true class so often, such as 0.9."),
+]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 
 

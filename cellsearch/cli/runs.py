@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cellsearch.cli.options import (
+    Abstain,
     Channels,
     Merge,
     Mirror,
@@ -17,10 +18,14 @@ from cellsearch.cli.options import (
     Only,
     ReaderOptions,
     RunArgument,
+    Sets,
     Variant,
     reader_options,
     task_options,
 )
+
+if TYPE_CHECKING:
+    from cellsearch.nested import NestedResult
 
 Budget = Annotated[int | None, typer.Option(help="Trials to complete, the baseline included.")]
 Time = Annotated[
@@ -81,6 +86,8 @@ def run(
     final: Annotated[
         str, typer.Option(help="The card's model: refit on all folds, or their ensemble.")
     ] = "refit",
+    abstain: Abstain = None,
+    sets: Sets = None,
     seed: Annotated[int, typer.Option(help="Seed of splits, draws and training.")] = 0,
     backend: Backend = "ray",
     slots: Slots = None,
@@ -96,6 +103,17 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not go on with an unfinished run like this one.")
     ] = False,
+    outer: Annotated[
+        int | None,
+        typer.Option(
+            help="Repeat the whole search in K outer folds; each cell is held out once.",
+            metavar="K",
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Repeat the whole search on R hold-outs drawn anew.", metavar="R"),
+    ] = None,
 ) -> None:
     """Search, refit the winner, score the hold-out once, write a model card.
 
@@ -122,6 +140,8 @@ def run(
         **{name: value for name, value in parts.items() if value is not None},
         rare=rare,
         final=final,
+        abstain=abstain,
+        sets=sets,
         seed=seed,
         backend=backend,
         slots=slots,
@@ -132,6 +152,14 @@ def run(
         race=race,
     )
     command = shlex.join(["cellsearch", *sys.argv[1:]])
+    if outer is not None or repeats is not None:
+        from cellsearch.nested import nested_search
+
+        nested = nested_search(
+            config, outer=outer, repeats=repeats, out=out, observer=Terminal(), command=command
+        )
+        _nested_ends(nested)
+        return
     result = start(config, out=out, fresh=fresh, observer=Terminal(), command=command)
     run_result(result, metric)
     if result.interrupted:
@@ -149,6 +177,7 @@ def resume(
 ) -> None:
     """Go on with an interrupted run; nothing that was finished is done again."""
     from cellsearch.durations import seconds
+    from cellsearch.nested import is_nested, resume_nested
     from cellsearch.progress import Terminal
     from cellsearch.report import run_result
     from cellsearch.run import resume
@@ -163,9 +192,20 @@ def resume(
         "address": address,
     }
     given = {name: value for name, value in changes.items() if value is not None}
+    if is_nested(run):
+        _nested_ends(resume_nested(run, observer=Terminal(), **given))
+        return
     result = resume(run, observer=Terminal(), **given)
     run_result(result, read_record(result.folder).config.metric)
     if result.interrupted:
+        raise typer.Exit(130)
+
+
+def _nested_ends(nested: NestedResult) -> None:
+    from cellsearch.nested_report import nested_result
+
+    nested_result(nested)
+    if nested.interrupted:
         raise typer.Exit(130)
 
 
@@ -187,12 +227,15 @@ def show(
     trials: Annotated[int, typer.Option("-n", help="Rows of the leaderboard.", min=1)] = 10,
 ) -> None:
     """The leaderboard of a run, and where its card lies."""
-    from cellsearch.history import past_run
-    from cellsearch.report import leaderboard
+    from cellsearch.history import past_run, verdict_lines
+    from cellsearch.report import leaderboard, say
 
     past = past_run(run)
     leaderboard(past.rows, past.record.config.metric, limit=trials)
     card = run / "card"
+    if card.is_dir():
+        for line in verdict_lines(card):
+            say(line)
     typer.echo(f"card: {card}" if card.is_dir() else f"no card yet: cellsearch resume {run}")
 
 

@@ -13,6 +13,7 @@ from cellsearch.data.dataset import UNLABELLED, CellDataset
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
+from cellsearch.data.suggested_groups import undeclared
 from cellsearch.data.twins import Twin, find_twins, flat_channels
 
 __all__ = ["CheckReport", "Finding", "Twin", "check_dataset", "find_twins"]
@@ -48,7 +49,7 @@ class CheckReport:
 def check_dataset(
     dataset: CellDataset, *, folds: int = 5, splits: Splits | None = None
 ) -> CheckReport:
-    """Look for twins, images without content, saturation, and classes too small to estimate.
+    """Look for twins, empty or saturated images, undeclared groups, and classes too small.
 
     Args:
         dataset: cells, labelled or not; read in chunks, so it may be memory-mapped.
@@ -68,6 +69,7 @@ def check_dataset(
         *constant(dataset, flat),
         *saturated(dataset, largest),
         *outliers(dataset, flat, mean),
+        *undeclared(dataset),
         *_classes(dataset, twins, folds),
     ]
     findings.sort(key=lambda finding: _ORDER[finding.severity])

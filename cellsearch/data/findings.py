@@ -26,6 +26,7 @@ Kind = Literal[
     "not-estimable",
     "unlabelled",
     "duplicate-id",
+    "undeclared-groups",
 ]
 
 

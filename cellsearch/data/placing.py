@@ -52,6 +52,57 @@ def place(
     return None
 
 
+def partition(
+    dataset: CellDataset,
+    units: Indices,
+    classes: Indices,
+    *,
+    parts: int,
+    seed: int,
+    among: Indices | None = None,
+) -> Indices | None:
+    """Which of ``parts`` equal parts each unit goes to, stratified; nothing is locked away.
+
+    Args:
+        dataset: labelled cells.
+        units: (N,) as from ``rare.units_of``.
+        classes: int64, classes of which each part must hold a cell.
+        parts: how many, 2 or more.
+        seed: of the draw.
+        among: cells to part; None for all.
+
+    Returns:
+        (units,) int64, FREE for units without a cell to part; None where no draw gave every part
+        each of ``classes``.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    wanted = np.isin(dataset.labels, classes)
+    if among is not None:
+        wanted &= np.isin(np.arange(len(dataset)), among)
+    table = np.zeros((int(units.max()) + 1, len(dataset.classes)), np.int64)
+    np.add.at(table, (units[wanted], dataset.labels[wanted]), 1)
+    table = table[:, classes]
+    members, rarest = _rarest(table)
+    if ((table > 0).sum(0) < parts).any():
+        return None
+    for attempt in range(_ATTEMPTS):
+        chance = (seed + 1_000_003 * attempt) % 2**32
+        part = np.full(len(table), FREE, np.int64)
+        if dataset.groups is None:
+            splitter = StratifiedKFold(parts, shuffle=True, random_state=chance)
+            with warnings.catch_warnings():
+                # As in _group_folds: every part is checked below.
+                warnings.simplefilter("ignore", UserWarning)
+                for number, (_, own) in enumerate(splitter.split(members, rarest)):
+                    part[members[own]] = number
+        else:
+            part[members] = _group_folds(table[members], parts, chance)
+        if np.min([table[part == number].sum(0) for number in range(parts)]) > 0:
+            return part
+    return None
+
+
 def _draws(
     table: Indices, plan: Plan, seed: int, groups: NDArray[np.str_] | None
 ) -> Iterator[Indices]:

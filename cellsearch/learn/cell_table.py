@@ -72,6 +72,7 @@ def cell_values(
 
         images = features_of(source.dataset, real)[:, :, None, None]
         module.normalise.fit(images, np.arange(len(real)))
+        module.normalise.fitted_on = real
     else:
         module.normalise.fit(images, real)
     rows, width = len(order) * (1 + model.copies), _width(module, images.shape[1])

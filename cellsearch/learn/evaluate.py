@@ -84,6 +84,7 @@ def cross_validate(
             epochs=predictor.epochs,
             history=predictor.history,
             precision=str(precision),
+            provenance=predictor.provenance,
         )
         del predictor
         release_memory()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,16 +16,15 @@ from cellsearch.learn.classical import fit_classical
 from cellsearch.learn.gans import Generated, generated_cells
 from cellsearch.learn.losses import class_weights
 from cellsearch.learn.precision import Precision, resolve_device
-from cellsearch.learn.predictor import Predictor, build_module, out_of_memory
+from cellsearch.learn.predictor import CellModule, Predictor, build_module, out_of_memory
+from cellsearch.learn.provenance import GeneratorTrace, Provenance
 from cellsearch.learn.training import Cells, OnEpoch, train_network
 from cellsearch.learn.transfer import Backbone, against_others, begin_with
+from cellsearch.learn.watched import inner_split
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
 
 Indices = NDArray[np.int64]
-
-WATCHED_SHARE = 0.1
-"""Of each class's training cells, held back for early stopping."""
 
 
 def fit(
@@ -44,8 +45,8 @@ def fit(
     number of threads give the same weights; the caller's own random state is left as it was.
 
     Class weights are computed from the counts of an epoch after resampling. With ``patience`` an
-    inner tenth of each class (never a class's only cell) is watched by balanced accuracy and the
-    weights of the best epoch are kept.
+    inner tenth of each class (never a class's only cell; whole groups where there are groups) is
+    watched by balanced accuracy and the weights of the best epoch are kept.
 
     Args:
         recipe: what to train and how.
@@ -97,7 +98,7 @@ def _train(
     targets = target_counts(counts, recipe.balance)
     cells = Cells(CellSource.of(dataset, generated), indices, watched, targets)
     if isinstance(recipe.model, ClassicalModel):
-        return fit_classical(
+        predictor = fit_classical(
             recipe,
             cells.source,
             next(cells.source.epochs(indices, targets, share=recipe.gan.share, rng=rng)),
@@ -106,6 +107,7 @@ def _train(
             device=device,
             on_epoch=on_epoch,
         )
+        return replace(predictor, provenance=_provenance(cells, predictor.module))
     if recipe.train.pretrain:
         first = _pretrained(recipe, dataset, cells, device, precision, rng)
         backbone = Backbone(recipe.model, first.module.state_dict())
@@ -117,7 +119,7 @@ def _train(
         begin_with(module, backbone)
     module.normalise.fit(dataset.images, indices)
     module.to(device)
-    return train_network(
+    predictor = train_network(
         module,
         recipe,
         cells,
@@ -126,6 +128,21 @@ def _train(
         precision=precision,
         rng=rng,
         on_epoch=on_epoch,
+    )
+    return replace(predictor, provenance=_provenance(cells, module))
+
+
+def _provenance(cells: Cells, module: CellModule) -> Provenance:
+    fitted_on = module.normalise.fitted_on
+    return Provenance(
+        cells=len(cells.source.dataset),
+        trained=np.unique(cells.indices),
+        watched=np.unique(cells.watched),
+        normalised=np.unique(cells.indices if fitted_on is None else fitted_on),
+        generators=tuple(
+            GeneratorTrace(each.class_name, each.indices_sha256, each.learnt_from)
+            for each in cells.source.generated
+        ),
     )
 
 
@@ -173,28 +190,3 @@ def _pretrained(
         rng=rng,
         on_epoch=None,
     )
-
-
-def inner_split(
-    dataset: CellDataset, indices: Indices, *, rng: np.random.Generator
-) -> tuple[Indices, Indices]:
-    """Training cells apart from a tenth of each class to watch; a class's only cell trains.
-
-    Cells are drawn one by one, also where the data set has groups: what is watched only says when
-    to stop and enters no figure.
-
-    Args:
-        dataset: for the labels.
-        indices: (n,) int64 training cells.
-        rng: source of chance.
-
-    Returns:
-        Two int64 arrays, disjoint, together ``indices``.
-    """
-    labels = dataset.labels[indices]
-    held = np.zeros(len(indices), dtype=bool)
-    for label in np.unique(labels):
-        places = rng.permutation(np.flatnonzero(labels == label))
-        share = max(1, round(WATCHED_SHARE * len(places))) if len(places) > 1 else 0
-        held[places[:share]] = True
-    return indices[~held], indices[held]

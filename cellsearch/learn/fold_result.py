@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.errors import RunError
+from cellsearch.learn.provenance import Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class FoldResult:
         epochs: epochs trained.
         history: one record for each epoch, as in ``Predictor.history``.
         precision: in which it was trained, as ``bf16+channels_last``.
+        provenance: from which cells the model was made; None in folds of older versions.
     """
 
     fold: int
@@ -39,6 +41,7 @@ class FoldResult:
     epochs: int
     history: tuple[dict[str, float], ...]
     precision: str = "fp32"
+    provenance: Provenance | None = None
 
     def save(self, path: Path) -> None:
         """Write durably: a reader finds the whole file or none, even after a loss of power.
@@ -46,7 +49,7 @@ class FoldResult:
         Raises:
             RunError: the file cannot be written.
         """
-        facts = {
+        facts: dict[str, Any] = {
             "fold": self.fold,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
@@ -54,6 +57,10 @@ class FoldResult:
             "history": list(self.history),
             "precision": self.precision,
         }
+        made_from: dict[str, Any] = {}
+        if self.provenance is not None:
+            facts["provenance"] = self.provenance.facts()
+            made_from = self.provenance.arrays()
         partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +70,7 @@ class FoldResult:
                     cells=self.cells,
                     probabilities=self.probabilities,
                     facts=np.array(json.dumps(facts, allow_nan=False)),
+                    **made_from,
                 )
                 file.flush()
                 os.fsync(file.fileno())
@@ -85,6 +93,8 @@ class FoldResult:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 facts: dict[str, Any] = json.loads(str(stored["facts"]))
                 facts["history"] = tuple(facts["history"])
+                if "provenance" in facts:
+                    facts["provenance"] = Provenance.of(facts["provenance"], stored)
                 return cls(cells=stored["cells"], probabilities=stored["probabilities"], **facts)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise RunError(f"{path}: is not a fold's record ({error})") from error

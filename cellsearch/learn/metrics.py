@@ -17,12 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.errors import ConfigError
-from cellsearch.learn.intervals import (
-    Interval,
-    clopper_pearson,
-    percentile_interval,
-    resampled_confusions,
-)
 
 Metric = Literal["balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "worst_recall", "accuracy"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -60,33 +54,6 @@ class ClassFigures:
     f1: float | None
     support: int
     predicted: int
-
-
-@dataclass(frozen=True)
-class ClassIntervals:
-    """Intervals of one class; None where the figure is."""
-
-    precision: Interval | None
-    recall: Interval | None
-    specificity: Interval | None
-    f1: Interval | None
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Intervals of the metrics and of each class.
-
-    Attributes:
-        level: coverage, as 0.95.
-        repeats: bootstrap samples drawn.
-        metrics: an interval for each of ``METRICS``.
-        per_class: K, in the order of the classes.
-    """
-
-    level: float
-    repeats: int
-    metrics: Mapping[Metric, Interval]
-    per_class: tuple[ClassIntervals, ...]
 
 
 def metric_named(name: str) -> Metric:
@@ -147,18 +114,18 @@ def score(metric: str, confusion: ArrayLike, *, classes: NDArray[np.bool_] | Non
     found = np.diagonal(counts, axis1=-2, axis2=-1)
     present = support > 0
     if which == "accuracy":
-        return _ratio(found.sum(axis=-1), support.sum(axis=-1))
+        return ratio(found.sum(axis=-1), support.sum(axis=-1))
     if which == "mcc":
         return _matthews(counts, found, support)
     if which in ("balanced_accuracy", "worst_recall"):
-        recall = _ratio(found, support)
+        recall = ratio(found, support)
         if which == "balanced_accuracy":
-            return _ratio(recall.sum(axis=-1), present.sum(axis=-1))
+            return ratio(recall.sum(axis=-1), present.sum(axis=-1))
         worst = np.where(present, recall, np.inf).min(axis=-1)
         return np.asarray(np.where(np.isfinite(worst), worst, 0.0), dtype=np.float64)
     f1 = _f1(counts, found, support)
     weight = support if which == "weighted_f1" else present.astype(np.float64)
-    return _ratio((f1 * weight).sum(axis=-1), weight.sum(axis=-1))
+    return ratio((f1 * weight).sum(axis=-1), weight.sum(axis=-1))
 
 
 def per_class(confusion: NDArray[np.int64]) -> tuple[ClassFigures, ...]:
@@ -179,70 +146,7 @@ def per_class(confusion: NDArray[np.int64]) -> tuple[ClassFigures, ...]:
     )
 
 
-def bootstrap_intervals(
-    labels: Labels,
-    predicted: Labels,
-    k: int,
-    *,
-    classes: NDArray[np.bool_] | None = None,
-    repeats: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Intervals:
-    """Intervals of every metric and of each class's precision, recall, specificity and F1.
-
-    The metrics, precision and F1 have percentile intervals of a bootstrap stratified by true
-    class (counts of cells are given, predictions vary). A class's recall and its specificity are
-    plain proportions and have the exact Clopper-Pearson interval: rare classes have a handful of
-    cells, where a bootstrap is too sure of itself. For the same reason read the other intervals
-    of a class with fewer than about 10 cells as a lower bound of what is not known.
-
-    Args:
-        labels: (n,) true classes, 0 .. K - 1.
-        predicted: (n,) predicted classes.
-        k: number of classes.
-        classes: (K,) bool, the classes that can be estimated, as in ``score``.
-        repeats: bootstrap samples.
-        seed: of the bootstrap.
-        level: coverage.
-    """
-    counts = confusion(labels, predicted, k)
-    draws = resampled_confusions(counts, repeats=repeats, rng=np.random.default_rng(seed))
-    metrics = {
-        metric: percentile_interval(score(metric, draws, classes=classes), level=level)
-        for metric in METRICS
-    }
-    found = np.diagonal(draws, axis1=-2, axis2=-1).astype(np.float64)
-    called = draws.sum(axis=-2)
-    f1 = _f1(draws.astype(np.float64), found, draws.sum(axis=-1).astype(np.float64))
-    rows = []
-    for index, figures in enumerate(per_class(counts)):
-        # A sample without a prediction of this class says nothing of its precision.
-        defined = called[:, index] > 0
-        precision = found[defined, index] / called[defined, index]
-        rows.append(
-            ClassIntervals(
-                precision=percentile_interval(precision, level=level)
-                if figures.predicted and defined.any()
-                else None,
-                recall=clopper_pearson(int(counts[index, index]), figures.support, level=level)
-                if figures.support
-                else None,
-                specificity=_of_others(counts, index, level=level),
-                f1=percentile_interval(f1[:, index], level=level) if figures.support else None,
-            )
-        )
-    return Intervals(level, repeats, MappingProxyType(metrics), tuple(rows))
-
-
-def _of_others(counts: NDArray[np.int64], index: int, *, level: float) -> Interval | None:
-    """Exact interval of a class's specificity."""
-    others = int(counts.sum() - counts[index].sum())
-    called = int(counts[:, index].sum() - counts[index, index])
-    return clopper_pearson(others - called, others, level=level) if others else None
-
-
-def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
+def ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     """above / below, and 0 where below is 0."""
     above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     ratio: Floats = np.divide(above, below, out=np.zeros(np.shape(above)), where=below != 0)
@@ -250,7 +154,7 @@ def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
 
 
 def _f1(counts: Floats, found: Floats, support: Floats) -> Floats:
-    return _ratio(2.0 * found, support + counts.sum(axis=-2))
+    return ratio(2.0 * found, support + counts.sum(axis=-2))
 
 
 def _matthews(counts: Floats, found: Floats, support: Floats) -> Floats:
@@ -258,4 +162,4 @@ def _matthews(counts: Floats, found: Floats, support: Floats) -> Floats:
     cells = support.sum(axis=-1)
     covariance = found.sum(axis=-1) * cells - (called * support).sum(axis=-1)
     spread = (cells**2 - (called**2).sum(axis=-1)) * (cells**2 - (support**2).sum(axis=-1))
-    return _ratio(covariance, np.sqrt(np.maximum(spread, 0.0)))
+    return ratio(covariance, np.sqrt(np.maximum(spread, 0.0)))

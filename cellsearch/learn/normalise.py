@@ -23,6 +23,8 @@ class Normalise(nn.Module):
     Attributes:
         mean: (C, 1, 1) float32 buffer, of the training cells.
         std: (C, 1, 1) float32 buffer, positive.
+        fitted_on: (n,) int64 cells that ``fit`` was given; None before, and in a module that was
+            read back.
     """
 
     mean: Tensor
@@ -31,6 +33,7 @@ class Normalise(nn.Module):
     def __init__(self, channels: int, how: Literal["channel", "image"]) -> None:
         super().__init__()
         self.how = how
+        self.fitted_on: NDArray[np.int64] | None = None
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("std", torch.ones(channels, 1, 1))
 
@@ -44,6 +47,7 @@ class Normalise(nn.Module):
         mean, std = channel_statistics(images, indices)
         self.mean.copy_(torch.from_numpy(mean)[:, None, None])
         self.std.copy_(torch.from_numpy(std)[:, None, None])
+        self.fitted_on = np.array(indices)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 raw intensities to normalised ones."""

@@ -16,6 +16,7 @@ from cellsearch.errors import TrialError
 from cellsearch.learn.models import build_network
 from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.precision import Precision, autocast
+from cellsearch.learn.provenance import Provenance
 from cellsearch.learn.view import View
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
@@ -106,6 +107,7 @@ class Predictor:
         epochs: epochs trained.
         images_per_second: cells trained on in a second.
         generated: what generators made of its training cells.
+        provenance: from which cells its parts were made.
     """
 
     module: CellModule
@@ -115,6 +117,7 @@ class Predictor:
     epochs: int
     images_per_second: float
     generated: tuple[Generated, ...] = ()
+    provenance: Provenance | None = None
 
     @property
     def network(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What Optuna's dashboard shows of a trial: its confusion matrix and a per-class table."""
+"""What Optuna's dashboard shows: a trial's confusion matrix and classes, the study's verdict."""
 
 from __future__ import annotations
 
@@ -74,11 +74,27 @@ def save_note(trial: optuna.Trial, body: str) -> None:
     The same attributes as ``optuna_dashboard.save_note``, whose import alone takes seconds.
     """
     storage, study_id = trial.storage, trial.study._study_id
-    prefix = f"dashboard:{trial._trial_id}:note_"
+    _save_note(storage, study_id, f"dashboard:{trial._trial_id}:note_", body, version=1)
+
+
+def attach_to_study(study: optuna.Study, run_folder: Path, body: str, picture: Path | None) -> None:
+    """Write the study's note, and upload a picture that its page shows."""
+    if picture is not None:
+        upload_artifact(
+            artifact_store=artifact_store(run_folder), file_path=str(picture), study_or_trial=study
+        )
+    storage, study_id = study._storage, study._study_id
+    version = storage.get_study_system_attrs(study_id).get("dashboard:note_ver", 0) + 1
+    _save_note(storage, study_id, "dashboard:note_", body, version=version)
+
+
+def _save_note(
+    storage: optuna.storages.BaseStorage, study_id: int, prefix: str, body: str, *, version: int
+) -> None:
     for chunk in range(math.ceil(len(body) / NOTE_CHUNK)):
         text = body[chunk * NOTE_CHUNK : (chunk + 1) * NOTE_CHUNK]
         storage.set_study_system_attr(study_id, f"{prefix}str:{chunk}", text)
-    storage.set_study_system_attr(study_id, f"{prefix}ver", 1)
+    storage.set_study_system_attr(study_id, f"{prefix}ver", version)
 
 
 def confusion_png(confusion: NDArray[Any], classes: Sequence[str], *, title: str) -> bytes:

@@ -1,0 +1,201 @@
+"""Checks of how a run ended: final networks, one look at the hold-out, card, calibration."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.audit.evidence import Evidence
+from cellsearch.audit.report import Check, nothing, verdict
+from cellsearch.card.config import CardConfig, read_config
+from cellsearch.card.figures import OofFigures
+from cellsearch.card.rules import find_rules
+from cellsearch.errors import CellsearchError
+from cellsearch.init_from import seen_cells
+from cellsearch.learn.provenance import Provenance
+from cellsearch.predictions import predictions_of
+
+Indices = NDArray[np.int64]
+
+SAME = 1e-4
+"""Largest difference of a threshold that is fitted again, relative; other machines round."""
+
+
+def final_networks(evidence: Evidence) -> Check:
+    """No hold-out cell has a part in a network that is scored on the hold-out."""
+    name = "final networks were made without the hold-out"
+    splits = evidence.splits
+    if splits is None or not evidence.final:
+        return nothing(name, "the run does not say of which cells they were made")
+    problems, cells = [], []
+    for who, made in evidence.final.items():
+        for what, used in _uses(made):
+            wrong = np.setdiff1d(used, splits.development)
+            if len(wrong):
+                problems.append(f"{who}: {what} {len(wrong):,} cells outside the development set")
+                cells += evidence.named(wrong)
+    return verdict(name, problems, f"{len(evidence.final)} networks", cells)
+
+
+def holdout_once(evidence: Evidence) -> Check:
+    """The hold-out was read for one trial, and no trial was made after that."""
+    name = "the hold-out was read once"
+    looked = evidence.holdout
+    if looked is None:
+        if evidence.card is None and evidence.record.state != "finished":
+            return nothing(name, "it has not been read")
+        return verdict(name, ["there is a card, but holdout.json, which says when, is gone"], "")
+    problems = []
+    trial = looked.get("trial")
+    winner = _search_facts(evidence).get("winner")
+    if winner is not None and winner != trial:
+        problems.append(f"it was read for trial {trial} and again for trial {winner} of the card")
+    if "trials" in looked and evidence.rows is not None:
+        later = sorted({row.number for row in evidence.rows} - set(looked["trials"]))
+        if later:
+            numbers = ", ".join(map(str, later[:5]))
+            problems.append(f"trials were made after it was read: {numbers}")
+    cells: list[str] = []
+    if evidence.card is not None and evidence.splits is not None:
+        wanted = set(evidence.named(evidence.splits.holdout))
+        cells = sorted(wanted.symmetric_difference(_predicted(evidence)))
+        if cells:
+            problems.append(f"the card's predictions and the hold-out differ in {len(cells)} cells")
+    return verdict(name, problems, f"for trial {trial}, {looked.get('scored', '')}", cells)
+
+
+def card_of_this_run(evidence: Evidence) -> Check:
+    """The card is of the best trial, on these cells and splits."""
+    name = "the card is of this run's best trial"
+    card = evidence.card
+    if card is None:
+        return nothing(name, "there is no card yet")
+    record = evidence.record
+    problems = []
+    if card.dataset.sha256 != record.dataset_sha256:
+        problems.append("its data set is another one")
+    copy = json.loads((evidence.folder / "card" / "splits.json").read_text(encoding="utf-8"))
+    if {card.splits_sha256, copy.get("sha256")} != {record.splits_sha256}:
+        problems.append(
+            f"its splits are others: sha256 {card.splits_sha256[:12]}, the run's are "
+            f"{record.splits_sha256[:12]}"
+        )
+    winner = _search_facts(evidence).get("winner")
+    row = None if winner is None else evidence.row(winner)
+    if row is not None and row.recipe.to_params() != card.recipe:
+        problems.append(f"its recipe is not that of trial {winner}")
+    scores = [each.score for each in evidence.rows or () if each.state == "COMPLETE"]
+    best = max((score for score in scores if score is not None), default=None)
+    if row is not None and best is not None and row.score is not None and row.score < best:
+        problems.append(
+            f"trial {winner} scored {row.score:.4f} out of fold, another one {best:.4f}: it was "
+            "chosen by something else"
+        )
+    return verdict(name, problems, f"trial {winner}, splits {record.splits_sha256[:12]}")
+
+
+def calibration(evidence: Evidence) -> Check:
+    """Temperature and thresholds are those that out-of-fold predictions give, fitted again."""
+    name = "calibration was fitted on out-of-fold predictions alone"
+    card, splits = evidence.card, evidence.splits
+    winner = _search_facts(evidence).get("winner")
+    if card is None or splits is None or card.temperature is None or winner is None:
+        return nothing(name, "there is no card yet" if card is None else "the card has none")
+    folds = [each.result for each in evidence.folds if each.trial == winner]
+    if len(folds) != splits.k:
+        return nothing(name, f"folds of trial {winner} are missing")
+    folds.sort(key=lambda fold: fold.fold)
+    seen = np.concatenate([fold.cells for fold in folds])
+    probabilities = np.concatenate([fold.probabilities for fold in folds])
+    again = find_rules(
+        OofFigures(
+            labels=evidence.cells.labels[seen],
+            predicted=probabilities.argmax(axis=1),
+            cells=seen,
+            probabilities=probabilities,
+        ),
+        card.classes,
+        abstain=None if card.abstention is None else _asked(card),
+        sets=None if card.sets is None else card.sets.level,
+        seed=evidence.record.config.seed,
+    )
+    problems = []
+    if not np.isclose(again.temperature.value, card.temperature, rtol=SAME):
+        problems.append(
+            f"the card's temperature is {card.temperature:.4f}, out-of-fold predictions give "
+            f"{again.temperature.value:.4f}: it was fitted on other cells"
+        )
+    for what, found, stored in (
+        ("thresholds of abstention", again.abstention, card.abstention),
+        ("thresholds of prediction sets", again.sets, card.sets),
+        ("facts for prevalence", again.prevalence, card.prevalence),
+    ):
+        if stored is not None and (found is None or not _alike(found, stored)):
+            problems.append(f"{what} are not those of the out-of-fold predictions")
+    return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(seen):,} cells")
+
+
+def first_weights(evidence: Evidence) -> Check:
+    """A card to begin with has seen none of these cells."""
+    name = "weights to begin with have seen none of the cells"
+    origin = evidence.record.config.init_from
+    if origin is None:
+        return nothing(name, "networks began with random or published weights")
+    try:
+        seen = seen_cells(origin, read_config(origin), evidence.cells)
+    except (CellsearchError, OSError, ValueError, KeyError):
+        return nothing(name, f"the card {origin} cannot be read any more")
+    problems = [f"{origin} was trained or scored on {len(seen):,} of them"] if seen else []
+    return verdict(name, problems, str(origin), seen)
+
+
+def _uses(made: Provenance) -> list[tuple[str, Indices]]:
+    parts = [
+        ("it learnt from", made.trained),
+        ("it watched", made.watched),
+        ("its normalisation has", made.normalised),
+    ]
+    return parts + [
+        (f"the generator of {each.class_name} has", each.learnt_from) for each in made.generators
+    ]
+
+
+def _search_facts(evidence: Evidence) -> dict[str, Any]:
+    path = evidence.folder / "card" / "metrics.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["search"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return facts
+
+
+def _predicted(evidence: Evidence) -> set[str]:
+    try:
+        return set(predictions_of(evidence.folder, "holdout").ids)
+    except CellsearchError:
+        return set()
+
+
+def _asked(card: CardConfig) -> str:
+    return "" if card.abstention is None else f"{card.abstention.rule}={card.abstention.level}"
+
+
+def _alike(found: Any, stored: Any) -> bool:
+    """Equal but for rounding, number by number."""
+    one, other = _numbers(found.model_dump()), _numbers(stored.model_dump())
+    return len(one) == len(other) and bool(
+        np.allclose(np.array(one), np.array(other), rtol=1e-2, atol=1e-3, equal_nan=True)
+    )
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [number for each in value.values() for number in _numbers(each)]
+    if isinstance(value, list | tuple):
+        return [number for each in value for number in _numbers(each)]
+    if value is None:
+        return [float("nan")]
+    return [float(value)] if isinstance(value, int | float) else []

@@ -1,0 +1,186 @@
+"""Checks of the folds: what each was made of, and which cells it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.audit.evidence import Evidence, TrialFold
+from cellsearch.audit.report import Check, nothing, verdict
+from cellsearch.data.splits import Splits
+from cellsearch.learn.provenance import Provenance, indices_sha256
+
+Indices = NDArray[np.int64]
+Doubt = Callable[[Provenance, Indices, Indices], Iterator[tuple[str, Indices]]]
+"""(provenance, training cells, validation cells) -> what is wrong, and with which cells."""
+
+
+def same_request(evidence: Evidence) -> Check:
+    """Each trial was trained on this run's cells and splits, by the recipe of the study."""
+    name = "every trial is of these cells and splits"
+    if not evidence.requests:
+        return nothing(name, "no trial has begun")
+    record = evidence.record
+    wanted = {
+        "dataset_sha256": record.dataset_sha256,
+        "splits_sha256": record.splits_sha256,
+        "seed": record.config.seed,
+    }
+    problems = []
+    for number, facts in evidence.requests.items():
+        others = [key for key, value in wanted.items() if facts.get(key) != value]
+        row = evidence.row(number)
+        if row is not None and row.recipe.to_params() != facts.get("recipe"):
+            others.append("recipe")
+        if others:
+            problems.append(f"trial {number} has another {' and '.join(others)}")
+    problems += [f"{file} cannot be read" for file in evidence.damaged]
+    return verdict(name, problems, f"{len(evidence.requests)} trials")
+
+
+def validation_cells(evidence: Evidence) -> Check:
+    """A fold's predictions are of its validation cells, all of them and no others."""
+    name = "out-of-fold predictions are of the fold's own cells"
+    splits = evidence.splits
+    if splits is None or not evidence.folds:
+        return nothing(name, _why(splits))
+    problems, cells = [], []
+    for each in evidence.folds:
+        if each.fold >= splits.k or each.result.fold != each.fold:
+            problems.append(f"{each.name}: there is no such fold")
+            continue
+        found = each.result.cells
+        wanted = splits.validation(each.fold)
+        wrong = np.setxor1d(found, wanted)
+        if len(wrong) or len(found) != len(wanted):
+            extra = len(np.setdiff1d(found, wanted))
+            missing = len(np.setdiff1d(wanted, found))
+            problems.append(f"{each.name}: {extra} cells of other parts, {missing} missing")
+            cells += evidence.named(wrong)
+        elif each.result.probabilities.shape != (len(found), len(evidence.cells.classes)):
+            problems.append(f"{each.name}: not one row of probabilities a cell")
+    return verdict(name, problems, f"{len(evidence.folds)} folds", cells)
+
+
+def trained_on(evidence: Evidence) -> Check:
+    """The weights of a fold learnt from its training cells alone."""
+
+    def doubt(
+        made: Provenance, training: Indices, validation: Indices
+    ) -> Iterator[tuple[str, Indices]]:
+        judged = np.intersect1d(made.trained, validation)
+        yield "its own validation cells trained it", judged
+        beyond = np.setdiff1d(np.setdiff1d(made.trained, training), judged)
+        yield "cells outside its training cells trained it", beyond
+
+    return _each(evidence, "networks learnt from training cells alone", doubt)
+
+
+def watched(evidence: Evidence) -> Check:
+    """Early stopping watched training cells that the weights did not learn from."""
+
+    def doubt(
+        made: Provenance, training: Indices, validation: Indices
+    ) -> Iterator[tuple[str, Indices]]:
+        judged = np.intersect1d(made.watched, validation)
+        yield "early stopping watched its own validation cells", judged
+        beyond = np.setdiff1d(np.setdiff1d(made.watched, training), judged)
+        yield "early stopping watched cells outside its training cells", beyond
+        both = np.intersect1d(made.watched, made.trained)
+        yield "early stopping watched what it learnt from", both
+
+    return _each(
+        evidence,
+        "early stopping watched training cells alone",
+        doubt,
+        applies=lambda made: len(made.watched) > 0,
+        otherwise="no trial stopped early by what it watched",
+    )
+
+
+def normalised_on(evidence: Evidence) -> Check:
+    """Mean and deviation are of training cells."""
+
+    def doubt(
+        made: Provenance, training: Indices, validation: Indices
+    ) -> Iterator[tuple[str, Indices]]:
+        judged = np.intersect1d(made.normalised, validation)
+        yield "the normalisation was fitted on its own validation cells", judged
+        beyond = np.setdiff1d(np.setdiff1d(made.normalised, training), judged)
+        yield "the normalisation was fitted on cells outside its training cells", beyond
+
+    return _each(evidence, "normalisation was fitted on training cells alone", doubt)
+
+
+def generators(evidence: Evidence) -> Check:
+    """Generators learnt from a fold's training cells, without those that are watched."""
+
+    def doubt(
+        made: Provenance, training: Indices, validation: Indices
+    ) -> Iterator[tuple[str, Indices]]:
+        for each in made.generators:
+            judged = np.intersect1d(each.learnt_from, validation)
+            who = f"the generator of {each.class_name} learnt from"
+            yield f"{who} its own validation cells", judged
+            beyond = np.setdiff1d(np.setdiff1d(each.learnt_from, training), judged)
+            yield f"{who} cells outside its training cells", beyond
+            yield f"{who} watched cells", np.intersect1d(each.learnt_from, made.watched)
+            if indices_sha256(each.learnt_from) != each.indices_sha256:
+                yield f"{who} other cells than its cache entry says", each.learnt_from
+
+    return _each(
+        evidence,
+        "generated cells come of training cells alone",
+        doubt,
+        applies=lambda made: len(made.generators) > 0,
+        otherwise="no trial used generated cells",
+    )
+
+
+def _each(
+    evidence: Evidence,
+    name: str,
+    doubt: Doubt,
+    *,
+    applies: Callable[[Provenance], bool] | None = None,
+    otherwise: str = "",
+) -> Check:
+    splits = evidence.splits
+    if splits is None or not evidence.folds:
+        return nothing(name, _why(splits))
+    told = [each for each in evidence.folds if each.result.provenance is not None]
+    if not told:
+        return nothing(name, "the folds do not say which cells they were made of")
+    problems, cells, looked = [], [], 0
+    for each in told:
+        made = each.result.provenance
+        if made is None or each.fold >= splits.k or (applies is not None and not applies(made)):
+            continue
+        looked += 1
+        for problem, wrong in _doubts(made, each, splits, doubt, len(evidence.cells)):
+            problems.append(f"{each.name}: {problem} ({len(wrong):,})")
+            cells += evidence.named(wrong)
+    if not looked:
+        return nothing(name, otherwise)
+    silent = len(evidence.folds) - len(told)
+    more = f"; {silent} do not say which cells they were made of" if silent else ""
+    return verdict(name, problems, f"{looked} folds{more}", cells)
+
+
+def _doubts(
+    made: Provenance, each: TrialFold, splits: Splits, doubt: Doubt, cells: int
+) -> Iterator[tuple[str, Indices]]:
+    if made.cells != cells:
+        yield f"it was made of a data set of {made.cells:,} cells", np.empty(0, np.int64)
+        return
+    # What it predicts counts, wherever the splits would have it.
+    validation = np.union1d(splits.validation(each.fold), each.result.cells)
+    for problem, wrong in doubt(made, splits.training(each.fold), validation):
+        if len(wrong):
+            yield problem, wrong
+
+
+def _why(splits: Splits | None) -> str:
+    return "splits.json cannot be read" if splits is None else "no fold is finished"

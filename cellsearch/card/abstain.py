@@ -1,0 +1,221 @@
+"""Abstention: the confidence below which a card rather gives no class than a doubtful one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from cellsearch.card.figures import LEVEL, Estimate, as_plain, evaluate
+from cellsearch.learn.intervals import clopper_pearson
+
+UNCERTAIN = "uncertain"
+FEWEST_KEPT = 10
+"""Out-of-fold cells that a precision must rest on."""
+
+Rule = Literal["coverage", "precision"]
+Probabilities = NDArray[np.floating]
+
+
+class Requirement(NamedTuple):
+    """What is asked for: ``coverage`` or ``precision``, and how much of it."""
+
+    rule: Rule
+    level: float
+
+
+class Abstention(BaseModel):
+    """Thresholds of a card, on the calibrated probability of the predicted class.
+
+    Attributes:
+        rule: what they were chosen for.
+        level: how much of it.
+        thresholds: a predicted class; at least so much keeps it. None where the precision cannot
+            be reached: then every cell called so is uncertain.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rule: Rule
+    level: float = Field(gt=0.0, lt=1.0)
+    thresholds: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class ClassSelection:
+    """One class under abstention.
+
+    Attributes:
+        name: of the class.
+        cells: of it.
+        coverage: share of them that is given a class, exact interval; None without cells.
+        called: cells predicted as it.
+        kept: of those, not uncertain.
+        precision: of the kept, exact interval; None where none is.
+    """
+
+    name: str
+    cells: int
+    coverage: Estimate | None
+    called: int
+    kept: int
+    precision: Estimate | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What abstention is worth on cells whose classes are known.
+
+    Attributes:
+        coverage: share of cells that is given a class, exact interval.
+        accuracy: of those (selective accuracy), exact interval; None where none is.
+        balanced_accuracy: of those, over the classes that have such cells; bootstrap interval.
+        gone: estimable classes of which no cell is given a class.
+        classes: each.
+    """
+
+    coverage: Estimate
+    accuracy: Estimate | None
+    balanced_accuracy: Estimate | None
+    gone: tuple[str, ...]
+    classes: tuple[ClassSelection, ...]
+
+
+def requirement(text: str) -> Requirement:
+    """Read ``coverage=0.9`` or ``precision=0.95``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    rule, _, level = text.partition("=")
+    try:
+        value = float(level)
+    except ValueError:
+        value = 0.0
+    if rule not in ("coverage", "precision") or not 0.0 < value < 1.0:
+        raise ValueError(
+            "expected coverage=0.9 or precision=0.95, a share between 0 and 1 exclusively"
+        )
+    return Requirement(cast(Rule, rule), value)
+
+
+def lowered(threshold: float) -> float:
+    """A threshold of 6 decimals that also keeps what was rounded, in a table or in float32."""
+    return max(0.0, float(np.floor((float(threshold) - 5e-7) * 1e6) / 1e6))
+
+
+def fit_abstention(
+    wanted: Requirement, labels: NDArray[np.int64], probabilities: Probabilities
+) -> Abstention:
+    """Thresholds that meet the requirement on out-of-fold cells, for each predicted class.
+
+    ``coverage``: that share of the cells called as a class is kept, the surest. ``precision``: the
+    most cells called as a class are kept of which that share is right; at least ``FEWEST_KEPT``
+    (the risk-coverage trade of El-Yaniv & Wiener 2010). Being chosen on the cells they are counted
+    on, such precisions flatter; a hold-out shows by how much.
+
+    Args:
+        wanted: coverage or precision.
+        labels: (n,) true classes, out of fold.
+        probabilities: (n, K), calibrated, out of fold.
+
+    Returns:
+        Thresholds; 0 for a class that no cell is called as under ``coverage``.
+    """
+    called = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    thresholds: list[float | None] = []
+    for k in range(probabilities.shape[1]):
+        own = called == k
+        order = np.argsort(-confidence[own], kind="stable")
+        surest = confidence[own][order].astype(np.float64)
+        if wanted.rule == "coverage":
+            last = int(np.ceil(wanted.level * len(surest))) - 1
+            thresholds.append(lowered(surest[last]) if len(surest) else 0.0)
+            continue
+        kept = np.arange(1, len(surest) + 1)
+        share = np.cumsum(labels[own][order] == k) / kept
+        # Of cells with the same confidence all are kept or none.
+        whole = np.append(surest[1:] < surest[:-1], True)[: len(surest)]
+        fit = np.flatnonzero((share >= wanted.level) & (kept >= FEWEST_KEPT) & whole)
+        thresholds.append(lowered(surest[fit[-1]]) if len(fit) else None)
+    return Abstention(rule=wanted.rule, level=wanted.level, thresholds=tuple(thresholds))
+
+
+def kept(probabilities: Probabilities, rule: Abstention) -> NDArray[np.bool_]:
+    """(n,) bool: cells that are given their predicted class; the others are ``uncertain``."""
+    needed = np.array([np.inf if t is None else t for t in rule.thresholds])
+    return np.asarray(probabilities.max(axis=1) >= needed[probabilities.argmax(axis=1)])
+
+
+def selection(
+    labels: NDArray[np.int64],
+    probabilities: Probabilities,
+    rule: Abstention,
+    classes: tuple[str, ...],
+    *,
+    not_estimable: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Selection:
+    """Coverage and selective figures of (n,) labelled cells under a card's thresholds."""
+    sure = kept(probabilities, rule)
+    called = probabilities.argmax(axis=1)
+    right = called == labels
+    accuracy = balanced = None
+    known = [c for k, c in enumerate(classes) if c not in not_estimable and (labels == k).any()]
+    gone = tuple(c for c in known if not (sure & (labels == classes.index(c))).any())
+    if sure.any():
+        accuracy = _share(right[sure])
+        if len(gone) < len(known):
+            figures = evaluate(
+                labels[sure], called[sure], classes, not_estimable=not_estimable, seed=seed
+            )
+            balanced = figures.metrics["balanced_accuracy"]
+    parts = tuple(
+        ClassSelection(
+            name=name,
+            cells=int((labels == k).sum()),
+            coverage=_share(sure[labels == k]),
+            called=int((called == k).sum()),
+            kept=int((sure & (called == k)).sum()),
+            precision=_share(right[sure & (called == k)]),
+        )
+        for k, name in enumerate(classes)
+    )
+    whole = _share(sure)
+    if whole is None:
+        raise ValueError("selection needs at least one cell")
+    return Selection(whole, accuracy, balanced, gone, parts)
+
+
+def selection_as_json(found: Selection, rule: Abstention) -> dict[str, Any]:
+    """Plain values for ``metrics.json``."""
+    return {
+        "rule": rule.rule,
+        "level": rule.level,
+        "coverage": as_plain(found.coverage),
+        "selective_accuracy": as_plain(found.accuracy),
+        "selective_balanced_accuracy": as_plain(found.balanced_accuracy),
+        "classes_never_given": list(found.gone),
+        "per_class": {
+            one.name: {
+                "threshold": threshold,
+                "cells": one.cells,
+                "coverage": as_plain(one.coverage),
+                "called": one.called,
+                "kept": one.kept,
+                "precision": as_plain(one.precision),
+            }
+            for one, threshold in zip(found.classes, rule.thresholds, strict=True)
+        },
+    }
+
+
+def _share(of: NDArray[np.bool_]) -> Estimate | None:
+    if not len(of):
+        return None
+    exact = clopper_pearson(int(of.sum()), len(of), level=LEVEL)
+    return Estimate(float(of.mean()), exact.low, exact.high)

@@ -1,0 +1,87 @@
+"""``config.json`` of a card that is being written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import cellsearch
+from cellsearch.card.config import (
+    CardConfig,
+    DatasetFacts,
+    FeatureFacts,
+    OnnxFacts,
+    channel_ranges,
+    dtype_range,
+)
+from cellsearch.card.export import Exported
+from cellsearch.card.rules import Rules
+from cellsearch.data.dataset import CellDataset
+
+if TYPE_CHECKING:
+    from cellsearch.data.splits import Splits
+    from cellsearch.space.recipe import Recipe
+
+
+def described(
+    recipe: Recipe,
+    dataset: CellDataset,
+    splits: Splits,
+    search_facts: Mapping[str, Any],
+    rules: Rules,
+    exported: Exported,
+    features: FeatureFacts | None,
+    *,
+    members: int,
+) -> CardConfig:
+    """What a program needs to know of the exported model.
+
+    Args:
+        recipe: of the winner.
+        dataset: all cells, hold-out included.
+        splits: hold-out and folds.
+        search_facts: of which ``variant`` and ``fit`` are read.
+        rules: of calibration, abstention, sets and priors.
+        exported: the graph.
+        features: that the graph takes; None where it takes images.
+        members: networks in it.
+    """
+    return CardConfig(
+        cellsearch_version=cellsearch.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        classes=dataset.classes,
+        channels=dataset.channels,
+        dtype=str(dataset.images.dtype),
+        dtype_range=dtype_range(dataset.images.dtype),
+        ranges=channel_ranges(dataset.images, splits.development, dataset.channels),
+        height=dataset.images.shape[2],
+        width=dataset.images.shape[3],
+        fit=search_facts.get("fit", "refuse"),
+        members=members,
+        parameters=exported.parameters,
+        not_estimable=tuple(splits.not_estimable),
+        dataset=_dataset_facts(dataset, search_facts),
+        splits_sha256=splits.sha256,
+        recipe=recipe.to_params(),
+        onnx=OnnxFacts(input=exported.input, opset=exported.opset),
+        features=features,
+        temperature=rules.temperature.value,
+        abstention=rules.abstention,
+        sets=rules.sets,
+        prevalence=rules.prevalence,
+    )
+
+
+def _dataset_facts(dataset: CellDataset, search_facts: Mapping[str, Any]) -> DatasetFacts:
+    origin = dataset.provenance
+    return DatasetFacts(
+        name=dataset.name,
+        variant=search_facts.get("variant"),
+        title=origin.title,
+        licence=origin.licence,
+        url=origin.url,
+        synthetic=origin.synthetic,
+        sha256=dataset.sha256,
+        cells=len(dataset),
+    )

@@ -1,0 +1,42 @@
+"""``metrics.json``: every figure of a card with its interval, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cellsearch.card.compare import Comparison, comparison_as_json
+from cellsearch.card.figures import LEVEL, REPEATS, as_plain
+from cellsearch.card.found import Found, optimism
+from cellsearch.card.parts import write_json
+
+
+def write_metrics(
+    path: Path,
+    holdout: Comparison,
+    pooled: Comparison,
+    found: Found,
+    others: Mapping[str, Any],
+) -> None:
+    """Write winner, baseline, their differences, optimism and verdict; ``others`` beside them.
+
+    Raises:
+        CardError: NaN, or a value that JSON cannot hold.
+    """
+    gaps = optimism(pooled.winner, holdout.winner)
+    write_json(
+        path,
+        {
+            "level": LEVEL,
+            "bootstrap_samples": REPEATS,
+            "intervals": "smoothed bootstrap within classes; recall and specificity of a class: "
+            "Clopper-Pearson; where groups is a number, the wider of these and of a bootstrap of "
+            "groups, recall and specificity Korn-Graubard",
+            **others,
+            "hold_out": comparison_as_json(holdout),
+            "out_of_fold": comparison_as_json(pooled),
+            "optimism": {name: as_plain(value) for name, value in gaps.items()},
+            "verdict": found.verdict.to_dict() if found.verdict is not None else None,
+        },
+    )

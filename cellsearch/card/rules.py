@@ -1,0 +1,145 @@
+"""What a card does with its probabilities, found on out-of-fold predictions alone."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.card.abstain import UNCERTAIN, Abstention, fit_abstention, requirement
+from cellsearch.card.calibration import Temperature, fit_temperature, scaled
+from cellsearch.card.config import CardConfig
+from cellsearch.card.conformal import PredictionSets, fit_sets
+from cellsearch.card.figures import OofFigures
+from cellsearch.card.predict import class_columns
+from cellsearch.card.prior import PriorFacts, fit_prior_facts
+from cellsearch.errors import CardError
+
+OUT_OF_FOLD = "out_of_fold.csv"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is found out of fold, before the hold-out is looked at."""
+
+    temperature: Temperature
+    abstention: Abstention | None
+    sets: PredictionSets | None
+    prevalence: PriorFacts | None
+
+
+def find_rules(
+    oof: OofFigures,
+    classes: tuple[str, ...],
+    *,
+    abstain: str | None = None,
+    sets: float | None = None,
+    seed: int = 0,
+) -> Rules:
+    """Temperature, thresholds and facts of the priors, from out-of-fold predictions alone.
+
+    Args:
+        oof: of the winner.
+        classes: K names.
+        abstain: ``coverage=0.9`` or ``precision=0.95``.
+        sets: level of prediction sets, such as 0.9.
+        seed: of the temperature's interval.
+
+    Raises:
+        CardError: thresholds are asked for without out-of-fold probabilities, or in other words
+            than these, or a class is called ``uncertain``.
+    """
+    found = oof.probabilities
+    if found is None:
+        asked = [f"--{n}" for n, v in (("abstain", abstain), ("sets", sets)) if v is not None]
+        if asked:
+            raise CardError(f"{' and '.join(asked)}: needs out-of-fold probabilities")
+        nothing = fit_temperature(oof.labels[:0], np.zeros((0, len(classes))))
+        return Rules(nothing, None, None, None)
+    temperature = fit_temperature(oof.labels, found, seed=seed)
+    right = scaled(found, temperature.value)
+    return Rules(
+        temperature,
+        None if abstain is None else abstention_of(abstain, oof.labels, right, classes),
+        None if sets is None else sets_of(sets, oof.labels, right),
+        fit_prior_facts(oof.labels, right),
+    )
+
+
+def abstention_of(
+    text: str,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    classes: tuple[str, ...],
+) -> Abstention:
+    """Thresholds for ``coverage=0.9`` or ``precision=0.95`` from calibrated (n, K) out of fold.
+
+    Raises:
+        CardError: the text is something else, or a class is called ``uncertain``.
+    """
+    if UNCERTAIN in classes:
+        raise CardError(f"--abstain: a class is called {UNCERTAIN!r} already; rename it")
+    try:
+        return fit_abstention(requirement(text), labels, probabilities)
+    except ValueError as error:
+        raise CardError(f"--abstain: {error}, got {text!r}") from None
+
+
+def sets_of(
+    level: float, labels: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> PredictionSets:
+    """Thresholds of prediction sets from calibrated (n, K) probabilities, out of fold.
+
+    Raises:
+        CardError: the level is no share.
+    """
+    if not 0.0 < level < 1.0:
+        raise CardError(f"--sets: expected a share between 0 and 1 exclusively, got {level:g}")
+    return fit_sets(level, labels, probabilities)
+
+
+def rules_for(
+    folder: Path, config: CardConfig, *, abstain: str | None = None, sets: float | None = None
+) -> tuple[Abstention | None, PredictionSets | None]:
+    """The card's own rules, or those asked for, found on its out-of-fold predictions.
+
+    Raises:
+        CardError: what is asked for cannot be read, or the card has no such predictions.
+    """
+    abstention, own_sets = config.abstention, config.sets
+    if abstain is not None or sets is not None:
+        labels, probabilities = out_of_fold(folder, config)
+        if abstain is not None:
+            abstention = abstention_of(abstain, labels, probabilities, config.classes)
+        if sets is not None:
+            own_sets = sets_of(sets, labels, probabilities)
+    return abstention, own_sets
+
+
+def out_of_fold(folder: Path, config: CardConfig) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(n,) labels and (n, K) calibrated probabilities of a card's out-of-fold cells.
+
+    Raises:
+        CardError: the card holds none, or they do not fit it.
+    """
+    path = folder / OUT_OF_FOLD
+    place = {name: k for k, name in enumerate(config.classes)}
+    columns = class_columns(config.classes)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        labels = np.array([place[row["true_class"]] for row in rows], np.int64)
+        values = np.array([[float(row[name]) for name in columns] for row in rows], np.float32)
+    except OSError:
+        raise CardError(
+            f"{folder} holds no {OUT_OF_FOLD}, from which thresholds are found; leave --abstain "
+            "and --sets out"
+        ) from None
+    except (KeyError, ValueError) as error:
+        raise CardError(f"{path} does not fit its card: {error}") from None
+    if not len(labels):
+        raise CardError(f"{path} is empty; thresholds cannot be found")
+    return labels, scaled(values, config.temperature or 1.0)

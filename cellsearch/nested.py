@@ -1,0 +1,246 @@
+"""A search repeated: inside each of K outer folds, or on R hold-outs drawn anew.
+
+runs/jurkat-2026-11-21-1/
+  nested.json    what was asked, and which kind of repetition
+  outer-1/       a run like any other, whose hold-out is the first outer fold (or repeat-1/)
+  summary.json   the estimate, written when all of them are done
+
+An outer fold's cells have no part in choosing or training the model that predicts them, so the
+pooled figures are of the whole procedure, search included (Varma & Simon 2006, BMC Bioinformatics
+7:91; Cawley & Talbot 2010, JMLR 11:2079). They are not of one model, and no verdict is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cellsearch.errors import MismatchError, RunError
+from cellsearch.run import SearchResult, start
+from cellsearch.run_folder import IDENTITY, RunConfig, new_folder, read_record, replace_text
+from cellsearch.run_inputs import cells_for
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.splits import Splits
+    from cellsearch.nested_summary import NestedSummary
+    from cellsearch.progress import RunObserver
+    from cellsearch.space.search_space import SearchSpace
+
+REQUEST = "nested.json"
+SUMMARY = "summary.json"
+Kind = Literal["outer", "repeats"]
+_PREFIX: dict[Kind, str] = {"outer": "outer", "repeats": "repeat"}
+
+
+class NestedRequest(BaseModel):
+    """``nested.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    kind: Kind
+    times: int = Field(ge=2, le=100)
+    config: RunConfig
+
+    @classmethod
+    def of(cls, config: RunConfig, *, outer: int | None, repeats: int | None) -> Self:
+        """Check what was asked.
+
+        Raises:
+            RunError: both or neither, fewer than 2, or with an option that does not go with it.
+        """
+        if (outer is None) == (repeats is None):
+            raise RunError("give one of --outer and --repeats")
+        kind: Kind = "repeats" if outer is None else "outer"
+        times = repeats if outer is None else outer
+        if times is None or not 2 <= times <= 100:
+            raise RunError(f"--{kind}: expected 2 to 100, got {times}")
+        if config.storage is not None:
+            raise RunError(f"--{kind}: each search keeps its own study, leave out --storage")
+        if kind == "outer" and config.split is not None:
+            raise RunError("--outer: every cell is held out once, which --split does not allow")
+        if kind == "outer":
+            config = RunConfig.of(**(_values(config) | {"holdout": 1.0 / times}))
+        return cls(kind=kind, times=times, config=config)
+
+    def folder(self, parent: Path, number: int) -> Path:
+        """``outer-1`` or ``repeat-1``; ``number`` from 0."""
+        return parent / f"{_PREFIX[self.kind]}-{number + 1}"
+
+    def config_of(self, number: int) -> RunConfig:
+        """Of one of the searches: a repeated hold-out has a seed of its own."""
+        seed = self.config.seed + (number if self.kind == "repeats" else 0)
+        return RunConfig.of(**(_values(self.config) | {"seed": seed}))
+
+
+@dataclass(frozen=True)
+class NestedResult:
+    """What repeated searches found.
+
+    Attributes:
+        folder: of all of them.
+        runs: folders of the finished ones, in order.
+        summary: None while some are missing.
+        interrupted: ``resume(folder)`` goes on.
+    """
+
+    folder: Path
+    runs: tuple[Path, ...]
+    summary: NestedSummary | None
+    interrupted: bool
+
+
+def nested_search(
+    config: RunConfig,
+    *,
+    outer: int | None = None,
+    repeats: int | None = None,
+    out: Path | None = None,
+    runs: Path = Path("runs"),
+    cells: CellDataset | None = None,
+    space: SearchSpace | None = None,
+    observer: RunObserver | None = None,
+    command: str | None = None,
+) -> NestedResult:
+    """Repeat a whole search; caches of cells, features and generators are shared.
+
+    Args:
+        config: of each search; ``outer`` sets its hold-out.
+        outer: K outer folds, each of them the hold-out of one search.
+        repeats: R searches, each on a hold-out drawn by the next seed.
+        out: folder; one that holds an unfinished request like this is gone on with.
+        runs: where a new folder is made when ``out`` is not given.
+        cells: in place of those that ``config.dataset`` names.
+        space: in place of the one that ``config.space`` names.
+        observer: who watches.
+        command: what was typed.
+
+    Raises:
+        RunError: options that do not go together.
+        MismatchError: ``out`` holds another request.
+        SplitError: a class has too few cells for the outer folds.
+    """
+    from cellsearch.nested_summary import summarise
+    from cellsearch.progress import Silent
+
+    observer = observer or Silent()
+    request = NestedRequest.of(config, outer=outer, repeats=repeats)
+    folder = out or new_folder(config, runs)
+    if (folder / REQUEST).exists():
+        _require_same(read_request(folder), request, folder)
+    elif folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} holds other files; give --out a new folder")
+    splits = _splits(request, folder, cells, observer)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / REQUEST, request.model_dump_json(indent=2) + "\n")
+    done: list[Path] = []
+    for number in range(request.times):
+        own = request.folder(folder, number)
+        if not _finished(own):
+            observer.message(f"{own.name} of {request.times}")
+            result = start(
+                request.config_of(number),
+                out=own,
+                cells=cells,
+                space=space,
+                splits=splits[number] if splits else None,
+                observer=observer,
+                command=command,
+            )
+            if result.interrupted:
+                return NestedResult(folder, tuple(done), None, interrupted=True)
+            _require_card(result)
+        done.append(own)
+    summary = summarise(done, request)
+    replace_text(folder / SUMMARY, json.dumps(summary.to_dict(), indent=2) + "\n")
+    return NestedResult(folder, tuple(done), summary, interrupted=False)
+
+
+def resume_nested(
+    folder: Path, *, observer: RunObserver | None = None, **changes: Any
+) -> NestedResult:
+    """Go on with interrupted searches; ``changes`` as for ``run.resume``."""
+    request = read_request(folder)
+    config = RunConfig.of(**(_values(request.config) | changes))
+    outer = request.times if request.kind == "outer" else None
+    repeats = request.times if request.kind == "repeats" else None
+    return nested_search(config, outer=outer, repeats=repeats, out=folder, observer=observer)
+
+
+def is_nested(folder: Path) -> bool:
+    """Whether the folder is of repeated searches."""
+    return (folder / REQUEST).is_file()
+
+
+def read_request(folder: Path) -> NestedRequest:
+    """Read ``nested.json``.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    path = folder / REQUEST
+    try:
+        return NestedRequest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+
+
+def nested_runs(folder: Path) -> list[Path]:
+    """Folders of its searches, those begun, in order."""
+    request = read_request(folder)
+    folders = [request.folder(folder, number) for number in range(request.times)]
+    return [each for each in folders if (each / "run.json").is_file()]
+
+
+def _splits(
+    request: NestedRequest, folder: Path, cells: CellDataset | None, observer: RunObserver
+) -> Sequence[Splits]:
+    """Those of the outer folds, drawn alike each time; empty where each search draws its own."""
+    from cellsearch.data.outer_splits import draw_outer_splits
+
+    if request.kind == "repeats":
+        return ()
+    config = request.config
+    drawn_from = cells_for(config, request.folder(folder, 0), cells, observer)
+    observer.message("looking for twins and drawing the outer folds")
+    return draw_outer_splits(
+        drawn_from,
+        outer=request.times,
+        folds=config.folds,
+        seed=config.seed,
+        rare="keep" if config.rare == "keep" else "refuse",
+    )
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "run.json").is_file() and read_record(folder).state == "finished"
+
+
+def _require_card(result: SearchResult) -> None:
+    if result.card is None:
+        raise RunError(f"{result.folder} ended without a card")
+
+
+def _require_same(old: NestedRequest, new: NestedRequest, folder: Path) -> None:
+    differences = [
+        f"{name}: was {getattr(old.config, name)!r}, is {getattr(new.config, name)!r}"
+        for name in IDENTITY
+        if getattr(old.config, name) != getattr(new.config, name)
+    ]
+    if (old.kind, old.times) != (new.kind, new.times):
+        differences.append(f"was --{old.kind} {old.times}, is --{new.kind} {new.times}")
+    if differences:
+        raise MismatchError(
+            f"{folder} was begun with something else; give --out another folder, or undo: "
+            + "; ".join(differences)
+        )
+
+
+def _values(config: RunConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in RunConfig.model_fields}

@@ -1,0 +1,257 @@
+"""Cells are left undecided, or given several classes, as often as was asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellsearch.card.abstain import (
+    Abstention,
+    fit_abstention,
+    kept,
+    lowered,
+    requirement,
+    selection,
+)
+from cellsearch.card.conformal import PredictionSets, fit_sets, members, set_figures, too_few
+from cellsearch.card.figures import OofFigures
+from cellsearch.card.predict import to_rows
+from cellsearch.card.rules import find_rules, rules_for
+from cellsearch.cli import app
+from cellsearch.data.dataset import CellDataset
+from cellsearch.errors import CardError, RunError
+from cellsearch.run_folder import IDENTITY, RunConfig
+
+from card_cases import Made, made
+
+CLASSES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def case(tiny_dataset: CellDataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return made(tiny_dataset, tmp_path_factory)
+
+
+def cells(n: int, seed: int, shares: tuple[float, ...] = (0.7, 0.25, 0.05)) -> tuple:
+    """Labels, and probabilities that know something of them."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(len(shares), size=n, p=shares)
+    logits = 1.6 * np.eye(len(shares))[labels] + rng.normal(0, 1, (n, len(shares)))
+    p = np.exp(logits)
+    return labels, (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_what_may_be_asked_for() -> None:
+    assert requirement("coverage=0.9") == ("coverage", 0.9)
+    assert requirement("precision=0.95") == ("precision", 0.95)
+    for text in (
+        "recall=0.9",
+        "coverage",
+        "coverage=1",
+        "precision=0",
+        "coverage=x",
+        "coverage=nan",
+    ):
+        with pytest.raises(ValueError, match=r"expected coverage=0\.9 or precision=0\.95"):
+            requirement(text)
+    with pytest.raises(RunError, match=r"--abstain: expected coverage=0\.9 .* got 'recall=1'"):
+        RunConfig.of(dataset="demo", abstain="recall=1")
+    with pytest.raises(RunError, match="--sets"):
+        RunConfig.of(dataset="demo", sets=1.0)
+    assert RunConfig.of(dataset="demo", abstain="coverage=0.9", sets=0.9).sets == 0.9
+    assert not {"abstain", "sets"} & set(IDENTITY)
+
+
+def test_coverage_is_met_in_each_predicted_class() -> None:
+    labels, p = cells(4000, 0)
+    rule = fit_abstention(requirement("coverage=0.8"), labels, p)
+    sure, called = kept(p, rule), p.argmax(axis=1)
+    for k in range(3):
+        own = sure[called == k]
+        assert 0.8 <= own.mean() <= 0.8 + 1.01 / len(own) + 1e-3
+        left = p.max(axis=1)[(called == k) & ~sure]
+        assert left.max() < p.max(axis=1)[(called == k) & sure].min()
+    labels, p = cells(4000, 1)
+    assert kept(p, rule).mean() == pytest.approx(0.8, abs=0.03)
+    found = selection(labels, p, rule, CLASSES)
+    whole = (p.argmax(axis=1) == labels).mean()
+    assert found.accuracy is not None
+    assert found.accuracy.value > whole + 0.03
+    assert found.coverage.low < found.coverage.value < found.coverage.high
+    assert sum(one.kept for one in found.classes) == kept(p, rule).sum()
+
+
+def test_precision_keeps_as_many_as_it_may_and_no_more() -> None:
+    labels, p = cells(4000, 0)
+    rule = fit_abstention(requirement("precision=0.9"), labels, p)
+    sure, called, confidence = kept(p, rule), p.argmax(axis=1), p.max(axis=1)
+    for k in (0, 1):
+        own = sure & (called == k)
+        assert (labels[own] == k).mean() >= 0.9
+        rest = np.sort(confidence[(called == k) & ~sure])[::-1]
+        for more in rest[::10]:
+            wider = (called == k) & (confidence >= more)
+            assert (labels[wider] == k).mean() < 0.9
+    held = selection(*cells(4000, 1), rule, CLASSES)
+    assert held.classes[1].kept < 0.9 * held.classes[1].called
+    assert held.classes[1].precision is not None
+    assert held.classes[1].precision.value == pytest.approx(0.9, abs=0.04)
+
+
+def test_a_precision_out_of_reach_leaves_the_class_uncertain() -> None:
+    labels, p = cells(4000, 0)
+    p[labels == 2] = [0.1, 0.1, 0.8]
+    p[:300] = [0.1, 0.1, 0.8]  # mostly of other classes, and just as sure
+    rule = fit_abstention(requirement("precision=0.95"), labels, p)
+    assert rule.thresholds[2] is None
+    assert not kept(p, rule)[p.argmax(axis=1) == 2].any()
+    found = selection(labels, p, rule, CLASSES)
+    assert "c" in found.gone
+    assert found.classes[2].kept == 0
+    assert found.classes[2].precision is None
+    few = fit_abstention(
+        requirement("precision=0.5"), np.zeros(9, int), np.tile([[0.9, 0.1]], (9, 1))
+    )
+    assert few.thresholds == (None, None)
+
+
+def test_a_threshold_keeps_what_was_rounded() -> None:
+    for value in np.random.default_rng(0).random(200):
+        assert lowered(value) <= float(f"{value:.6f}")
+        assert lowered(float(f"{value:.6f}")) <= value
+    assert lowered(1.0) < np.float32(1.0)
+    assert lowered(1e-9) == 0.0
+
+
+# -- prediction sets
+
+
+def test_sets_cover_each_class_as_often_as_asked() -> None:
+    covered = np.zeros((150, 3))
+    for seed in range(150):
+        labels, p = cells(400, seed)
+        sets = fit_sets(0.9, labels, p)
+        fresh, q = cells(1500, 1000 + seed)
+        held = members(q, sets)[np.arange(1500), fresh]
+        covered[seed] = [held[fresh == k].mean() for k in range(3)]
+    means = covered.mean(axis=0)
+    error = covered.std(axis=0) / np.sqrt(150)
+    assert (means + 3 * error >= 0.9).all()
+    # With n cells of a class the coverage is at most 0.9 + 1 / (n + 1).
+    assert (means - 3 * error <= 0.9 + 1 / (400 * np.array([0.7, 0.25, 0.05]) - 8)).all()
+
+
+def test_sets_are_small_where_classes_are_plain() -> None:
+    labels, p = cells(2000, 0)
+    sharp = np.where(np.eye(3)[labels] > 0, 0.98, 0.01).astype(np.float32)
+    sharp[:300] = p[:300]
+    found = set_figures(labels, sharp, fit_sets(0.8, labels, sharp))
+    assert found.mean_size == pytest.approx(1.0, abs=0.25)
+    blurred = set_figures(labels, p, fit_sets(0.95, labels, p))
+    assert blurred.mean_size > 1.4
+    assert found.single > blurred.single
+    assert found.empty >= 0
+
+
+def test_a_class_of_few_cells_is_in_every_set() -> None:
+    labels = np.repeat([0, 1, 2], (50, 9, 8))
+    p = cells(67, 0)[1]
+    sets = fit_sets(0.9, labels, p)
+    assert too_few(sets) == (False, False, True)
+    assert sets.thresholds[2] == 0.0
+    assert members(p, sets)[:, 2].all()
+    assert sets.thresholds[1] == lowered(p[50:59, 1].min())
+    assert sets.cells == (50, 9, 8)
+    assert set_figures(labels[:50], p[:50], sets).per_class[2] is None
+
+
+# -- in tables, cards and commands
+
+
+def test_rows_hold_decision_and_set(case: Made) -> None:
+    p = np.array([[0.6, 0.3, 0.1], [0.4, 0.35, 0.25], [0.2, 0.2, 0.6]], np.float32)
+    rows = to_rows(
+        case.dataset,
+        p,
+        ("a", "decision", "c"),
+        cells=np.arange(3),
+        abstention=Abstention(rule="coverage", level=0.9, thresholds=(0.5, 0.5, None)),
+        sets=PredictionSets(level=0.9, thresholds=(0.3, 0.3, 0.7), cells=(20, 20, 20)),
+    )
+    assert [row["predicted_class"] for row in rows] == ["a", "a", "c"]
+    assert [row["decision"] for row in rows] == ["a", "uncertain", "uncertain"]
+    assert [row["set"] for row in rows] == ["a|decision", "a|decision", ""]
+    assert rows[0]["p(decision)"] == "0.3"
+    assert "decision" not in to_rows(case.dataset, p, ("a", "b", "c"), cells=np.arange(3))[0]
+
+
+def test_rules_need_out_of_fold_probabilities_and_a_free_name(case: Made, tmp_path: Path) -> None:
+    bare = OofFigures(case.oof.labels, case.oof.predicted)
+    with pytest.raises(CardError, match="--abstain and --sets: needs out-of-fold"):
+        find_rules(bare, CLASSES, abstain="coverage=0.9", sets=0.9)
+    assert find_rules(bare, CLASSES).temperature.value == 1.0
+    with pytest.raises(CardError, match="a class is called 'uncertain' already"):
+        find_rules(case.oof, ("a", "uncertain", "c"), abstain="coverage=0.9")
+    folder = case.copy(tmp_path)
+    (folder / "out_of_fold.csv").unlink()
+    with pytest.raises(CardError, match=r"holds no out_of_fold\.csv"):
+        rules_for(folder, case.card.config, sets=0.9)
+    assert rules_for(folder, case.card.config) == (None, None)
+
+
+def test_rules_from_the_table_are_those_from_memory(case: Made) -> None:
+    folder, config = case.card.folder, case.card.config
+    abstention, sets = rules_for(folder, config, abstain="coverage=0.7", sets=0.8)
+    rules = find_rules(case.oof, config.classes, abstain="coverage=0.7", sets=0.8)
+    assert abstention is not None
+    assert sets is not None
+    assert rules.abstention is not None
+    assert rules.sets is not None
+    assert abstention.thresholds == pytest.approx(rules.abstention.thresholds, abs=5e-6)
+    assert sets.thresholds == pytest.approx(rules.sets.thresholds, abs=5e-6)
+    assert sets.cells == rules.sets.cells
+
+
+def test_predict_writes_decisions_sets_and_shares(case: Made, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    held = case.splits.holdout
+    np.savez(tmp_path / "new.npz", images=case.dataset.images[held])
+    out, shares = tmp_path / "out.csv", tmp_path / "shares.csv"
+    words = ["predict", str(case.card.folder), str(tmp_path / "new.npz"), "-o", str(out)]
+    words += ["--abstain", "coverage=0.7", "--sets", "0.8", "--fractions", str(shares)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(held)
+    assert {row["decision"] for row in rows} <= {*case.dataset.classes, "uncertain"}
+    assert all(row["decision"] in (row["predicted_class"], "uncertain") for row in rows)
+    sure = sum(row["decision"] != "uncertain" for row in rows)
+    assert f"coverage of 70 %: {sure} of {len(rows)} cells are given a class" in done.output
+    assert "prediction sets" in done.output
+    with shares.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["class"] for row in table] == list(case.dataset.classes)
+    assert sum(int(row["cells"]) for row in table) == len(held)
+    for name in ("raw", "adjusted_count", "em"):
+        assert sum(float(row[name]) for row in table) == pytest.approx(1, abs=1e-5)
+    assert "Shares of the classes in this sample" in done.output
+    bad = CliRunner().invoke(app, [*words[:3], "--abstain", "recall=1"])
+    assert bad.exit_code != 0
+
+
+def test_a_config_whose_rules_are_of_other_classes_is_refused(case: Made, tmp_path: Path) -> None:
+    from cellsearch.card.config import read_config
+
+    folder = case.copy(tmp_path)
+    path = folder / "config.json"
+    facts = json.loads(path.read_text())
+    facts["sets"] = {"level": 0.9, "thresholds": [0.1], "cells": [5]}
+    path.write_text(json.dumps(facts))
+    with pytest.raises(CardError, match=r"sets\.thresholds: one entry a class"):
+        read_config(folder)
