@@ -122,7 +122,8 @@ def start(
     observer = observer or Silent()
     folder = out or (None if fresh else unfinished(config, runs))
     space = space or _space_of(config, folder)
-    require_weights(space)
+    if config.init_from is None:
+        require_weights(space)
     if cells is None:
         cells = _cells_of(config, folder, observer)
     else:

@@ -162,7 +162,8 @@ def minutes_per_fold(
 ) -> float:
     """Minutes that training on a fold would take here, from a few timed batches.
 
-    Every epoch is counted, as though early stopping never came; prediction of a fold a quarter
+    Every epoch is counted, those of ``train.pretrain`` too, as though early stopping never came;
+    generators, which are trained once for many trials, are not; prediction of a fold a quarter
     as large as the training is added. A network too large to time within seconds is judged by
     its multiply-adds (three times forward) at the pace of one plain convolution. A classical
     family is not timed: 0.
@@ -190,15 +191,18 @@ def minutes_per_fold(
     price = cost(recipe, (dataset.images.shape[1], height, width), len(dataset.classes))
     affordable = TIMED_MULTIPLY_ADDS // max(1, price.multiply_adds)
     some = some[: min(recipe.train.batch_size, cells, affordable)]
+    epochs = recipe.train.epochs
+    if recipe.train.pretrain:
+        epochs += recipe.train.pretrain_epochs
     with torch_threads(threads), torch.random.fork_rng(devices=[]):
         if len(some) < 2:
             training = 3 * price.multiply_adds / _multiply_adds_per_second(place)
-            return training * recipe.train.epochs * cells / 60.0
+            return training * epochs * cells / 60.0
         try:
             step, prediction = _timed(recipe, dataset, some, targets, place, precision)
         except RuntimeError as error:
             raise out_of_memory(error) from error
-    per_cell = (step * recipe.train.epochs + prediction * 0.25) / len(some)
+    per_cell = (step * epochs + prediction * 0.25) / len(some)
     return per_cell * cells / 60.0
 
 

@@ -12,18 +12,16 @@ from cellsearch.learn.balance import target_counts
 from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.classical import fit_classical
 from cellsearch.learn.gans import Generated, generated_cells
+from cellsearch.learn.inner_split import inner_split
 from cellsearch.learn.losses import class_weights
 from cellsearch.learn.precision import Precision, resolve_device
-from cellsearch.learn.predictor import Predictor, build_module, out_of_memory
+from cellsearch.learn.predictor import CellModule, Predictor, build_module, out_of_memory
 from cellsearch.learn.training import Cells, OnEpoch, train_network
 from cellsearch.learn.transfer import Backbone, against_others, begin_with
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
 
 Indices = NDArray[np.int64]
-
-WATCHED_SHARE = 0.1
-"""Of each class's training cells, held back for early stopping."""
 
 
 def fit(
@@ -54,7 +52,8 @@ def fit(
         seed: of weights, order, augmentation and dropout.
         device: ``auto`` or a torch device.
         precision: None tries what the device offers on the first batch and takes the fastest.
-        backbone: weights to begin with, where the recipe has the same model.
+        backbone: weights to begin with, where the recipe has the same model; with
+            ``train.pretrain`` the first training begins with them.
         on_epoch: called after each epoch with its number, from 1, and its record in the history.
 
     Raises:
@@ -107,18 +106,12 @@ def _train(
             on_epoch=on_epoch,
         )
     if recipe.train.pretrain:
-        first = _pretrained(recipe, dataset, cells, device, precision, rng)
+        first = _pretrained(recipe, dataset, cells, device, precision, backbone, rng)
         backbone = Backbone(recipe.model, first.module.state_dict())
-    channels, height, width = (int(side) for side in dataset.images.shape[1:])
-    module = build_module(
-        recipe, channels=channels, classes=len(dataset.classes), size=(height, width)
-    )
-    if backbone is not None and backbone.model == recipe.model:
-        begin_with(module, backbone)
-    module.normalise.fit(dataset.images, indices)
-    module.to(device)
+        # One for both trainings: what a fold records must tell how to repeat it.
+        precision = first.precision
     return train_network(
-        module,
+        _begun(recipe, dataset, indices, device, backbone),
         recipe,
         cells,
         epochs=recipe.train.epochs,
@@ -127,6 +120,24 @@ def _train(
         rng=rng,
         on_epoch=on_epoch,
     )
+
+
+def _begun(
+    recipe: Recipe,
+    dataset: CellDataset,
+    indices: Indices,
+    device: torch.device,
+    backbone: Backbone | None,
+) -> CellModule:
+    """The module before its first step."""
+    channels, height, width = (int(side) for side in dataset.images.shape[1:])
+    module = build_module(
+        recipe, channels=channels, classes=len(dataset.classes), size=(height, width)
+    )
+    if backbone is not None and backbone.model == recipe.model:
+        begin_with(module, backbone)
+    module.normalise.fit(dataset.images, indices)
+    return module.to(device)
 
 
 def _generated(
@@ -144,6 +155,7 @@ def _pretrained(
     cells: Cells,
     device: torch.device,
     precision: Precision | None,
+    backbone: Backbone | None,
     rng: np.random.Generator,
 ) -> Predictor:
     """The same network, trained to tell one class from all others on the same cells."""
@@ -153,13 +165,9 @@ def _pretrained(
             f"got {recipe.train.pretrain!r}"
         )
     binary = against_others(dataset, recipe.train.pretrain)
-    channels, height, width = (int(side) for side in dataset.images.shape[1:])
-    module = build_module(recipe, channels=channels, classes=2, size=(height, width))
-    module.normalise.fit(dataset.images, cells.indices)
-    module.to(device)
     counts = np.bincount(binary.labels[cells.indices], minlength=2).astype(np.int64)
     return train_network(
-        module,
+        _begun(recipe, binary, cells.indices, device, backbone),
         recipe,
         Cells(
             CellSource.of(binary),
@@ -173,28 +181,3 @@ def _pretrained(
         rng=rng,
         on_epoch=None,
     )
-
-
-def inner_split(
-    dataset: CellDataset, indices: Indices, *, rng: np.random.Generator
-) -> tuple[Indices, Indices]:
-    """Training cells apart from a tenth of each class to watch; a class's only cell trains.
-
-    Cells are drawn one by one, also where the data set has groups: what is watched only says when
-    to stop and enters no figure.
-
-    Args:
-        dataset: for the labels.
-        indices: (n,) int64 training cells.
-        rng: source of chance.
-
-    Returns:
-        Two int64 arrays, disjoint, together ``indices``.
-    """
-    labels = dataset.labels[indices]
-    held = np.zeros(len(indices), dtype=bool)
-    for label in np.unique(labels):
-        places = rng.permutation(np.flatnonzero(labels == label))
-        share = max(1, round(WATCHED_SHARE * len(places))) if len(places) > 1 else 0
-        held[places[:share]] = True
-    return indices[~held], indices[held]
