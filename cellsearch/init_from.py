@@ -7,9 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellsearch.card.config import CardConfig, read_config
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.card.config import SEEN_CELLS, CardConfig, read_config
 from cellsearch.catalog import Document
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError, RunError, SpaceError
 from cellsearch.predictions import ids_of
 from cellsearch.space.entry import Entry
@@ -108,14 +112,13 @@ def _shown(shape: tuple[int, ...]) -> str:
 
 def _refuse_seen(card: Path, config: CardConfig, cells: CellDataset) -> None:
     """Weights that have seen a validation or hold-out cell would make its score a lie."""
-    shared = ids_of(card).intersection(cells.ids.tolist())
-    # Bare numbers are given to the cells of any data set.
-    telling = any(not name.isdigit() for name in shared)
-    if shared and (config.dataset.name == cells.name or telling):
+    seen = _seen(card, config, cells)
+    if seen.any():
         raise RunError(
-            f"--init-from: {card} was trained or scored on {len(shared)} of these cells (such as "
-            f"{min(shared)!r}), so its weights have seen what they would be validated on; to learn "
-            "another task of the same cells first, inside each fold, set train.pretrain"
+            f"--init-from: {card} was trained or scored on {seen.sum()} of these cells (such as "
+            f"{str(cells.ids[seen.argmax()])!r}), so its weights have seen what they would be "
+            "validated on; to learn another task of the same cells first, inside each fold, set "
+            "train.pretrain"
         )
     before = _began_with(card)
     if before is None:
@@ -128,6 +131,20 @@ def _refuse_seen(card: Path, config: CardConfig, cells: CellDataset) -> None:
             f"cells, and that card cannot be read ({error}); put it back, or take a card that "
             "began with random weights"
         ) from None
+
+
+def _seen(card: Path, config: CardConfig, cells: CellDataset) -> NDArray[np.bool_]:
+    """(N,) which cells the card knows: by their pixels, and by their names in the same data set.
+
+    The name tells where pixels do not, as with another channel of the same cell.
+    """
+    known = np.zeros(len(cells), dtype=bool)
+    path = card / SEEN_CELLS
+    if path.is_file():
+        known |= np.isin(cell_digests(cells.images), np.load(path, allow_pickle=False))
+    if config.dataset.name == cells.name and (cells.name != "custom" or not path.is_file()):
+        known |= np.isin(cells.ids, np.array(sorted(ids_of(card)), dtype=np.str_))
+    return known
 
 
 def _began_with(card: Path) -> Path | None:

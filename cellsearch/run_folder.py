@@ -95,6 +95,11 @@ class RunConfig(BaseModel):
             raise ValueError("an ensemble is of the networks of several folds, --split has one")
         return value
 
+    @field_validator("init_from")
+    @classmethod
+    def _wherever_it_is_resumed(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.resolve()
+
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, value: str) -> str:

@@ -74,6 +74,20 @@ def test_cells_that_the_card_has_seen_are_refused(case: Made, tiny_dataset: Cell
         begin_from(case.card.folder, SPACE, some)
 
 
+def test_cells_are_known_by_their_pixels_whatever_they_are_called(
+    case: Made, tiny_dataset: CellDataset, others: CellDataset
+) -> None:
+    mixed = CellDataset.from_arrays(
+        np.concatenate([others.images, tiny_dataset.images[:3]]),
+        [*others.labels, 0, 0, 1],
+        name="something else",
+    )
+    with pytest.raises(RunError, match=r"on 3 of these cells \(such as '000090'\)"):
+        begin_from(case.card.folder, SPACE, mixed)
+    # Names that any data set has are no sign of the same cells.
+    begin_from(case.card.folder, SPACE, mixed.subset(np.arange(90)))
+
+
 def test_other_images_and_no_card_are_refused(
     case: Made, others: CellDataset, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from cellsearch.errors import CardError
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
+SEEN_CELLS = "cells.npy"
 MODEL = "model.onnx"
 
 Fit = Literal["refuse", "pad", "resize"]

@@ -17,6 +17,7 @@ from cellsearch.card.checksums import files_of, write_checksums
 from cellsearch.card.compare import compare_holdout, compare_pooled, comparison_as_json
 from cellsearch.card.config import (
     CONFIG,
+    SEEN_CELLS,
     CardConfig,
     DatasetFacts,
     OnnxFacts,
@@ -46,6 +47,7 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.card.replay import README
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
 
 __all__ = ["BaselineFigures", "GeneratorFigures", "OofFigures", "write_card"]
@@ -196,6 +198,7 @@ def _write_into(
         },
     )
     splits.save(folder / "splits.json")
+    np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
     write_recipe(folder / "recipe.yaml", recipe)
     write_json(folder / "versions.json", versions())
     names = write_plots(

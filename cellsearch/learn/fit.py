@@ -11,7 +11,7 @@ from cellsearch.errors import DataError, TrialError
 from cellsearch.learn.balance import target_counts
 from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.classical import fit_classical
-from cellsearch.learn.gans import Generated, generated_cells
+from cellsearch.learn.gans import Generated, generated_cells, rare_classes
 from cellsearch.learn.inner_split import inner_split
 from cellsearch.learn.losses import class_weights
 from cellsearch.learn.precision import Precision, resolve_device
@@ -90,10 +90,13 @@ def _train(
     watched = np.empty(0, dtype=np.int64)
     if recipe.train.patience > 0 and not isinstance(recipe.model, ClassicalModel):
         indices, watched = inner_split(dataset, indices, rng=rng)
-    # After the inner split, so that no watched cell has a generated likeness in the training.
-    generated = _generated(recipe, dataset, indices, device)
     counts = np.bincount(dataset.labels[indices], minlength=len(dataset.classes)).astype(np.int64)
     targets = target_counts(counts, recipe.balance)
+    # After the inner split, so that no watched cell has a generated likeness in the training.
+    growing = np.flatnonzero(targets > counts)
+    generated = _generated(
+        recipe, dataset, indices, np.intersect1d(growing, rare_classes(counts, recipe.gan)), device
+    )
     cells = Cells(CellSource.of(dataset, generated), indices, watched, targets)
     if isinstance(recipe.model, ClassicalModel):
         return fit_classical(
@@ -141,12 +144,14 @@ def _begun(
 
 
 def _generated(
-    recipe: Recipe, dataset: CellDataset, indices: Indices, device: torch.device
+    recipe: Recipe, dataset: CellDataset, indices: Indices, classes: Indices, device: torch.device
 ) -> tuple[Generated, ...]:
     if recipe.gan.kind == "none" or recipe.balance.method not in ("over", "mixed"):
         return ()
     # One seed for all recipes: trials that ask for the same generator share it.
-    return generated_cells(dataset, indices, recipe.gan, seed=0, device=device)
+    return generated_cells(
+        dataset, indices, recipe.gan, seed=0, device=device, classes=classes.tolist()
+    )
 
 
 def _pretrained(
