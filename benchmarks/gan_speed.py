@@ -31,7 +31,8 @@ def main() -> None:
     training = draw_splits(cells, seed=0).training(0)
     label = cells.classes.index("Prophase")
     of_class = int(np.sum(cells.labels[training] == label))
-    print(f"{of_class} prophase cells of one fold, {steps} steps, {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    print(f"{of_class} prophase cells of one fold, {steps} steps, {threads} threads")
     for kind in ("wgan-gp", "wgan-div"):
         gan = Gan(kind=kind, steps=steps)
         with tempfile.TemporaryDirectory() as folder:

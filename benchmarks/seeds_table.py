@@ -3,7 +3,8 @@
 Run: python benchmarks/seeds_table.py RUN_OF_THE_RECIPES [RUN_OF_THE_WIDER_SPACE]
 
 Prints a Markdown table of out-of-fold figures with 95 % intervals, a row for each complete trial,
-and the paired difference between the best of the recipes and the winner of the wider space.
+and the paired difference between the best of the recipes and the winner of the wider space, both by
+the metric of the first run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cellsearch.card.compare import compare
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import RunError
+from cellsearch.learn.metrics import confusion, score
 from cellsearch.progress import brief
 from cellsearch.run_folder import read_record
 from cellsearch.space.recipe import Recipe
@@ -87,11 +89,17 @@ def main() -> None:
     for row in rows:
         name = "baseline" if row.number == 0 else f"{row.number}: {brief(row.recipe)}"
         print(line(name, figures(row)))
-    best = max(rows[1:] or rows, key=lambda row: figures(row)["balanced_accuracy"][0])
+    metric = read_record(paper).config.metric
+
+    def searched(row: Row) -> float:
+        counts = confusion(labels, row.predicted, len(cells.classes))
+        return float(score(metric, counts))
+
+    best = max(rows[1:] or rows, key=searched)
     for run in wider:
         others = rows_of(run, splits.k)
         assert (others[0].cells == rows[0].cells).all(), "other splits"
-        winner = max(others, key=lambda row: figures(row)["balanced_accuracy"][0])
+        winner = max(others, key=searched)
         print(line(f"wider space, {winner.number}: {brief(winner.recipe)}", figures(winner)))
         print(line(f"paired difference to {best.number}", figures(winner, best)))
 

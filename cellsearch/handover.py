@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ def hand_over(
         abstain=config.abstain,
         sets=config.sets,
         findings=findings(record, folder, cells, splits, outcome, observer),
+        projection="umap" if find_spec("umap") else "tsne",
     )
 
 
@@ -132,6 +134,7 @@ def _final(
                 cells,
                 cells_of,
                 seed=config.seed + member + 1000 * attempt,
+                device=config.device,
                 backbone=backbone,
                 on_epoch=follow(member),
             )
@@ -213,6 +216,7 @@ def _facts(record: RunRecord, outcome: SearchOutcome, best: TrialRow) -> dict[st
         "winner": best.number,
         "baseline_trial": outcome.baseline.number if outcome.baseline else None,
         "variant": config.variant,
+        "init_from": None if config.init_from is None else str(config.init_from.resolve()),
         "final": config.final,
         "started": record.created,
     }

@@ -60,7 +60,7 @@ def predictions_of(run: Path, part: Part) -> Predictions:
     except KeyError as error:
         raise CardError(f"{card / FILES[part]} does not fit its card: no {error}") from None
     return Predictions(
-        config.classes, config.not_estimable, ids, labels, predicted, _all_ids(card) | set(ids)
+        config.classes, config.not_estimable, ids, labels, predicted, ids_of(card) | set(ids)
     )
 
 
@@ -72,8 +72,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise RunError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
 
 
-def _all_ids(card: Path) -> frozenset[str]:
-    """Names of all cells of the data set; those of one part are not unknown in the other."""
+def ids_of(card: Path) -> frozenset[str]:
+    """Names of all cells of a card's data set: hold-out, folds and the others.
+
+    Raises:
+        CardError: its ``splits.json`` cannot be read.
+    """
     try:
         facts = json.loads((card / "splits.json").read_text(encoding="utf-8"))
         parts = [facts["holdout"], *facts["folds"], facts["train_only"], facts["left_out"]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cellsearch.catalog import near_miss
 from cellsearch.errors import SpaceError
-from cellsearch.space.models import TimmModel
+from cellsearch.space.models import ClassicalModel, NetworkModel, TimmModel
 from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.space.seen import seen_size
@@ -66,21 +66,31 @@ def _models(recipes: list[Recipe], cells: CellDataset) -> Iterator[str]:
     for model, size in distinct:
         if said := problem(model, channels=channels, classes=len(cells.classes), size=size):
             yield said
+    measured = (isinstance(m, ClassicalModel) and m.features == "measured" for m, _ in distinct)
+    if any(measured):
+        from cellsearch.data.features import SMALLEST
+
+        if min(height, width) < SMALLEST:
+            yield (
+                f"model.features: measured takes crops of at least {SMALLEST} x {SMALLEST} px; "
+                f"these have {height} x {width}: use pixels"
+            )
 
 
 def _rest(recipes: list[Recipe], cells: CellDataset, splits: Splits) -> Iterator[str]:
     from cellsearch.learn.gans import impossible
 
     generated = dict.fromkeys(
-        recipe.gan
+        (recipe.gan, recipe.train.patience > 0 and isinstance(recipe.model, NetworkModel))
         for recipe in recipes
         if recipe.gan.kind != "none" and recipe.balance.method in ("over", "mixed")
     )
-    below: dict[float, None] = {}
-    for gan in generated:
-        if gan.below not in below and (said := impossible(cells, splits, gan)):
+    asked: dict[tuple[float, bool], None] = {}
+    for gan, watched in generated:
+        key = (gan.below, watched)
+        if key not in asked and (said := impossible(cells, splits, gan, watched=watched)):
             yield said
-        below[gan.below] = None
+        asked[key] = None
     for name in dict.fromkeys(recipe.train.pretrain for recipe in recipes):
         if name and name not in cells.classes:
             yield (

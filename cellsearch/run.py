@@ -124,7 +124,8 @@ def start(
     observer = observer or Silent()
     folder = out or (None if fresh else unfinished(config, runs))
     space = space or space_for(config, folder)
-    require_weights(space)
+    if config.init_from is None:
+        require_weights(space)
     cells = cells_for(config, folder, cells, observer)
     folder = folder or new_folder(config, runs)
     old = read_record(folder) if (folder / "run.json").exists() else None

@@ -107,6 +107,11 @@ class RunConfig(BaseModel):
             requirement(value)
         return value
 
+    @field_validator("init_from")
+    @classmethod
+    def _wherever_it_is_resumed(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.resolve()
+
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, value: str) -> str:

@@ -20,8 +20,8 @@ from cellsearch.card.curves import (
 from cellsearch.card.figures import as_json, evaluate
 from cellsearch.card.markdown import per_class_table
 from cellsearch.data.dataset import CellDataset
-from cellsearch.learn.intervals import clopper_pearson
 from cellsearch.learn.bootstrap import bootstrap_intervals
+from cellsearch.learn.intervals import clopper_pearson
 from cellsearch.learn.metrics import per_class
 
 from card_cases import Made, made

@@ -15,7 +15,8 @@ from cellsearch.errors import ConfigError, DataError, TrialError
 from cellsearch.learn import step as step_module
 from cellsearch.learn import training as training_module
 from cellsearch.learn.cost import minutes_per_fold
-from cellsearch.learn.fit import fit, inner_split
+from cellsearch.learn.fit import fit
+from cellsearch.learn.inner_split import inner_split
 from cellsearch.learn.metrics import confusion, score
 from cellsearch.learn.precision import ALL, Precision, candidates, fastest, resolve_device
 from cellsearch.learn.step import RunningMean, optimiser, scheduler

@@ -21,8 +21,9 @@ def test_a_dead_refit_is_trained_anew(
     splits = draw_splits(tiny_dataset, folds=2)
     seeds, asked = [], []
 
-    def fit(recipe, cells, indices, *, seed, backbone, on_epoch):
+    def fit(recipe, cells, indices, *, seed, device, backbone, on_epoch):
         seeds.append(seed)
+        assert device == "meta"
 
         def predict_proba(dataset, some):
             asked.extend(some)
@@ -32,9 +33,8 @@ def test_a_dead_refit_is_trained_anew(
         return SimpleNamespace(predict_proba=predict_proba)
 
     monkeypatch.setattr("cellsearch.learn.fit.fit", fit)
-    final = handover._final(
-        Recipe(), tiny_dataset, splits, RunConfig.of(dataset="squares", seed=7), Silent(), "winner"
-    )
+    config = RunConfig.of(dataset="squares", seed=7, device="meta")
+    final = handover._final(Recipe(), tiny_dataset, splits, config, Silent(), "winner")
     assert len(final) == 1
     assert seeds == [7, 1007, 2007]
     assert not set(asked) & set(splits.holdout.tolist())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
+from cellsearch.catalog import Document
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError, RunError
 from cellsearch.init_from import begin_from
@@ -16,6 +21,8 @@ from cellsearch.learn.transfer import read_backbone
 from cellsearch.run import search
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace, sample
+from cellsearch.tune.job import SearchJob
+from cellsearch.tune.work import _identity
 
 from card_cases import Made, made
 from conftest import squares
@@ -67,6 +74,20 @@ def test_cells_that_the_card_has_seen_are_refused(case: Made, tiny_dataset: Cell
         begin_from(case.card.folder, SPACE, some)
 
 
+def test_cells_are_known_by_their_pixels_whatever_they_are_called(
+    case: Made, tiny_dataset: CellDataset, others: CellDataset
+) -> None:
+    mixed = CellDataset.from_arrays(
+        np.concatenate([others.images, tiny_dataset.images[:3]]),
+        [*others.labels, 0, 0, 1],
+        name="something else",
+    )
+    with pytest.raises(RunError, match=r"on 3 of these cells \(such as '000090'\)"):
+        begin_from(case.card.folder, SPACE, mixed)
+    # Names that any data set has are no sign of the same cells.
+    begin_from(case.card.folder, SPACE, mixed.subset(np.arange(90)))
+
+
 def test_other_images_and_no_card_are_refused(
     case: Made, others: CellDataset, tmp_path: Path
 ) -> None:
@@ -75,6 +96,69 @@ def test_other_images_and_no_card_are_refused(
         begin_from(case.card.folder, SPACE, one)
     with pytest.raises(CardError, match="is not a card"):
         begin_from(tmp_path, SPACE, others)
+
+
+def test_what_waits_for_another_network_is_left_out(case: Made, others: CellDataset) -> None:
+    space = SearchSpace.from_dict(
+        {
+            "parameters": {
+                "model.family": {"choice": ["cnn", "vit"]},
+                "optim.lr": [
+                    {"value": 0.01, "when": {"model.family": "cnn"}},
+                    {"float": [1e-4, 1e-3], "when": {"model.family": "vit"}},
+                ],
+                "augment.flip": {"value": True, "when": {"model.family": "vit"}},
+                "input.crop": {"choice": [0.8, 1.0]},
+            },
+            "starts": [{"model.family": "vit", "input.crop": 0.8}],
+        }
+    )
+    narrowed = begin_from(case.card.folder, space, others)
+    drawn = {*sample(narrowed, 10), *narrowed.starts}
+    assert {(r.optim.lr, r.augment.flip) for r in sample(narrowed, 10)} == {(0.01, False)}
+    # Dense weights are made for one size of map.
+    assert {recipe.input.crop for recipe in drawn} == {1.0}
+    assert len({recipe.model for recipe in drawn}) == 1
+    again = SearchSpace._from_document(
+        Document(None, YAML(typ="safe").load(narrowed.to_yaml())), ""
+    )
+    assert again.sha256 == narrowed.sha256
+
+
+def test_cells_seen_by_the_card_before_the_card_are_refused(
+    case: Made, others: CellDataset, tiny_dataset: CellDataset, tmp_path: Path
+) -> None:
+    def card(name: str, before: Path, ids: str) -> Path:
+        folder = Path(shutil.copytree(case.card.folder, tmp_path / name))
+        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics["search"]["init_from"] = str(before)
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        splits = (folder / "splits.json").read_text()
+        (folder / "splits.json").write_text(splits.replace('"0', f'"{ids}/0'))
+        return folder
+
+    second = card("second", case.card.folder, "between")
+    begin_from(second, SPACE, others)
+    with pytest.raises(RunError, match="trained or scored on 90 of these cells"):
+        begin_from(second, SPACE, tiny_dataset)
+    orphan = card("orphan", tmp_path / "gone", "between")
+    with pytest.raises(RunError, match=r"began with the weights of .*gone.*put it back"):
+        begin_from(orphan, SPACE, others)
+
+
+def test_folds_begun_with_other_weights_are_not_gone_on_with(
+    case: Made, others: CellDataset, tmp_path: Path
+) -> None:
+    card = case.copy(tmp_path)
+
+    def identity(init_from: Path | None) -> dict[str, Any]:
+        job = cast("SearchJob", SimpleNamespace(seed=0, init_from=init_from))
+        return _identity(job, {}, others, case.splits)
+
+    before = identity(card)
+    assert before == identity(case.card.folder) != identity(None)
+    (card / "model.safetensors").write_bytes(b"others")
+    assert identity(card) != before
 
 
 def test_trials_and_the_final_network_begin_with_the_weights(
@@ -105,3 +189,5 @@ def test_trials_and_the_final_network_begin_with_the_weights(
     assert result.card is not None
     recorded = result.folder / "run.json"
     assert str(case.card.folder) in recorded.read_text()
+    facts = json.loads((result.card.folder / "metrics.json").read_text())["search"]
+    assert facts["init_from"] == str(case.card.folder)

@@ -16,7 +16,8 @@ import torch
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.learn.evaluate import cross_validate
-from cellsearch.learn.fit import fit, inner_split
+from cellsearch.learn.fit import fit
+from cellsearch.learn.inner_split import inner_split
 from cellsearch.learn.precision import Precision
 from cellsearch.learn.predictor import Predictor
 from cellsearch.space.models import LogregModel, XgboostModel

@@ -52,6 +52,25 @@ def test_a_generator_for_a_class_of_too_few(tiny_dataset: CellDataset) -> None:
     assert "at least 4" in said
 
 
+def test_a_generator_beside_an_inner_split(tiny_dataset: CellDataset) -> None:
+    """Of four training cells one is watched, and a generator would be left with three."""
+    few = np.concatenate(
+        [np.flatnonzero(tiny_dataset.labels == k)[:n] for k, n in ((0, 40), (1, 30), (2, 10))]
+    )
+    cells = tiny_dataset.subset(few)
+    gan = {"balance.method": "over", "gan.kind": "wgan-gp", "gan.below": 0.4}
+    splits = draw_splits(cells, folds=2, holdout=0.2, seed=0)
+    assert min((cells.labels[splits.training(k)] == 2).sum() for k in range(2)) == 4
+    require_feasible(SearchSpace.from_dict({"parameters": gan}), cells, splits)
+    assert "leaves 3 training cells" in told(gan | {"train.patience": 2}, cells)
+
+
+def test_crops_too_small_to_be_measured(tiny_dataset: CellDataset) -> None:
+    small = CellDataset.from_arrays(tiny_dataset.images[:, :, :6], tiny_dataset.labels)
+    said = told({"model.family": "xgboost", "model.features": "measured"}, small)
+    assert "at least 8 x 8 px; these have 6 x 16" in said
+
+
 def test_a_generator_where_no_class_is_rare(tiny_dataset: CellDataset) -> None:
     said = told({"balance.method": "over", "gan.kind": "wgan-gp", "gan.below": 0.1}, tiny_dataset)
     assert "gan.below: no class has fewer than 10 %" in said

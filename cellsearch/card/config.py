@@ -17,6 +17,7 @@ from cellsearch.errors import CardError
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
+SEEN_CELLS = "cells.npy"
 MODEL = "model.onnx"
 
 Fit = Literal["refuse", "pad", "resize"]

@@ -28,7 +28,7 @@ class GeneratorFigures:
 
     Attributes:
         class_name: the class.
-        kind: of the generator, as ``wgan_gp``.
+        kind: of the generator, as ``wgan-gp``.
         real: (n, C, H, W) all training cells of the class that it learned from, n at least 1.
         generated: (m, C, H, W) cells it made, in the same intensities.
         critic: (steps,) float32, the critic's estimate of the distance between the two; may be

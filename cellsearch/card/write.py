@@ -15,7 +15,7 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import files_of, write_checksums
 from cellsearch.card.compare import Comparison, compare_holdout, compare_pooled
 from cellsearch.card.confidence import confidence_as_json, measure_confidence, write_confidence
-from cellsearch.card.config import CONFIG
+from cellsearch.card.config import CONFIG, SEEN_CELLS
 from cellsearch.card.described import described
 from cellsearch.card.embedding import Projection
 from cellsearch.card.evidence import write_evidence
@@ -42,6 +42,7 @@ from cellsearch.card.readme import Story, write_readme
 from cellsearch.card.replay import README
 from cellsearch.card.rules import find_rules
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
 
 __all__ = ["BaselineFigures", "GeneratorFigures", "OofFigures", "write_card"]
@@ -213,6 +214,7 @@ def _write_into(
         },
     )
     splits.save(folder / "splits.json")
+    np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
     write_recipe(folder / "recipe.yaml", recipe)
     write_json(folder / "versions.json", versions())
     names = write_plots(

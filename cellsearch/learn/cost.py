@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
 from cellsearch.learn.balance import target_counts
+from cellsearch.learn.fit import fit
 from cellsearch.learn.losses import ClassLoss, class_weights
 from cellsearch.learn.models import build_network
 from cellsearch.learn.models.timm_net import first_line
@@ -23,11 +24,22 @@ from cellsearch.learn.predictor import build_module, load, out_of_memory, probab
 from cellsearch.learn.step import TrainingStep
 from cellsearch.learn.threads import torch_threads
 from cellsearch.learn.training import choose_precision
-from cellsearch.space.models import NetworkModel, TimmModel
-from cellsearch.space.recipe import Recipe
+from cellsearch.space.models import (
+    HistGbdtModel,
+    LogregModel,
+    NetworkModel,
+    TimmModel,
+    XgboostModel,
+)
+from cellsearch.space.recipe import Balance, Gan, Recipe
 from cellsearch.space.seen import seen_size
 
 TIMED_STEPS = 3
+
+TIMED_ROUNDS = 2
+"""Of boosted trees."""
+
+TIMED_TREE_CELLS = 300
 
 TIMED_MULTIPLY_ADDS = 10**10
 """Forward, of one timed batch at most: a giant is told from fewer cells, within seconds."""
@@ -162,10 +174,11 @@ def minutes_per_fold(
 ) -> float:
     """Minutes that training on a fold would take here, from a few timed batches.
 
-    Every epoch is counted, as though early stopping never came; prediction of a fold a quarter
+    Every epoch is counted, those of ``train.pretrain`` too, as though early stopping never came;
+    generators, which are trained once for many trials, are not; prediction of a fold a quarter
     as large as the training is added. A network too large to time within seconds is judged by
-    its multiply-adds (three times forward) at the pace of one plain convolution. A classical
-    family is not timed: 0.
+    its multiply-adds (three times forward) at the pace of one plain convolution. Boosted trees are
+    judged by a few rounds on a few cells; a regression, which is quick, is not timed: 0.
 
     Args:
         recipe: the recipe.
@@ -178,7 +191,7 @@ def minutes_per_fold(
     Raises:
         TrialError: the recipe does not fit in memory.
     """
-    if not isinstance(recipe.model, NetworkModel):
+    if isinstance(recipe.model, LogregModel):
         return 0.0
     place = resolve_device(device)
     height, width = (int(side) for side in dataset.images.shape[2:])
@@ -187,19 +200,43 @@ def minutes_per_fold(
     targets = target_counts(counts, recipe.balance)
     cells = max(2, int(targets.sum()))
     some = np.random.default_rng(0).permutation(np.flatnonzero(dataset.labels >= 0))
+    if not isinstance(recipe.model, NetworkModel):
+        with torch_threads(threads):
+            return _minutes_of_trees(recipe, recipe.model, dataset, some[:TIMED_TREE_CELLS], cells)
     price = cost(recipe, (dataset.images.shape[1], height, width), len(dataset.classes))
     affordable = TIMED_MULTIPLY_ADDS // max(1, price.multiply_adds)
     some = some[: min(recipe.train.batch_size, cells, affordable)]
+    epochs = recipe.train.epochs
+    if recipe.train.pretrain:
+        epochs += recipe.train.pretrain_epochs
     with torch_threads(threads), torch.random.fork_rng(devices=[]):
         if len(some) < 2:
             training = 3 * price.multiply_adds / _multiply_adds_per_second(place)
-            return training * recipe.train.epochs * cells / 60.0
+            return training * epochs * cells / 60.0
         try:
             step, prediction = _timed(recipe, dataset, some, targets, place, precision)
         except RuntimeError as error:
             raise out_of_memory(error) from error
-    per_cell = (step * recipe.train.epochs + prediction * 0.25) / len(some)
+    per_cell = (step * epochs + prediction * 0.25) / len(some)
     return per_cell * cells / 60.0
+
+
+def _minutes_of_trees(
+    recipe: Recipe,
+    model: XgboostModel | HistGbdtModel,
+    dataset: CellDataset,
+    some: NDArray[np.int64],
+    cells: int,
+) -> float:
+    """Time grows with rounds and cells at most; features are measured before the clock starts."""
+    rounds = min(TIMED_ROUNDS, model.rounds)
+    few = model.model_copy(update={"rounds": rounds, "copies": 0})
+    short = recipe.model_copy(update={"model": few, "gan": Gan(), "balance": Balance()})
+    fit(short, dataset, some, seed=0, device="cpu")
+    started = time.perf_counter()
+    fit(short, dataset, some, seed=0, device="cpu")
+    seconds = time.perf_counter() - started
+    return seconds * model.rounds / rounds * (1 + model.copies) * cells / len(some) / 60.0
 
 
 def _timed(

@@ -13,14 +13,14 @@ from cellsearch.errors import DataError, TrialError
 from cellsearch.learn.balance import target_counts
 from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.classical import fit_classical
-from cellsearch.learn.gans import Generated, generated_cells
+from cellsearch.learn.gans import Generated, generated_cells, rare_classes
+from cellsearch.learn.inner_split import inner_split
 from cellsearch.learn.losses import class_weights
 from cellsearch.learn.precision import Precision, resolve_device
 from cellsearch.learn.predictor import CellModule, Predictor, build_module, out_of_memory
 from cellsearch.learn.provenance import GeneratorTrace, Provenance
 from cellsearch.learn.training import Cells, OnEpoch, train_network
 from cellsearch.learn.transfer import Backbone, against_others, begin_with
-from cellsearch.learn.watched import inner_split
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
 
@@ -55,7 +55,8 @@ def fit(
         seed: of weights, order, augmentation and dropout.
         device: ``auto`` or a torch device.
         precision: None tries what the device offers on the first batch and takes the fastest.
-        backbone: weights to begin with, where the recipe has the same model.
+        backbone: weights to begin with, where the recipe has the same model; with
+            ``train.pretrain`` the first training begins with them.
         on_epoch: called after each epoch with its number, from 1, and its record in the history.
 
     Raises:
@@ -92,10 +93,13 @@ def _train(
     watched = np.empty(0, dtype=np.int64)
     if recipe.train.patience > 0 and not isinstance(recipe.model, ClassicalModel):
         indices, watched = inner_split(dataset, indices, rng=rng)
-    # After the inner split, so that no watched cell has a generated likeness in the training.
-    generated = _generated(recipe, dataset, indices, device)
     counts = np.bincount(dataset.labels[indices], minlength=len(dataset.classes)).astype(np.int64)
     targets = target_counts(counts, recipe.balance)
+    # After the inner split, so that no watched cell has a generated likeness in the training.
+    growing = np.flatnonzero(targets > counts)
+    generated = _generated(
+        recipe, dataset, indices, np.intersect1d(growing, rare_classes(counts, recipe.gan)), device
+    )
     cells = Cells(CellSource.of(dataset, generated), indices, watched, targets)
     if isinstance(recipe.model, ClassicalModel):
         predictor = fit_classical(
@@ -109,16 +113,11 @@ def _train(
         )
         return replace(predictor, provenance=_provenance(cells, predictor.module))
     if recipe.train.pretrain:
-        first = _pretrained(recipe, dataset, cells, device, precision, rng)
+        first = _pretrained(recipe, dataset, cells, device, precision, backbone, rng)
         backbone = Backbone(recipe.model, first.module.state_dict())
-    channels, height, width = (int(side) for side in dataset.images.shape[1:])
-    module = build_module(
-        recipe, channels=channels, classes=len(dataset.classes), size=(height, width)
-    )
-    if backbone is not None and backbone.model == recipe.model:
-        begin_with(module, backbone)
-    module.normalise.fit(dataset.images, indices)
-    module.to(device)
+        # One for both trainings: what a fold records must tell how to repeat it.
+        precision = first.precision
+    module = _begun(recipe, dataset, indices, device, backbone)
     predictor = train_network(
         module,
         recipe,
@@ -146,13 +145,33 @@ def _provenance(cells: Cells, module: CellModule) -> Provenance:
     )
 
 
+def _begun(
+    recipe: Recipe,
+    dataset: CellDataset,
+    indices: Indices,
+    device: torch.device,
+    backbone: Backbone | None,
+) -> CellModule:
+    """The module before its first step."""
+    channels, height, width = (int(side) for side in dataset.images.shape[1:])
+    module = build_module(
+        recipe, channels=channels, classes=len(dataset.classes), size=(height, width)
+    )
+    if backbone is not None and backbone.model == recipe.model:
+        begin_with(module, backbone)
+    module.normalise.fit(dataset.images, indices)
+    return module.to(device)
+
+
 def _generated(
-    recipe: Recipe, dataset: CellDataset, indices: Indices, device: torch.device
+    recipe: Recipe, dataset: CellDataset, indices: Indices, classes: Indices, device: torch.device
 ) -> tuple[Generated, ...]:
     if recipe.gan.kind == "none" or recipe.balance.method not in ("over", "mixed"):
         return ()
     # One seed for all recipes: trials that ask for the same generator share it.
-    return generated_cells(dataset, indices, recipe.gan, seed=0, device=device)
+    return generated_cells(
+        dataset, indices, recipe.gan, seed=0, device=device, classes=classes.tolist()
+    )
 
 
 def _pretrained(
@@ -161,6 +180,7 @@ def _pretrained(
     cells: Cells,
     device: torch.device,
     precision: Precision | None,
+    backbone: Backbone | None,
     rng: np.random.Generator,
 ) -> Predictor:
     """The same network, trained to tell one class from all others on the same cells."""
@@ -170,13 +190,9 @@ def _pretrained(
             f"got {recipe.train.pretrain!r}"
         )
     binary = against_others(dataset, recipe.train.pretrain)
-    channels, height, width = (int(side) for side in dataset.images.shape[1:])
-    module = build_module(recipe, channels=channels, classes=2, size=(height, width))
-    module.normalise.fit(dataset.images, cells.indices)
-    module.to(device)
     counts = np.bincount(binary.labels[cells.indices], minlength=2).astype(np.int64)
     return train_network(
-        module,
+        _begun(recipe, binary, cells.indices, device, backbone),
         recipe,
         Cells(
             CellSource.of(binary),

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
+from cellsearch.learn.models.timm_net import TimmNet, head_parameters
 from cellsearch.learn.predictor import CellModule
-from cellsearch.space.models import Model
+from cellsearch.space.models import Model, unpretrained
 from cellsearch.space.recipe import Recipe
 
 
@@ -26,12 +27,15 @@ class Backbone:
 
 
 def read_backbone(card: Path) -> Backbone:
-    """The weights of a card, from its ``config.json`` and ``model.safetensors``."""
+    """The weights of a card, from its ``config.json`` and ``model.safetensors``.
+
+    They take the place of timm's, which its network need not have at hand any more.
+    """
     from safetensors.torch import load_file
 
     config = json.loads((card / "config.json").read_text(encoding="utf-8"))
     recipe = Recipe.from_params(config["recipe"])
-    return Backbone(recipe.model, load_file(card / "model.safetensors"))
+    return Backbone(unpretrained(recipe.model), load_file(card / "model.safetensors"))
 
 
 def begin_with(module: CellModule, backbone: Backbone) -> int:
@@ -46,11 +50,7 @@ def begin_with(module: CellModule, backbone: Backbone) -> int:
         TrialError: a weight is missing or of another shape, as with another number of channels.
     """
     head = head_of(module.network)
-    own = {
-        name: tensor
-        for name, tensor in module.network.state_dict().items()
-        if head is None or not name.startswith(f"{head}.")
-    }
+    own = {name: tensor for name, tensor in module.network.state_dict().items() if name not in head}
     unlike = [
         name
         for name, tensor in own.items()
@@ -66,10 +66,13 @@ def begin_with(module: CellModule, backbone: Backbone) -> int:
     return len(own)
 
 
-def head_of(network: nn.Module) -> str | None:
-    """The name of the last dense layer; None where there is none."""
+def head_of(network: nn.Module) -> frozenset[str]:
+    """Names of the head's parameters: of what timm calls so, else of the last dense layer."""
+    if isinstance(network, TimmNet):
+        return frozenset(f"net.{name}" for name in head_parameters(network.net))
     dense = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
-    return dense[-1] if dense else None
+    own = network.get_submodule(dense[-1]).named_parameters() if dense else ()
+    return frozenset(f"{dense[-1]}.{name}" for name, _ in own)
 
 
 def against_others(dataset: CellDataset, name: str) -> CellDataset:

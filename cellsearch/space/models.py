@@ -159,6 +159,14 @@ NetworkModel = CnnModel | MlpModel | ResnetModel | NagaoModel | VitModel | TimmM
 ClassicalModel = LogregModel | XgboostModel | HistGbdtModel
 Model = NetworkModel | ClassicalModel
 
+
+def unpretrained(model: Model) -> Model:
+    """The same network, begun with random weights in place of timm's."""
+    if not isinstance(model, TimmModel):
+        return model
+    return model.model_copy(update={"pretrained": False, "weights": ""})
+
+
 MODELS: Mapping[str, type[Model]] = MappingProxyType(
     {kind.model_fields["family"].default: kind for kind in get_args(Model)}
 )

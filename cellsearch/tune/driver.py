@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import time
 from dataclasses import dataclass, field
 
@@ -89,13 +90,17 @@ class Driver:
         )
         self._whole = bool(space.whole)
         if not trials:
-            given = dict.fromkeys((BASELINE, *space.starts, *space.whole))
-            for number, recipe in enumerate(given):
+            whole = list(space.whole)
+            # In the order of the file a small budget would never reach the last choices.
+            random.Random(job.seed).shuffle(whole)
+            named = (BASELINE, *space.starts)
+            for number, recipe in enumerate(dict.fromkeys((*named, *whole))):
                 self._study.enqueue_trial(
                     dict(space.fixed_params(recipe)),
                     user_attrs={
                         "baseline": number == 0,
                         "given": json.dumps(recipe.to_params()),
+                        "spared": recipe in named,
                     },
                 )
 
@@ -229,7 +234,7 @@ class Driver:
             for fold in range(self._pool.folds)
         )
         # Limits are for draws; what the space names itself is tried whatever it costs.
-        spared = begun or "given" in attrs
+        spared = begun or attrs.get("spared", "given" in attrs)
         task = Task(
             number=trial.number,
             recipe=recipe,

@@ -9,6 +9,7 @@ trials/0007/lock          held by the worker that is at it
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -73,7 +74,7 @@ def execute(
     """The folds of one trial, in order: read where they lie on disk, else computed and written.
 
     A fold is handed out only once it is durably on disk, so whoever hears of it may rely on it.
-    Folds that were made of another recipe, seed, data set or splits are deleted.
+    Folds that were made of another recipe, seed, data set, splits or weights are deleted.
 
     Raises:
         TrialError: the recipe cannot be trained.
@@ -169,12 +170,17 @@ def read_fold(path: Path) -> FoldResult | None:
 def _identity(
     job: SearchJob, params: Mapping[str, ParamValue], dataset: CellDataset, splits: Splits
 ) -> dict[str, Any]:
-    return {
+    identity = {
         "recipe": dict(params),
         "seed": job.seed,
         "dataset_sha256": dataset.sha256,
         "splits_sha256": splits.sha256,
     }
+    if job.init_from is not None:
+        # The card may have been written anew under the same name.
+        weights = (job.init_from / "model.safetensors").read_bytes()
+        identity["init_from_sha256"] = hashlib.sha256(weights).hexdigest()
+    return identity
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:

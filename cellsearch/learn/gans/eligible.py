@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
+from cellsearch.learn.inner_split import watched_of
 from cellsearch.space.sections import Gan
 
 FEWEST = 4
@@ -27,13 +28,14 @@ def rare_classes(counts: NDArray[np.int64], gan: Gan) -> tuple[int, ...]:
     return tuple(k for k, n in enumerate(counts.tolist()) if 0 < n < gan.below * largest)
 
 
-def impossible(dataset: CellDataset, splits: Splits, gan: Gan) -> str:
+def impossible(dataset: CellDataset, splits: Splits, gan: Gan, *, watched: bool = False) -> str:
     """Why these cells, so split, can have no generators; empty where they can.
 
     Args:
         dataset: the cells; only labels and shapes are looked at.
         splits: its folds.
         gan: the recipe's section; nothing is impossible with ``kind`` none.
+        watched: early stopping holds an inner split back, from which no generator learns.
 
     Returns:
         One line: the parameter, the rule, what was found, the remedy.
@@ -44,6 +46,8 @@ def impossible(dataset: CellDataset, splits: Splits, gan: Gan) -> str:
     if problem:
         return problem
     counts = [_counts(dataset, splits.training(fold)) for fold in range(splits.k)]
+    if watched:
+        counts = [cells - np.array([watched_of(int(n)) for n in cells]) for cells in counts]
     few = [
         (int(cells[label]), fold, label)
         for fold, cells in enumerate(counts)

@@ -1,4 +1,4 @@
-"""The inner split: which training cells early stopping watches instead of learning from."""
+"""The inner split: which training cells early stopping watches; known without torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ WATCHED_SHARE = 0.1
 
 _ORDERS = 20
 """Orders of groups that are looked at."""
+
+
+def watched_of(cells: int) -> int:
+    """How many of a class's training cells are watched, where they are drawn one by one."""
+    return max(1, round(WATCHED_SHARE * cells)) if cells > 1 else 0
 
 
 def inner_split(
@@ -47,8 +52,7 @@ def _single_cells(labels: Indices, rng: np.random.Generator) -> NDArray[np.bool_
     held = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         places = rng.permutation(np.flatnonzero(labels == label))
-        share = max(1, round(WATCHED_SHARE * len(places))) if len(places) > 1 else 0
-        held[places[:share]] = True
+        held[places[: watched_of(len(places))]] = True
     return held
 
 
