@@ -119,17 +119,49 @@ def smoothed_pairs(
     Returns:
         Two (R, K, K) float64.
     """
+    joint = pair_counts(labels, first, second, k)
+    cells = joint.sum(axis=(1, 2))[:, None, None]
+    weights = joint * ((cells - 1) / np.maximum(cells, 1)) + pair_prior(k, PRIOR / 2.0)
+    return drawn_pairs(joint, weights, repeats=repeats, rng=rng)
+
+
+def pair_counts(
+    labels: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64], k: int
+) -> NDArray[np.int64]:
+    """(K, K, K) int64: of each true class, cells by the first model's answer and the second's."""
+    return np.bincount((labels * k + first) * k + second, minlength=k**3).reshape(k, k, k)
+
+
+def pair_prior(k: int, strength: float) -> NDArray[np.float64]:
+    """(K, K, K) pseudo-counts, the same for both models: ``strength`` for each of the outcomes
+    both right, the first alone right, the second alone right, none right."""
+    sides = [_found_or_missed(row, k) for row in range(k)]
+    return np.stack([strength * np.outer(side, side) for side in sides])
+
+
+def drawn_pairs(
+    joint: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    *,
+    repeats: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Dirichlet draws of two models' confusion matrices, each class scaled to its cells.
+
+    Args:
+        joint: (K, K, K) from ``pair_counts``; a class without cells stays empty.
+        weights: (K, K, K) parameters of the draws.
+        repeats: R.
+        rng: source of chance.
+
+    Returns:
+        Two (R, K, K) float64, of the first model and of the second.
+    """
+    k = len(joint)
     ours, theirs = np.zeros((repeats, k, k)), np.zeros((repeats, k, k))
-    for row in range(k):
-        of_class = labels == row
-        cells = int(of_class.sum())
-        if not cells:
-            continue
-        joint = np.bincount(first[of_class] * k + second[of_class], minlength=k * k)
-        side = _found_or_missed(row, k)
-        weights = joint * ((cells - 1) / cells) + PRIOR / 2.0 * np.outer(side, side).ravel()
-        drawn = rng.standard_gamma(weights, (repeats, k * k))
-        drawn *= cells / drawn.sum(axis=1, keepdims=True)
+    for row in np.flatnonzero(joint.sum(axis=(1, 2))):
+        drawn = rng.standard_gamma(weights[row].ravel(), (repeats, k * k))
+        drawn *= joint[row].sum() / drawn.sum(axis=1, keepdims=True)
         pairs = drawn.reshape(repeats, k, k)
         ours[:, row], theirs[:, row] = pairs.sum(axis=2), pairs.sum(axis=1)
     return ours, theirs

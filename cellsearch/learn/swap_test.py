@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.learn.clusters import Codes, group_confusions
+from cellsearch.learn.intervals import pair_counts
 from cellsearch.learn.metrics import Metric, confusion, score
 
 
@@ -68,9 +69,7 @@ def _swapped_cells(
     """Two (R, K, K) of confusion matrices."""
     ours, theirs = np.zeros((repeats, k, k)), np.zeros((repeats, k, k))
     low, high = np.triu_indices(k, 1)
-    for row in range(k):
-        of_class = labels == row
-        joint = np.bincount(first[of_class] * k + second[of_class], minlength=k * k).reshape(k, k)
+    for row, joint in enumerate(pair_counts(labels, first, second, k)):
         both = np.diag(joint).astype(np.float64)
         ours[:, row], theirs[:, row] = both, both
         for a, b in zip(low.tolist(), high.tolist(), strict=True):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.learn.intervals import drawn_pairs, pair_counts, pair_prior
 from cellsearch.learn.metrics import TITLES, confusion, metric_named, score
 
 
@@ -125,27 +126,6 @@ def _posterior(
     """Draws of the two confusion matrices, each (draws, K, K), rows scaled to their cells."""
     # Many classes make K**3 gammas a draw; fewer draws then still resolve alpha / looks.
     draws = max(400, min(rule.draws, 6_000_000 // k**3))
-    ours = np.zeros((draws, k, k))
-    theirs = np.zeros((draws, k, k))
-    for true in range(k):
-        of_class = labels == true
-        cells = int(of_class.sum())
-        if cells == 0:
-            continue
-        pairs = best[of_class] * k + candidate[of_class]
-        counts = np.bincount(pairs, minlength=k * k).astype(np.float64)
-        counts += _prior(true, k, rule.prior).ravel()
-        weights = rng.standard_gamma(counts, (draws, k * k))
-        weights *= cells / weights.sum(axis=1, keepdims=True)
-        joint = weights.reshape(draws, k, k)
-        theirs[:, true] = joint.sum(axis=2)
-        ours[:, true] = joint.sum(axis=1)
+    joint = pair_counts(labels, best, candidate, k)
+    theirs, ours = drawn_pairs(joint, joint + pair_prior(k, rule.prior), repeats=draws, rng=rng)
     return ours, theirs
-
-
-def _prior(true: int, k: int, strength: float) -> NDArray[np.float64]:
-    """(K, K) pseudo-counts, symmetric in the two trials: ``strength`` for each of the outcomes
-    both right, best alone right, candidate alone right, none right."""
-    side = np.full(k, 1.0 / max(1, k - 1))
-    side[true] = 1.0
-    return strength * np.outer(side, side)
