@@ -20,6 +20,7 @@ from cellsearch.space.models import (
     MlpModel,
     Model,
     NagaoModel,
+    NetworkModel,
     ResnetModel,
     TimmModel,
     VitModel,
@@ -235,16 +236,21 @@ class Terminal:
 
 def brief(recipe: Recipe) -> str:
     """A recipe in a few words, for one line of a table."""
-    model, loss, balance = recipe.model, recipe.loss, recipe.balance
+    model, loss, balance, augment = recipe.model, recipe.loss, recipe.balance, recipe.augment
+    network = isinstance(model, NetworkModel)
+    generates = balance.method in ("over", "mixed") and recipe.gan.kind != "none"
     words = [
         brief_model(model),
-        f"{recipe.optim.name} {recipe.optim.lr:.1e}",
-        f"{recipe.train.epochs} epochs",
+        f"{recipe.optim.name} {recipe.optim.lr:.1e}" if network else "",
+        f"{recipe.train.epochs} epochs" if network else "",
         "focal" if loss.kind == "focal" else "",
         "" if loss.weighting == "none" else f"weights {loss.weighting}",
         "" if balance.method == "none" else balance.method,
-        "flips" if recipe.augment.flip else "",
-        "mixup" if recipe.augment.mixup else "",
+        recipe.gan.kind if generates else "",
+        "flips" if augment.flip else "",
+        "turns" if augment.rotate90 or augment.rotate else "",
+        "sharpened" if augment.sharpen else "",
+        "mixup" if augment.mixup else "",
     ]
     return ", ".join(word for word in words if word)
 

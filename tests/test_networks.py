@@ -14,7 +14,7 @@ from cellsearch.learn.cost import cost
 from cellsearch.learn.models import build_network
 from cellsearch.learn.models.resnet import Block
 from cellsearch.learn.models.vit import Attention, SimpleViT, sine_cosine
-from cellsearch.progress import brief_model
+from cellsearch.progress import brief, brief_model
 from cellsearch.space.models import (
     CnnModel,
     LogregModel,
@@ -220,3 +220,22 @@ def test_what_timm_cannot_build_is_a_failed_trial() -> None:
 )
 def test_a_model_in_a_few_words(model: Model, words: str) -> None:
     assert brief_model(model) == words
+
+
+def test_recipes_that_differ_in_what_they_learn_from_do_not_read_the_same() -> None:
+    balanced = {"balance.method": "over"}
+    rows = [
+        {},
+        balanced,
+        balanced | {"gan.kind": "wgan-gp"},
+        balanced | {"gan.kind": "wgan-div"},
+        {"augment.rotate90": True},
+        {"augment.rotate90": True, "augment.sharpen": 1.0},
+        {"model.family": "logreg"},
+    ]
+    lines = [brief(Recipe.from_params(row)) for row in rows]
+    assert len(set(lines)) == len(rows)
+    # A regression has neither optimiser nor epochs.
+    assert lines[-1] == "logistic regression, L2 1, pixels"
+    # Without balance there is nothing to generate for.
+    assert brief(Recipe.from_params({"gan.kind": "wgan-gp"})) == lines[0]
