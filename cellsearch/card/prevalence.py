@@ -146,7 +146,9 @@ def fractions(
     Intervals are percentile bootstraps over both the sample's cells and what is known of the
     classifier: rows of the confusion matrix are drawn from a Dirichlet with 1 / K added to each
     count (Perks 1947), since a class of which 3 of 3 cells were found is not known to be always
-    found; slope and biases from their normal distribution.
+    found; slope and biases from their normal distribution. The sample's shares are drawn with one
+    cell of an unknown class added (Ferguson 1973, section 3), since 3 of 3 cells of one class do
+    not prove that the others are absent.
 
     Args:
         probabilities: (n, K) that the card gives for the sample, at least one cell.
@@ -228,7 +230,7 @@ def _adjusted(
     drawn_rates = np.stack(
         [rng.dirichlet(row + 1 / len(own), size=ADJUSTED_DRAWS) for row in part], axis=1
     )
-    drawn_raw = rng.multinomial(called.sum(), raw, size=ADJUSTED_DRAWS) / called.sum()
+    drawn_raw = rng.dirichlet(called + 1 / len(own), size=ADJUSTED_DRAWS)
     draws = adjusted_count(drawn_rates, drawn_raw)
     return _estimates(adjusted_count(rates, raw), draws, own, len(known)), ""
 
@@ -253,6 +255,9 @@ def _em(
         cells = rng.integers(n, size=min(n, MOST_CELLS))
         drawn = posterior(logits[cells], max(0.05, theta[0]), theta[1:], known)[:, own]
         draws[place] = em_shares(drawn, prior, start=value, steps=50)
+    known_cells = rng.beta(n, 1.0, EM_DRAWS)[:, None]
+    unseen = rng.multinomial(1, np.full(len(own), 1 / len(own)), EM_DRAWS)
+    draws = known_cells * draws + (1.0 - known_cells) * unseen
     return _estimates(value, draws, own, k)
 
 
