@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from cellsearch.json_text import json_text
+
 if TYPE_CHECKING:
     from cellsearch.answers import AnswersReport, Scores
     from cellsearch.card.card import ModelCard
@@ -39,6 +41,11 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
 def say(text: str) -> None:
     """Print one line, whatever its length."""
     _console().print(text, soft_wrap=True, markup=False)
+
+
+def say_json(facts: object) -> None:
+    """Print facts as one JSON document; paths as text, numbers that are not finite as null."""
+    print(json_text(facts))  # noqa: T201
 
 
 def summary_lines(cells: CellDataset) -> list[str]:

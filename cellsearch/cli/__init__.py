@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.cli import audit, cards, compare, datasets, runs, spaces
+from cellsearch.cli import (
+    audit,
+    cards,
+    compare,
+    convert,
+    datasets,
+    doctor,
+    exports,
+    init,
+    report,
+    runs,
+    serve,
+    spaces,
+)
 from cellsearch.errors import CellsearchError
 
 app = typer.Typer(
@@ -19,15 +32,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(name="init", short_help="Look at a folder of cells; write a manifest.")(init.init)
 app.command(name="run", short_help="Search, and write the model card of the best.")(runs.run)
 app.command(name="resume", short_help="Go on with an interrupted run.")(runs.resume)
 app.command(name="runs")(runs.runs)
 app.command(name="show")(runs.show)
 app.command(name="dashboard", short_help="Optuna's dashboard on a run.")(runs.dashboard)
+app.command(name="report", short_help="One HTML file that tells a run.")(report.report)
 app.command(name="compare", short_help="Runs side by side, or beside people.")(compare.compare)
 app.command(name="audit", short_help="Look for leaks in a run.")(audit.audit)
 app.command(name="predict")(cards.predict)
 app.command(name="verify")(cards.verify)
+app.command(name="serve", short_help="A card as a local web page and REST API.")(serve.serve)
+app.command(name="export", short_help="A card in the format of another tool.")(exports.export)
+app.command(name="push", short_help="A card to the Hugging Face Hub.")(exports.push)
+app.command(name="convert", short_help="Cells in another layout of files.")(convert.convert)
+app.command(name="doctor", short_help="Check this installation.")(doctor.doctor)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(spaces.app, name="spaces")
 

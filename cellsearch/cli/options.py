@@ -52,6 +52,9 @@ Sets = Annotated[
     float | None,
     typer.Option(help="Prediction sets that hold the true class so often, such as 0.9."),
 ]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print facts as one JSON document on standard output.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 
 
