@@ -1,0 +1,8 @@
+"""``cellsearch convert``: under way."""
+
+from __future__ import annotations
+
+
+def convert() -> None:
+    """Under way."""
+    raise NotImplementedError
