@@ -255,3 +255,19 @@ def test_a_config_whose_rules_are_of_other_classes_is_refused(case: Made, tmp_pa
     path.write_text(json.dumps(facts))
     with pytest.raises(CardError, match=r"sets\.thresholds: one entry a class"):
         read_config(folder)
+
+
+def test_cells_of_one_donor_widen_what_is_said_of_a_selection() -> None:
+    labels, p = cells(600, 2)
+    rule = fit_abstention(requirement("coverage=0.8"), labels, p)
+    # All cells of a donor are judged alike: 12 donors are 12 answers, not 600.
+    order = np.argsort(kept(p, rule), kind="stable")
+    donors = np.empty(600, "U8")
+    donors[order] = np.repeat([f"donor-{k}" for k in range(12)], 50)
+    alone = selection(labels, p, rule, CLASSES)
+    grouped = selection(labels, p, rule, CLASSES, groups=donors)
+    assert grouped.coverage.value == alone.coverage.value
+    assert grouped.coverage.low < alone.coverage.low - 0.05
+    sets = fit_sets(0.9, labels, p)
+    one, other = set_figures(labels, p, sets), set_figures(labels, p, sets, groups=donors)
+    assert other.coverage.high - other.coverage.low >= one.coverage.high - one.coverage.low

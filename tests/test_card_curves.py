@@ -81,13 +81,16 @@ def test_the_card_states_specificity(case: Made) -> None:
 # -- areas
 
 
-def test_a_perfect_ranking_has_areas_of_1() -> None:
+def test_a_perfect_ranking_of_few_cells_is_not_certain() -> None:
     labels = np.repeat([0, 1, 2], [40, 8, 2])
     probabilities = np.full((50, 3), 0.1, np.float32)
     probabilities[np.arange(50), labels] = 0.8
     for one in one_against_rest(labels, probabilities, ("a", "b", "c")).classes:
         for area in (one.roc_auc, one.average_precision):
-            assert (area.value, area.low, area.high) == (1.0, 1.0, 1.0)
+            assert (area.value, area.high) == (1.0, 1.0)
+            assert area.low < 0.995
+        least, most = {"a": (0.9, 0.97), "b": (0.6, 0.85), "c": (0.05, 0.5)}[one.name]
+        assert least < one.roc_auc.low < most
     worst = one_against_rest(labels, 1 - probabilities, ("a", "b", "c")).classes[0]
     assert worst.roc_auc.value == 0.0
 
@@ -114,11 +117,30 @@ def test_areas_are_those_of_scikit_learn_also_in_the_bootstrap() -> None:
 def test_a_bootstrap_draws_within_classes_and_repeats_itself() -> None:
     labels = np.repeat([0, 1], [60, 4])
     probabilities = guesses(labels, 2, sure=1.0)
-    first, again = (_bootstrap(labels, probabilities, [1], seed=5)[1] for _ in range(2))
+    first, again = (
+        _bootstrap(labels, probabilities, [1], groups=None, seed=5)[1][0] for _ in range(2)
+    )
     np.testing.assert_array_equal(first, again)
     # Were classes drawn together, a sample without any of the four cells would give NaN.
     assert np.isfinite(first).all()
     assert first.std() > 0
+
+
+def test_cells_of_one_donor_widen_the_intervals() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.tile([0] * 30 + [1] * 10, 6)
+    donors = np.repeat([f"donor-{k}" for k in range(6)], 40)
+    skill = np.repeat(rng.uniform(-1.0, 3.0, 6), 40)
+    scores = 1 / (1 + np.exp(-(skill * (labels - 0.5) + rng.normal(size=240))))
+    probabilities = np.stack([1 - scores, scores], axis=1).astype(np.float32)
+    alone = one_against_rest(labels, probabilities, ("a", "b")).classes[1]
+    grouped = one_against_rest(labels, probabilities, ("a", "b"), groups=donors).classes[1]
+    for one, other in (
+        (alone.roc_auc, grouped.roc_auc),
+        (alone.average_precision, grouped.average_precision),
+    ):
+        assert one.value == other.value
+        assert other.high - other.low > 1.5 * (one.high - one.low)
 
 
 def test_a_class_without_positives_or_negatives_is_left_out() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cellsearch.card.figures import LEVEL, Estimate, as_plain, evaluate
-from cellsearch.learn.intervals import clopper_pearson
+from cellsearch.card.figures import Estimate, as_plain, evaluate
+from cellsearch.card.shares import share
+from cellsearch.learn.clusters import group_codes
 
 UNCERTAIN = "uncertain"
 FEWEST_KEPT = 10
@@ -158,9 +159,26 @@ def selection(
     classes: tuple[str, ...],
     *,
     not_estimable: tuple[str, ...] = (),
+    groups: NDArray[Any] | None = None,
     seed: int = 0,
 ) -> Selection:
-    """Coverage and selective figures of (n,) labelled cells under a card's thresholds."""
+    """Coverage and selective figures of labelled cells under a card's thresholds.
+
+    Args:
+        labels: (n,) true classes, at least one.
+        probabilities: (n, K), calibrated.
+        rule: of the card.
+        classes: K names.
+        not_estimable: classes without figures.
+        groups: (n,) donors or plates, which widen the intervals; by default cells are independent.
+        seed: of the bootstrap.
+    """
+    codes = group_codes(groups)
+
+    def of(what: NDArray[np.bool_], among: NDArray[np.bool_]) -> Estimate | None:
+        return share(what[among], None if codes is None else codes[among])
+
+    every = np.ones(len(labels), bool)
     sure = kept(probabilities, rule)
     called = probabilities.argmax(axis=1)
     right = called == labels
@@ -168,24 +186,29 @@ def selection(
     known = [c for k, c in enumerate(classes) if c not in not_estimable and (labels == k).any()]
     gone = tuple(c for c in known if not (sure & (labels == classes.index(c))).any())
     if sure.any():
-        accuracy = _share(right[sure])
+        accuracy = of(right, sure)
         if len(gone) < len(known):
             figures = evaluate(
-                labels[sure], called[sure], classes, not_estimable=not_estimable, seed=seed
+                labels[sure],
+                called[sure],
+                classes,
+                not_estimable=not_estimable,
+                groups=None if codes is None else group_codes(codes[sure]),
+                seed=seed,
             )
             balanced = figures.metrics["balanced_accuracy"]
     parts = tuple(
         ClassSelection(
             name=name,
             cells=int((labels == k).sum()),
-            coverage=_share(sure[labels == k]),
+            coverage=of(sure, labels == k),
             called=int((called == k).sum()),
             kept=int((sure & (called == k)).sum()),
-            precision=_share(right[sure & (called == k)]),
+            precision=of(right, sure & (called == k)),
         )
         for k, name in enumerate(classes)
     )
-    whole = _share(sure)
+    whole = of(sure, every)
     if whole is None:
         raise ValueError("selection needs at least one cell")
     return Selection(whole, accuracy, balanced, gone, parts)
@@ -212,10 +235,3 @@ def selection_as_json(found: Selection, rule: Abstention) -> dict[str, Any]:
             for one, threshold in zip(found.classes, rule.thresholds, strict=True)
         },
     }
-
-
-def _share(of: NDArray[np.bool_]) -> Estimate | None:
-    if not len(of):
-        return None
-    exact = clopper_pearson(int(of.sum()), len(of), level=LEVEL)
-    return Estimate(float(of.mean()), exact.low, exact.high)

@@ -88,14 +88,21 @@ def measure_confidence(
                 rules.abstention,
                 names,
                 not_estimable=not_estimable,
+                groups=oof_own,
                 seed=seed,
             )
     if rules.abstention is not None:
         selected = selection(
-            labels, right, rules.abstention, names, not_estimable=not_estimable, seed=seed
+            labels,
+            right,
+            rules.abstention,
+            names,
+            not_estimable=not_estimable,
+            groups=own,
+            seed=seed,
         )
     if rules.sets is not None:
-        found_sets = set_figures(labels, right, rules.sets)
+        found_sets = set_figures(labels, right, rules.sets, groups=own)
     return Confidence(
         rules, before, after, oof_before, oof_after, selected, oof_selection, found_sets
     )

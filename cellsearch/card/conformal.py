@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellsearch.card.abstain import lowered
-from cellsearch.card.figures import LEVEL, Estimate, as_plain
-from cellsearch.learn.intervals import clopper_pearson
+from cellsearch.card.figures import Estimate, as_plain
+from cellsearch.card.shares import share
+from cellsearch.learn.clusters import group_codes
 
 Probabilities = NDArray[np.floating]
 
@@ -95,16 +96,24 @@ def members(probabilities: Probabilities, sets: PredictionSets) -> NDArray[np.bo
 
 
 def set_figures(
-    labels: NDArray[np.int64], probabilities: Probabilities, sets: PredictionSets
+    labels: NDArray[np.int64],
+    probabilities: Probabilities,
+    sets: PredictionSets,
+    *,
+    groups: NDArray[Any] | None = None,
 ) -> SetFigures:
-    """Coverage and sizes on (n,) labelled cells, at least one."""
+    """Coverage and sizes on (n,) labelled cells, at least one; ``groups`` as in ``selection``."""
+    codes = group_codes(groups)
     held = members(probabilities, sets)
     found = held[np.arange(len(labels)), labels]
     size = held.sum(axis=1)
-    own = [found[labels == k] for k in range(probabilities.shape[1])]
+    own = [labels == k for k in range(probabilities.shape[1])]
+    coverage = share(found, codes)
+    if coverage is None:
+        raise ValueError("figures of sets need at least one cell")
     return SetFigures(
-        coverage=_share(found),
-        per_class=tuple(_share(part) if len(part) else None for part in own),
+        coverage=coverage,
+        per_class=tuple(share(found[part], None if codes is None else codes[part]) for part in own),
         mean_size=float(size.mean()),
         empty=float((size == 0).mean()),
         single=float((size == 1).mean()),
@@ -131,8 +140,3 @@ def sets_as_json(
             for k, name in enumerate(classes)
         },
     }
-
-
-def _share(of: NDArray[np.bool_]) -> Estimate:
-    exact = clopper_pearson(int(of.sum()), len(of), level=LEVEL)
-    return Estimate(float(of.mean()), exact.low, exact.high)

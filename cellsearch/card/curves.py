@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.figures import LEVEL, Estimate, as_plain
-from cellsearch.learn.intervals import percentile_interval
+from cellsearch.learn.clusters import Codes, drawn_groups, group_codes, stretched
+from cellsearch.learn.intervals import PRIOR, interval_around, widest
 
 MOST_POINTS = 200
 REPEATS = 500
@@ -80,17 +81,20 @@ def one_against_rest(
     classes: tuple[str, ...],
     *,
     not_estimable: tuple[str, ...] = (),
+    groups: NDArray[Any] | None = None,
     seed: int = 0,
 ) -> Curves:
     """Curves of each class from the probabilities of that class.
 
-    Areas have percentile intervals of a bootstrap of cells drawn within each true class.
+    Areas have intervals of a smoothed bootstrap of cells drawn within each true class; where cells
+    come in groups, groups are drawn too, and the wider interval counts.
 
     Args:
         labels: (n,) true classes.
         probabilities: (n, K).
         classes: K names.
         not_estimable: classes that get no curve.
+        groups: (n,) donors or plates; None where cells are independent.
         seed: of the bootstrap.
     """
     counts = np.bincount(labels, minlength=len(classes))
@@ -103,10 +107,12 @@ def one_against_rest(
         elif name in not_estimable:
             left_out[name] = f"not estimable ({cells} cells)"
     kept = [index for index, name in enumerate(classes) if name not in left_out]
-    spread = _bootstrap(labels, probabilities, kept, seed=seed)
+    codes = group_codes(groups)
+    spread = _bootstrap(labels, probabilities, kept, groups=codes, seed=seed)
+    units = None if codes is None else int(codes.max()) + 1
     found = tuple(
         _class_curves(
-            classes[index], index, labels == index, probabilities[:, index], spread[index]
+            classes[index], index, labels == index, probabilities[:, index], *spread[index], units
         )
         for index in kept
     )
@@ -118,7 +124,9 @@ def _class_curves(
     place: int,
     positive: NDArray[np.bool_],
     scores: NDArray[np.float32],
-    spread: NDArray[np.float64],
+    of_cells: Floats,
+    of_groups: Floats | None,
+    groups: int | None,
 ) -> ClassCurves:
     from sklearn.metrics import (
         average_precision_score,
@@ -133,12 +141,15 @@ def _class_curves(
     of_precision = _thin(recall, precision)
     limits = np.append(limits, np.inf)
     areas = []
-    for value, draws in zip(
-        (roc_auc_score(positive, scores), average_precision_score(positive, scores)),
-        spread,
-        strict=True,
+    for which, value in enumerate(
+        (roc_auc_score(positive, scores), average_precision_score(positive, scores))
     ):
-        interval = percentile_interval(draws, level=LEVEL)
+        interval = interval_around(of_cells[which], float(value), level=LEVEL)
+        drawn = np.empty(0) if of_groups is None else of_groups[which]
+        drawn = drawn[np.isfinite(drawn)]
+        if groups is not None and groups > 1 and len(drawn):
+            moved = stretched(drawn, float(value), groups, level=LEVEL)
+            interval = widest(interval, interval_around(moved, float(value), level=LEVEL))
         areas.append(Estimate(float(value), interval.low, interval.high))
     return ClassCurves(
         name=name,
@@ -168,40 +179,87 @@ def _thin(x: Floats, y: Floats) -> NDArray[np.int64]:
 
 
 def _bootstrap(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float32], kept: list[int], *, seed: int
-) -> dict[int, Floats]:
-    """(2, R) areas of each class: ROC AUC and average precision of drawn cells."""
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    kept: list[int],
+    *,
+    groups: Codes | None,
+    seed: int,
+) -> dict[int, tuple[Floats, Floats | None]]:
+    """(2, R) areas of each class, ROC AUC and average precision: of cells, and of whole groups."""
     rng = np.random.default_rng(seed)
-    orders = {}
-    for index in kept:
-        order = np.argsort(-probabilities[:, index], kind="stable")
-        scores = probabilities[order, index]
-        # Cells of equal probability are called together, so only the last of them is a threshold.
-        ends = np.flatnonzero(np.append(np.diff(scores) != 0, True))
-        orders[index] = (order, ends)
-    areas = {index: np.empty((2, REPEATS)) for index in kept}
+    orders = {index: _order(probabilities[:, index]) for index in kept}
+    of_cells = {index: np.empty((2, REPEATS)) for index in kept}
+    of_groups = {index: np.empty((2, REPEATS)) for index in kept}
     at_once = max(1, WEIGHTS_AT_ONCE // max(1, len(labels)))
     for start in range(0, REPEATS, at_once):
-        stop = min(REPEATS, start + at_once)
-        weights = _drawn(labels, stop - start, rng)
-        for index, (order, ends) in orders.items():
-            inside = np.where((labels == index)[order], weights[:, order], 0)
-            hits = inside.cumsum(axis=1)[:, ends].astype(np.float64)
-            called = weights[:, order].cumsum(axis=1)[:, ends].astype(np.float64)
-            areas[index][:, start:stop] = _areas(hits, called)
-    return areas
+        part = slice(start, min(REPEATS, start + at_once))
+        count = part.stop - start
+        weights, masses = _drawn(labels, count, rng)
+        for index, order in orders.items():
+            # Half a cell of the class above all others and half a cell below them, as the other
+            # figures have half a cell found and half a cell missed (``smoothed_confusions``): two
+            # cells that rank first do not prove a perfect ranking.
+            ends = rng.standard_gamma(PRIOR, (count, 2))
+            whole = masses[:, index] + ends.sum(axis=1)
+            own = (labels == index).sum()
+            row = np.where(labels == index, weights * (masses[:, index] / whole)[:, None], weights)
+            ends *= (own / whole)[:, None]
+            of_cells[index][:, part] = _ranked(labels == index, row, order, ends)
+        if groups is not None:
+            times = drawn_groups(int(groups.max()) + 1, repeats=count, rng=rng)[:, groups]
+            for index, order in orders.items():
+                of_groups[index][:, part] = _ranked(
+                    labels == index, times, order, np.zeros((count, 2))
+                )
+    return {
+        index: (of_cells[index], None if groups is None else of_groups[index]) for index in kept
+    }
 
 
-def _drawn(labels: NDArray[np.int64], repeats: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """(repeats, n) int32: how often each cell is drawn, within its class."""
-    weights = np.zeros((repeats, len(labels)), np.int32)
-    for label in np.unique(labels):
-        cells = np.flatnonzero(labels == label)
-        picks = rng.integers(0, len(cells), (repeats, len(cells)))
-        picks += len(cells) * np.arange(repeats)[:, None]
-        drawn = np.bincount(picks.ravel(), minlength=repeats * len(cells))
-        weights[:, cells] = drawn.reshape(repeats, len(cells))
-    return weights
+def _order(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cells from the highest score down, and where in that row a threshold can lie."""
+    order = np.argsort(-scores, kind="stable")
+    # Cells of equal probability are called together, so only the last of them is a threshold.
+    return order, np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+
+
+def _drawn(
+    labels: NDArray[np.int64], repeats: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """(repeats, n) weights of cells, of mean 1 within each class; (repeats, K) their raw sums.
+
+    The Bayesian bootstrap (Rubin 1981, section 2), with the variance that a sample has. A class of
+    one cell has no spread of its own, and a raw sum of 0.
+    """
+    counts = np.bincount(labels)
+    weights = rng.standard_gamma((counts[labels] - 1) / counts[labels], (repeats, len(labels)))
+    masses = np.zeros((repeats, len(counts)))
+    for label in np.flatnonzero(counts):
+        cells = labels == label
+        masses[:, label] = weights[:, cells].sum(axis=1)
+        if counts[label] == 1:
+            weights[:, cells] = 1.0
+        else:
+            weights[:, cells] *= (counts[label] / masses[:, label])[:, None]
+    return weights, masses
+
+
+def _ranked(
+    positive: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    order: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ends: NDArray[np.float64],
+) -> Floats:
+    """(2, R) areas of weighted cells, NaN where a draw lacks the class or the others."""
+    cells, thresholds = order
+    row = weights[:, cells]
+    inside = np.where(positive[cells], row, 0.0).cumsum(axis=1)[:, thresholds]
+    called = row.cumsum(axis=1)[:, thresholds]
+    top, bottom = ends[:, :1], ends[:, 1:]
+    hits = np.concatenate([top, inside + top, inside[:, -1:] + top + bottom], axis=1)
+    calls = np.concatenate([top, called + top, called[:, -1:] + top + bottom], axis=1)
+    return _areas(hits, calls)
 
 
 def _areas(hits: Floats, called: Floats) -> Floats:
@@ -212,10 +270,16 @@ def _areas(hits: Floats, called: Floats) -> Floats:
     below = np.diff(false, axis=1, prepend=start)
     # Trapezes: hits so far, those of a tie counted half.
     rising = ((hits - gained / 2) * below).sum(axis=1)
-    roc = rising / (hits[:, -1] * false[:, -1])
+    squares, positives = hits[:, -1] * false[:, -1], hits[:, -1]
     precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-    average = (precision * gained).sum(axis=1) / hits[:, -1]
-    return np.stack([roc, average])
+    average = (precision * gained).sum(axis=1)
+    nothing = np.full(len(hits), np.nan)
+    return np.stack(
+        [
+            np.divide(rising, squares, out=nothing.copy(), where=squares > 0),
+            np.divide(average, positives, out=nothing, where=positives > 0),
+        ]
+    )
 
 
 def curves_as_json(curves: Curves | None) -> dict[str, Any] | None:

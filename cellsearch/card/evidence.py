@@ -80,9 +80,15 @@ def write_evidence(
         seed: of every choice and of the map.
     """
     labels = np.asarray(dataset.labels[held], dtype=np.int64)
+    groups = None if dataset.groups is None else np.asarray(dataset.groups)
     curves = [
         one_against_rest(
-            labels, probabilities, dataset.classes, not_estimable=not_estimable, seed=seed
+            labels,
+            probabilities,
+            dataset.classes,
+            not_estimable=not_estimable,
+            groups=None if groups is None else groups[held],
+            seed=seed,
         )
     ]
     if oof.probabilities is not None:
@@ -92,6 +98,7 @@ def write_evidence(
                 oof.probabilities,
                 dataset.classes,
                 not_estimable=not_estimable,
+                groups=None if groups is None or oof.cells is None else groups[oof.cells],
                 seed=seed,
             )
         )

@@ -27,8 +27,8 @@ def _curves(holdout: Curves, oof: Curves | None) -> str:
         "## Each class against all others\n\nROC AUC is the chance that a cell of the class ranks "
         "above a cell of another; 0.5 is guessing. Average precision is the mean precision over "
         "all cells of the class; guessing gives the class's share, so compare it with that. "
-        f"In brackets {100 * LEVEL:.0f} % intervals: a bootstrap of {DRAWN:,} samples drawn "
-        "within each class. "
+        f"In brackets {100 * LEVEL:.0f} % intervals: a smoothed bootstrap of {DRAWN:,} samples "
+        "drawn within each class, and of whole groups where there are any. "
     )
     if oof is not None:
         text += (
