@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard, load_card
+    from cellsearch.classifier import CellClassifier
     from cellsearch.data.dataset import CellDataset, Provenance
     from cellsearch.data.source import load_dataset
     from cellsearch.data.splits import Splits, draw_splits
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         ConfigError,
         DataError,
         FetchError,
+        InputError,
         ManifestError,
         MismatchError,
         ReadError,
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
         SplitError,
         StorageError,
         TrialError,
+    )
+    from cellsearch.frames import (
+        cells_frame,
+        confusion_frame,
+        figures_frame,
+        fold_scores_frame,
+        predictions_frame,
+        trials_frame,
     )
     from cellsearch.run import SearchResult, resume, search
     from cellsearch.run_folder import RunConfig
@@ -38,6 +48,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cellsearch.card.card": ("ModelCard", "load_card"),
+    "cellsearch.classifier": ("CellClassifier",),
     "cellsearch.data.dataset": ("CellDataset", "Provenance"),
     "cellsearch.data.source": ("load_dataset",),
     "cellsearch.data.splits": ("Splits", "draw_splits"),
@@ -48,6 +59,7 @@ _HOMES = {
         "ConfigError",
         "DataError",
         "FetchError",
+        "InputError",
         "ManifestError",
         "MismatchError",
         "ReadError",
@@ -56,6 +68,14 @@ _HOMES = {
         "SplitError",
         "StorageError",
         "TrialError",
+    ),
+    "cellsearch.frames": (
+        "cells_frame",
+        "confusion_frame",
+        "figures_frame",
+        "fold_scores_frame",
+        "predictions_frame",
+        "trials_frame",
     ),
     "cellsearch.run": ("SearchResult", "resume", "search"),
     "cellsearch.run_folder": ("RunConfig",),
@@ -68,11 +88,13 @@ __all__ = [
     "BASELINE",
     "CardError",
     "CatalogError",
+    "CellClassifier",
     "CellDataset",
     "CellsearchError",
     "ConfigError",
     "DataError",
     "FetchError",
+    "InputError",
     "ManifestError",
     "MismatchError",
     "ModelCard",
@@ -88,18 +110,26 @@ __all__ = [
     "Splits",
     "StorageError",
     "TrialError",
+    "cells_frame",
+    "confusion_frame",
     "draw_splits",
+    "figures_frame",
+    "fold_scores_frame",
     "load_card",
     "load_dataset",
+    "predictions_frame",
     "resume",
     "search",
+    "trials_frame",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'cellsearch' has no attribute {name!r}")
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would take any misspelt name for one of these.
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            return getattr(import_module(_HOME[name]), name)
+        raise AttributeError(f"module 'cellsearch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cellsearch.card.figures import LEVEL, Estimate, Evaluation
 from cellsearch.errors import DataError, RunError
 from cellsearch.learn.intervals import clopper_pearson
 from cellsearch.predictions import FILES, NAMES, Part, Predictions, predictions_of
+from cellsearch.steps import Steps
 
 ALPHA = 1.0 - LEVEL
 
@@ -108,7 +109,12 @@ class AnswersReport:
 
 
 def compare_answers(
-    run: Path | str, answers: Path | str, *, part: Part = "holdout", seed: int = 0
+    run: Path | str,
+    answers: Path | str,
+    *,
+    part: Part = "holdout",
+    seed: int = 0,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> AnswersReport:
     """Score answers, and the run's model, on the cells that have both.
 
@@ -117,6 +123,7 @@ def compare_answers(
         answers: a table as ``read_answers`` takes it.
         part: ``holdout``, scored by the final model, or ``oof``, out-of-fold predictions.
         seed: of the bootstrap.
+        on_progress: told how many raters are compared.
 
     Raises:
         RunError: the run has no card yet, or no predictions of this part.
@@ -142,9 +149,12 @@ def compare_answers(
         )
     pairs = [_paired(ours, chosen) for chosen in by_rater.values()]
     raw = [mcnemar(*_alone(*pair)) for pair in pairs]
+    steps = Steps("comparing with raters", len(pairs), on_progress)
     figures = tuple(
         _figures(ours, rater, pair, outside.get(rater, 0), p, p_holm, seed=seed)
-        for rater, pair, p, p_holm in zip(by_rater, pairs, raw, holm(raw), strict=True)
+        for rater, pair, p, p_holm in steps.through(
+            zip(by_rater, pairs, raw, holm(raw), strict=True)
+        )
     )
     best = min(
         figures,

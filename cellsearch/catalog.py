@@ -39,6 +39,8 @@ M = TypeVar("M", bound=BaseModel)
 
 _SINGULAR = {"datasets": "data set", "search_spaces": "search space"}
 _SUFFIXES = (".yaml", ".yml")
+WITHIN = "dataset.yaml"
+"""A manifest of this name lies in the folder of the cells that it describes."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,14 @@ class Document:
 def find(kind: Kind, name_or_path: str) -> Path:
     """File of a built-in name, or of a path that ends in .yaml or .yml.
 
+    A folder that holds a ``dataset.yaml``, as ``cellsearch convert`` writes, stands for it.
+
     Raises:
         CatalogError: there is no such file or name; the nearest name is offered.
     """
     path = Path(name_or_path).expanduser()
+    if kind == "datasets" and (path / WITHIN).is_file():
+        return path / WITHIN
     if path.suffix in _SUFFIXES or len(path.parts) > 1:
         if path.is_file():
             return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cellsearch.learn.metrics import METRICS, TITLES, Metric, metric_named
 from cellsearch.learn.swap_test import swap_test
 from cellsearch.predictions import NAMES, Part, Predictions, predictions_of
 from cellsearch.run_folder import read_record
+from cellsearch.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def compare_runs(
     part: Part = "holdout",
     metric: str | None = None,
     seed: int = 0,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> RunsReport:
     """Score the models of runs on the same cells, each against the first, paired by cell.
 
@@ -129,6 +131,7 @@ def compare_runs(
         part: ``holdout``, scored by the final models, or ``oof``, out-of-fold predictions.
         metric: of the verdicts; by default that of the first run.
         seed: of the bootstrap and of the test.
+        on_progress: told how many bootstraps and tests are done.
 
     Raises:
         ConfigError: fewer than two runs, or one twice.
@@ -151,6 +154,7 @@ def compare_runs(
         metric or str(cards[0].metrics.get("search", {}).get("metric") or METRICS[0])
     )
     groups = _groups(folders, cards, reference)
+    steps = Steps("comparing runs", 2 * len(predicted) - 1, on_progress)
     pairs = [
         compare(
             reference.labels,
@@ -161,7 +165,7 @@ def compare_runs(
             groups=groups,
             seed=seed,
         )
-        for one in predicted
+        for one in steps.through(predicted)
     ]
     tests = [
         swap_test(
@@ -174,7 +178,7 @@ def compare_runs(
             groups=groups,
             seed=seed,
         )
-        for one in predicted[1:]
+        for one in steps.through(predicted[1:])
     ]
     corrected = holm(tests)
     figures = []

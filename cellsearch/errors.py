@@ -8,6 +8,7 @@ CellsearchError            what the command line prints as one line, exit code 2
 ├── DataError              the cells cannot be learnt from as they are
 │   ├── ReadError          a file is missing, truncated or not an image
 │   ├── FetchError         a source cannot be had; says what to fetch and where to put it
+│   ├── InputError         what CellClassifier was given; a ValueError too, as scikit-learn asks
 │   └── SplitError         a class has too few cells for the folds asked for
 ├── TrialError             one recipe failed; the search goes on without it
 ├── RunError               the run cannot start or go on
@@ -49,6 +50,13 @@ class ReadError(DataError):
 
 class FetchError(DataError):
     """A source cannot be had; the message says what to fetch and where to put it."""
+
+
+class InputError(DataError, ValueError):
+    """What a ``CellClassifier`` was given cannot be learnt from or predicted.
+
+    Also a ``ValueError``, which is what scikit-learn's tools expect of wrong input.
+    """
 
 
 class SplitError(DataError):

@@ -137,6 +137,7 @@ def _final(
                 device=config.device,
                 backbone=backbone,
                 on_epoch=follow(member),
+                on_stage=observer.progress,
             )
             if not _collapsed(predictor, cells, cells_of):
                 break

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
     from cellsearch.space.recipe import Recipe
     from cellsearch.tune.driver import Task
     from cellsearch.tune.job import SearchJob
+
+
+_OPEN: WeakSet[Terminal] = WeakSet()
+
+
+def close_bars() -> None:
+    """Take live bars off the terminal, so that an error's message is not written over."""
+    for terminal in list(_OPEN):
+        terminal._close_bar()
 
 
 class RunObserver(Protocol):
@@ -130,6 +140,7 @@ class Terminal:
                 transient=True,
             )
             self._bar.start()
+            _OPEN.add(self)
         task = next((t for t in self._bar.tasks if t.description == stage), None)
         identity = task.id if task else self._bar.add_task(stage, total=total)
         self._bar.update(identity, completed=done, total=total)
@@ -191,6 +202,7 @@ class Terminal:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+            _OPEN.discard(self)
 
     def _plain_progress(self, stage: str, done: int, total: int) -> None:
         last, when = self._stage

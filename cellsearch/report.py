@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+from cellsearch.json_text import json_text
 
 if TYPE_CHECKING:
     from cellsearch.answers import AnswersReport, Scores
@@ -39,6 +42,11 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
 def say(text: str) -> None:
     """Print one line, whatever its length."""
     _console().print(text, soft_wrap=True, markup=False)
+
+
+def say_json(facts: object) -> None:
+    """Print facts as one JSON document; paths as text, numbers that are not finite as null."""
+    print(json_text(facts))  # noqa: T201
 
 
 def summary_lines(cells: CellDataset) -> list[str]:
@@ -135,8 +143,17 @@ def run_result(result: SearchResult, metric: str) -> None:
         card_figures(result.card)
         for line in verdict_lines(result.card.folder):
             say(line)
-        say(f"card: {result.card.folder}")
-        say(f"use it: cellsearch predict {result.card.folder} IMAGES")
+        next_steps(result.folder)
+
+
+def next_steps(run: Path) -> None:
+    """Print where a run's card lies, and what to type next."""
+    card = shlex.quote(str(run / "card"))
+    say(f"card: {run / 'card'}")
+    say(f"the whole story, one HTML file:    cellsearch report {shlex.quote(str(run))}")
+    say(f"classify new images:               cellsearch predict {card} IMAGES -o cells.csv")
+    say(f"the same in the browser:           cellsearch serve {card}")
+    say(f"look for leaks:                    cellsearch audit {shlex.quote(str(run))}")
 
 
 def card_figures(card: ModelCard) -> None:

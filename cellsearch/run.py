@@ -54,6 +54,21 @@ class SearchResult:
     card: ModelCard | None
     interrupted: bool
 
+    def __repr__(self) -> str:
+        scores = [
+            f"{name} {row.score:.4f} (trial {row.number})"
+            for name, row in (("best", self.best), ("baseline", self.baseline))
+            if row is not None and row.score is not None
+        ]
+        end = "interrupted" if self.interrupted else "finished"
+        facts = ", ".join([f"{len(self.trials)} trials", *scores, end])
+        return f"SearchResult({str(self.folder)!r}, {facts})"
+
+    def _repr_html_(self) -> str:
+        from cellsearch.notebook import result_html
+
+        return result_html(self)
+
     def leaderboard(self) -> list[TrialRow]:
         """Complete trials, best first."""
         return [row for row in self.trials if row.state == "COMPLETE"]

@@ -45,6 +45,7 @@ def findings(
     seed = record.config.seed
 
     def found(holdout: Comparison) -> Found:
+        observer.message("comparing the trials with the baseline")
         trials = trial_predictions(folder, outcome.rows, cells, splits)
         corrected = None
         if baseline is not None:
@@ -58,12 +59,14 @@ def findings(
             winner=best.number,
             baseline=baseline,
         )
+        observer.message("asking which choices mattered")
         study = _study(record, folder, observer)
         recipes = {row.number: row.recipe for row in outcome.rows}
         mattered = importance(metric, trials, recipes, study, seed=seed)
         both = Found(verdict, mattered)
         if study is not None:
             _tell_dashboard(study, folder, both, observer)
+        observer.message("measuring confidence and drawing the card's figures")
         return both
 
     return found

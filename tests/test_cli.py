@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -224,3 +225,137 @@ def test_white_blood_cells_load_by_one_command(command, wbc_root: Path, tmp_path
     assert code == 0, error
     assert "300 cells, 3 x 120 x 120, uint8" in out
     assert (tmp_path / "cells.png").stat().st_size > 10_000
+
+
+def commands_of(app=None, words=()) -> list[tuple[str, ...]]:
+    """The words of every visible command."""
+    import typer
+
+    command = app or typer.main.get_command(cli.app)
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [words]
+    return [
+        found
+        for name, each in below.items()
+        if not each.hidden
+        for found in commands_of(each, (*words, name))
+    ]
+
+
+@pytest.mark.parametrize("words", commands_of(), ids=" ".join)
+def test_help_ends_with_an_example(command, words) -> None:
+    code, out, _ = command(*words, "--help")
+    assert code == 0
+    told = out.split("\nOptions:")[0].split("\nArguments:")[0].rstrip()
+    assert f"Example: cellsearch {' '.join(words)}" in " ".join(told.split())
+
+
+def test_help_says_the_exit_codes_and_loads_little() -> None:
+    heavy = {"torch", "ray", "numpy", "pandas", "pydantic", "matplotlib", "fastapi", "rich"}
+    code = (
+        "import sys, cellsearch.cli as c; sys.argv = ['cellsearch', '--help']\n"
+        "try: c.main()\nexcept SystemExit: pass\n"
+        f"assert not {heavy!r} & set(sys.modules), {heavy!r} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Exit codes: 0 done; 1 a check found problems" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("rnu",), "Did you mean 'run'?"),
+        (("datasets", "lst"), "Did you mean 'list'?"),
+        (("run", "--datset", "demo"), "--dataset"),
+        (("predict",), "CARD"),
+    ],
+)
+def test_a_word_that_is_near(command, words, said) -> None:
+    code, _, error = command(*words)
+    assert code == 2
+    assert said in error
+    assert "cellsearch" in error
+
+
+@pytest.fixture(scope="module")
+def other_run(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import shutil
+
+    folder = tmp_path_factory.mktemp("copies") / "other"
+    shutil.copytree(card.parent, folder)
+    return folder
+
+
+def test_one_json_document_of_each_command(
+    command, card: Path, other_run: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = squares()
+    np.savez("cells.npz", images=cells.images, labels=cells.labels)
+    Path("mine.yaml").write_text("name: mine\nparameters:\n  augment.flip: {choice: [true]}\n")
+    run = card.parent
+    said = {}
+    for words in (
+        ("datasets", "list"),
+        ("datasets", "describe", "cells.npz"),
+        ("datasets", "check", "cells.npz", "--groups"),
+        ("spaces", "list"),
+        ("spaces", "show", "quick"),
+        ("spaces", "validate", "mine.yaml"),
+        ("spaces", "sample", "quick", "-n", "2"),
+        ("runs", run.parent),
+        ("show", run),
+        ("audit", run),
+        ("compare", run, other_run),
+        ("verify", card),
+    ):
+        code, out, error = command(*words, "--json")
+        assert code in (0, 1), error
+        said[" ".join(map(str, words[:2]))] = json.loads(out)
+    assert said["datasets describe"]["classes"] == {"0": 50, "1": 30, "2": 10}
+    assert Path(said["datasets describe"]["contact_sheet"]).is_file()
+    assert said["datasets check"]["folds"] == 5
+    assert len(said["spaces sample"]) == 2
+    assert said[f"show {run}"]["card"]["folder"] == str(card)
+    assert said[f"show {run}"]["trials"][0]["score"] > 0
+    assert said[f"runs {run.parent}"][0]["state"] == "finished"
+
+
+def test_show_says_what_to_do_next(command, card: Path) -> None:
+    _, out, _ = command("show", card.parent)
+    for verb in ("report", "predict", "serve", "audit"):
+        assert f"cellsearch {verb} " in out
+
+
+@pytest.mark.slow
+def test_run_ends_with_one_json_document(command, tmp_path: Path) -> None:
+    cells = squares((20, 14, 8))
+    np.savez(tmp_path / "cells.npz", images=cells.images, labels=cells.labels)
+    words = ("run", "--dataset", tmp_path / "cells.npz", "--space", "quick", "--budget", "1")
+    code, out, error = command(
+        *words, "--folds", "2", "--backend", "local", "-o", tmp_path / "run", "--json"
+    )
+    assert code == 0, error
+    facts = json.loads(out)
+    assert facts["interrupted"] is False
+    assert facts["best"]["trial"] == 0
+    assert facts["card"]["folder"] == str(tmp_path / "run" / "card")
+    assert "comparing the trials with the baseline" in error
+    assert "refitting the winner" in error
+
+
+def test_checking_and_auditing_tell_how_far_they_are(
+    command, card: Path, other_run: Path, tmp_path: Path
+) -> None:
+    cells = squares()
+    names = np.array([f"donor{k % 3}_{k}" for k in range(len(cells))])
+    root = write_folder(tmp_path / "cells", cells)
+    for path, name in zip(sorted(root.rglob("*.png")), names, strict=True):
+        path.rename(path.with_name(f"{name}.png"))
+    _, _, error = command("datasets", "check", root, "--groups")
+    assert "checking cells" in error
+    assert "probing donor" in error
+    assert "looking for leaks" in command("audit", card.parent)[2]
+    assert "comparing runs" in command("compare", card.parent, other_run)[2]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellsearch.data.contact_sheet import _choose, _draw, contact_sheet
+from cellsearch.data.contact_sheet import _draw, chosen_rows, contact_sheet
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import ConfigError, DataError
 
@@ -22,7 +22,7 @@ def flat_cells(values: list[list[int]], channels: list[str], labels: list[str]) 
 
 
 def rows(dataset: CellDataset) -> list[tuple[str, np.ndarray]]:
-    return _choose(dataset, 8, seed=0)
+    return chosen_rows(dataset, 8, seed=0)
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import pytest
 
 import cellsearch
 
@@ -12,11 +17,13 @@ EXPORTED = [
     "BASELINE",
     "CardError",
     "CatalogError",
+    "CellClassifier",
     "CellDataset",
     "CellsearchError",
     "ConfigError",
     "DataError",
     "FetchError",
+    "InputError",
     "ManifestError",
     "MismatchError",
     "ModelCard",
@@ -32,11 +39,17 @@ EXPORTED = [
     "Splits",
     "StorageError",
     "TrialError",
+    "cells_frame",
+    "confusion_frame",
     "draw_splits",
+    "figures_frame",
+    "fold_scores_frame",
     "load_card",
     "load_dataset",
+    "predictions_frame",
     "resume",
     "search",
+    "trials_frame",
 ]
 
 
@@ -44,6 +57,39 @@ def test_exported_names() -> None:
     assert cellsearch.__all__ == EXPORTED
     for name in EXPORTED:
         assert getattr(cellsearch, name).__name__ if name != "BASELINE" else True
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTED if name != "BASELINE"])
+def test_everything_public_has_a_docstring(name: str) -> None:
+    thing = getattr(cellsearch, name)
+    bare = [] if own_docstring(thing) else [name]
+    if inspect.isclass(thing):
+        for member, value in vars(thing).items():
+            value = getattr(value, "func", getattr(value, "__func__", value))
+            if isinstance(value, property):
+                value = value.fget
+            public = not member.startswith("_") and inspect.isfunction(value)
+            if public and value.__module__.startswith("cellsearch.") and not own_docstring(value):
+                bare.append(f"{name}.{member}")
+    assert bare == []
+
+
+def own_docstring(thing: object) -> bool:
+    """Whether somebody wrote one; a dataclass makes its own, its signature."""
+    text = inspect.getdoc(thing) or ""
+    return len(text) > 10 and not text.startswith(f"{getattr(thing, '__name__', '')}(")
+
+
+def test_type_checkers_are_told_the_same_names() -> None:
+    """The imports that only a type checker sees name all that is loaded on first use."""
+    tree = ast.parse(Path(cellsearch.__file__).read_text())
+    told = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cellsearch.")
+        for alias in node.names
+    }
+    assert told == set(EXPORTED) == set(cellsearch._HOME)
 
 
 def test_search_stays_a_function_when_its_parts_are_loaded() -> None:
@@ -63,7 +109,7 @@ def loaded_after(code: str) -> set[str]:
 
 def test_import_loads_neither_torch_nor_ray() -> None:
     modules = loaded_after("import cellsearch, cellsearch.cli; cellsearch.CellDataset")
-    assert not modules & {"torch", "ray", "optuna", "sklearn", "matplotlib"}
+    assert not modules & {"torch", "ray", "optuna", "sklearn", "matplotlib", "pandas"}
 
 
 def test_help_is_quick() -> None:

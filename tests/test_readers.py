@@ -7,18 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers import RawCells
+from cellsearch.data.readers import RawCells, cif
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.registry import detect, layout
 from cellsearch.data.readers.stack import pad, resize
 from cellsearch.data.source import read_unlabelled
 from cellsearch.errors import ConfigError, DataError, ReadError
+
+from cif_writer import write_cif
 
 LABELS = ["a", "a", "a", "b", "b"]
 
@@ -96,13 +100,61 @@ def make_npz(root: Path) -> tuple[Path, dict[str, Any], np.ndarray]:
     return root / "cells.npz", options, np.repeat(np.repeat(planes, 3, 2), 2, 3)
 
 
+def make_hdf5(root: Path) -> tuple[Path, dict[str, Any], np.ndarray]:
+    root.mkdir(exist_ok=True)
+    planes = crops(2, "uint16")
+    with h5py.File(root / "cells.h5", "w") as file:
+        file["crops/images"] = np.moveaxis(planes, 1, 3)
+        file["labels"] = np.array([[ord(name)] for name in LABELS])
+    return root / "cells.h5", {"class_names": "97=a,98=b", "layout_axes": "NHWC"}, planes
+
+
+def make_ome_tiff(root: Path) -> tuple[Path, dict[str, Any], np.ndarray]:
+    root.mkdir(exist_ok=True)
+    planes = crops(2, "uint16")
+    metadata = {"axes": "TCYX", "Channel": {"Name": ["brightfield", "DAPI"]}}
+    path = root / "cells.ome.tif"
+    tifffile.imwrite(path, planes, photometric="minisblack", metadata=metadata)
+    (root / "cells.csv").write_text("phase\n" + "\n".join(LABELS))
+    return path, {"label_column": "phase"}, planes
+
+
+def make_ome_zarr(root: Path) -> tuple[Path, dict[str, Any], np.ndarray]:
+    planes = crops(2, "uint16")
+    group = zarr.open_group(root / "cells.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=planes, chunks=(2, 1, 6, 8))
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "axes": list("tcyx"), "datasets": [{"path": "0"}]}
+    ]
+    group.attrs["labels"] = LABELS
+    return root / "cells.zarr", {}, planes
+
+
+def make_cif(root: Path) -> tuple[Path, dict[str, Any], np.ndarray]:
+    try:
+        cif.bioformats_jar()
+    except DataError as error:
+        pytest.skip(str(error))
+    root.mkdir(exist_ok=True)
+    planes = crops(2, "uint16")
+    mask = np.ones((2, 6, 8), np.uint8)
+    write_cif(root / "cells.cif", [(k, p, mask) for k, p in enumerate(planes)], ["a", "b"])
+    (root / "cells.csv").write_text("phase\n" + "\n".join(LABELS))
+    return root / "cells.cif", {"label_column": "phase"}, planes
+
+
 MAKERS = {
     "folders": make_folders,
     "table": make_table,
     "channel_files": make_channel_files,
     "montage": make_montage,
     "npz": make_npz,
+    "hdf5": make_hdf5,
+    "ome_tiff": make_ome_tiff,
+    "ome_zarr": make_ome_zarr,
+    "cif": make_cif,
 }
+READERS = [pytest.param(n, marks=[pytest.mark.slow] if n == "cif" else []) for n in MAKERS]
 
 
 def read(path: Path, **options: Any) -> RawCells:
@@ -110,7 +162,7 @@ def read(path: Path, **options: Any) -> RawCells:
     return layout(reader, options).read(path)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", READERS)
 def test_every_layout_gives_the_same_cells(name: str, tmp_path: Path) -> None:
     path, options, planes = MAKERS[name](tmp_path / "set")
     if "layout" not in options:
@@ -124,7 +176,7 @@ def test_every_layout_gives_the_same_cells(name: str, tmp_path: Path) -> None:
     assert all((path.parent / s).exists() or (path / s).exists() for s in raw.sources)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", READERS)
 def test_every_layout_lists_its_files_and_reports_progress(name: str, tmp_path: Path) -> None:
     path, options, _ = MAKERS[name](tmp_path / "set")
     bound = layout(options.pop("layout", name), options)

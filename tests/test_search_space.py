@@ -498,7 +498,7 @@ def test_neither_torch_nor_ray_nor_optuna_is_loaded() -> None:
 def test_the_page_is_not_stale() -> None:
     page = Path(__file__).parents[1] / "docs" / "search-space.md"
     assert page.read_text(encoding="utf-8") == reference.page(), (
-        "run: python -m cellsearch.space.reference > docs/search-space.md"
+        "run: python -m cellsearch.reference"
     )
 
 

@@ -7,39 +7,49 @@ of was written down where it was made, and what can be computed again is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cellsearch.audit import outcome, parts, trials
-from cellsearch.audit.evidence import gather
+from cellsearch.audit.evidence import Evidence, gather
 from cellsearch.audit.report import AuditReport, Check
+from cellsearch.steps import Steps
 
 __all__ = ["AuditReport", "Check", "audit_run"]
 
 
-def audit_run(folder: Path | str) -> AuditReport:
+CHECKS: tuple[Callable[[Evidence], Check], ...] = (
+    parts.same_cells,
+    parts.same_splits,
+    parts.twins_together,
+    parts.groups_together,
+    trials.same_request,
+    trials.validation_cells,
+    trials.trained_on,
+    trials.watched,
+    trials.normalised_on,
+    trials.generators,
+    outcome.final_networks,
+    outcome.holdout_once,
+    outcome.card_of_this_run,
+    outcome.calibration,
+    outcome.first_weights,
+)
+
+
+def audit_run(
+    folder: Path | str, *, on_progress: Callable[[str, int, int], None] | None = None
+) -> AuditReport:
     """Look for leaks in a run, finished or not.
+
+    Args:
+        folder: of the run.
+        on_progress: told how many checks are done.
 
     Raises:
         RunError: not the folder of a run, or its cells are gone.
     """
     evidence = gather(Path(folder))
-    return AuditReport(
-        run=str(folder),
-        checks=(
-            parts.same_cells(evidence),
-            parts.same_splits(evidence),
-            parts.twins_together(evidence),
-            parts.groups_together(evidence),
-            trials.same_request(evidence),
-            trials.validation_cells(evidence),
-            trials.trained_on(evidence),
-            trials.watched(evidence),
-            trials.normalised_on(evidence),
-            trials.generators(evidence),
-            outcome.final_networks(evidence),
-            outcome.holdout_once(evidence),
-            outcome.card_of_this_run(evidence),
-            outcome.calibration(evidence),
-            outcome.first_weights(evidence),
-        ),
-    )
+    steps = Steps("looking for leaks", len(CHECKS), on_progress)
+    checks = tuple(check(evidence) for check in steps.through(CHECKS))
+    return AuditReport(run=str(folder), checks=checks)

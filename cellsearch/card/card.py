@@ -54,6 +54,14 @@ class ModelCard:
             raise CardError(f"{path} is damaged: expected a table of figures")
         return cls(folder, config, metrics)
 
+    def __repr__(self) -> str:
+        return f"ModelCard({str(self.folder)!r}, {len(self.classes)} classes, {self.headline})"
+
+    def _repr_html_(self) -> str:
+        from cellsearch.card.html import card_html
+
+        return card_html(self)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the probabilities."""

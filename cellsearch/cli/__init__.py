@@ -7,27 +7,59 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.cli import audit, cards, compare, datasets, runs, spaces
+from cellsearch.cli import (
+    audit,
+    cards,
+    compare,
+    convert,
+    datasets,
+    doctor,
+    exports,
+    init,
+    report,
+    runs,
+    search,
+    serve,
+    spaces,
+)
 from cellsearch.errors import CellsearchError
+
+EPILOG = """\b
+Exit codes: 0 done; 1 a check found problems (audit, doctor, init, datasets check);
+2 wrong input, said in one message; 130 interrupted, `cellsearch resume RUN` goes on.
+
+\b
+Example: cellsearch init my-cells
+Example: cellsearch run --dataset demo --space quick --budget 8
+Example: cellsearch --install-completion
+"""
 
 app = typer.Typer(
     name="cellsearch",
+    epilog=EPILOG,
     help="Search the best classifier for imbalanced single-cell images, honestly scored.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Rich's panels take longer to import than all the rest of `--help`.
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(name="run", short_help="Search, and write the model card of the best.")(runs.run)
-app.command(name="resume", short_help="Go on with an interrupted run.")(runs.resume)
+app.command(name="init", short_help="Look at a folder of cells; write a manifest.")(init.init)
+app.command(name="run", short_help="Search, and write the model card of the best.")(search.run)
+app.command(name="resume", short_help="Go on with an interrupted run.")(search.resume)
 app.command(name="runs")(runs.runs)
 app.command(name="show")(runs.show)
 app.command(name="dashboard", short_help="Optuna's dashboard on a run.")(runs.dashboard)
+app.command(name="report", short_help="One HTML file that tells a run.")(report.report)
 app.command(name="compare", short_help="Runs side by side, or beside people.")(compare.compare)
 app.command(name="audit", short_help="Look for leaks in a run.")(audit.audit)
 app.command(name="predict")(cards.predict)
 app.command(name="verify")(cards.verify)
+app.command(name="serve", short_help="A card as a local web page and REST API.")(serve.serve)
+app.command(name="export", short_help="A card in the format of another tool.")(exports.export)
+app.command(name="push", short_help="A card to the Hugging Face Hub.")(exports.push)
+app.command(name="convert", short_help="Cells in another layout of files.")(convert.convert)
+app.command(name="doctor", short_help="Check this installation.")(doctor.doctor)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(spaces.app, name="spaces")
 
@@ -53,16 +85,27 @@ def _options(
 def main() -> None:
     """Entry point of the ``cellsearch`` command.
 
-    Exit codes: 0 done, 2 a wrong input said in one message, 130 interrupted.
+    Exit codes: 0 done, 1 a check found problems, 2 a wrong input said in one message, 130
+    interrupted.
     """
     try:
-        app()
+        # The same under `python -m cellsearch`, and completion needs the name.
+        app(prog_name="cellsearch")
     except CellsearchError as error:
+        _close_bars()
         sys.stderr.write(f"cellsearch: {error}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
+        _close_bars()
         sys.stderr.write("cellsearch: interrupted\n")
         raise SystemExit(130) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None
+
+
+def _close_bars() -> None:
+    if "cellsearch.progress" in sys.modules:
+        from cellsearch.progress import close_bars
+
+        close_bars()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json as text
-from typing import Annotated
-
 import typer
 
-from cellsearch.cli.options import RunArgument
+from cellsearch.cli.options import Json, RunArgument
 
 
 def audit(
     run: RunArgument,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Look for leaks in a run, and name the cells. Exit code 1 if a check fails.
 
@@ -20,12 +17,15 @@ def audit(
     """
     from cellsearch.audit import audit_run
     from cellsearch.nested import is_nested, nested_runs
-    from cellsearch.report import say
+    from cellsearch.progress import Terminal
+    from cellsearch.report import say, say_json
 
-    reports = [audit_run(each) for each in (nested_runs(run) if is_nested(run) else [run])]
-    if json:
+    progress = Terminal().progress
+    folders = nested_runs(run) if is_nested(run) else [run]
+    reports = [audit_run(each, on_progress=progress) for each in folders]
+    if as_json:
         facts = [report.to_dict() for report in reports]
-        typer.echo(text.dumps(facts if is_nested(run) else facts[0], indent=2))
+        say_json(facts if is_nested(run) else facts[0])
     else:
         for report in reports:
             for check in report.checks:

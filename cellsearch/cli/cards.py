@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cellsearch.cli.options import (
     Abstain,
+    Json,
     Mirror,
     ReaderOptions,
     Sets,
@@ -17,6 +19,7 @@ from cellsearch.cli.options import (
 )
 
 CardArgument = Annotated[Path, typer.Argument(help="Folder of a model card.", metavar="CARD")]
+QUIET_SECONDS = 2.0
 
 
 def predict(
@@ -26,6 +29,15 @@ def predict(
     ],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="CSV with one row a cell.", metavar="CSV")
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to",
+            help="A table for cellprofiler, napari or qupath, or a folder of lists for ideas; "
+            "may be given several times.",
+            metavar="PROGRAMME=PATH",
+        ),
     ] = None,
     fit: Annotated[
         str | None, typer.Option(help="Bring other crop sizes to the card's: pad or resize.")
@@ -39,25 +51,35 @@ def predict(
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
+    as_json: Json = False,
 ) -> None:
-    """Classify cells with a card; neither torch nor ray is loaded."""
+    """Classify cells with a card; neither torch nor ray is loaded.
+
+    Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
+    """
     from cellsearch.card.predict import CardPredictor, to_rows, write_csv
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
-    from cellsearch.data.source import cells_to_predict
-    from cellsearch.report import prediction_report
+    from cellsearch.data.source import cells_to_predict, is_path
+    from cellsearch.elsewhere.bench import parse_targets, write_for
+    from cellsearch.prediction import after, predict_cells
+    from cellsearch.progress import Terminal
+    from cellsearch.report import prediction_report, say, say_json
     from cellsearch.sample_report import decision_report, fractions_report
 
+    targets = parse_targets(to)
     predictor = CardPredictor.load(card)
     abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)
     config, options = predictor.config, reader_options(option)
     if fit is not None:
         # Images of several sizes are brought to the card's as they are read.
         options = {"size": f"{config.height}x{config.width}", "fit": fit} | options
+    on_progress = after(QUIET_SECONDS, Terminal().progress)
+    reading: dict[str, Any] = {} if is_path(images) else {"on_progress": on_progress}
     cells = cells_to_predict(
-        images, channels=config.channels, variant=variant, mirror=mirror, **options
+        images, channels=config.channels, variant=variant, mirror=mirror, **reading, **options
     )
-    probabilities = predictor.predict(cells.images)
+    probabilities = predict_cells(predictor, cells.images, on_progress=on_progress)
     rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)
     sample = None
     if fractions is not None or len(rows) > 1:
@@ -66,18 +88,61 @@ def predict(
         write_csv(fractions, fraction_rows(sample))
     if out is not None:
         write_csv(out, rows)
+    written = [write_for(target, rows, config.classes) for target in targets]
+    if as_json:
+        say_json(
+            _facts(rows, config.classes, sample, out)
+            | {"card": card, "images": images, "out": out, "written": written}
+        )
+        return
     prediction_report(rows, config.classes, out)
     decision_report(rows, config.classes, abstention)
     if sample is not None and len(rows) > 1:
         fractions_report(sample)
+    for each in written:
+        say(f"for {each.programme}: {each.files[0]}{_more(len(each.files) - 1)}")
+        if each.note:
+            say(f"for {each.programme}: {each.note}")
 
 
-def verify(card: CardArgument) -> None:
-    """Replay a card's test cells and compare every checksum."""
+def verify(card: CardArgument, as_json: Json = False) -> None:
+    """Replay a card's test cells and compare every checksum.
+
+    Example: cellsearch verify runs/demo/card
+    """
     from cellsearch.card.card import ModelCard
+    from cellsearch.report import say_json
 
     report = ModelCard.load(card).verify()
+    if as_json:
+        say_json(report)
+        return
     typer.echo(
         f"{card}: {report.files} files as written, {report.cells} test cells replayed, "
         f"largest difference {report.largest_difference:.1e}"
     )
+
+
+def _facts(
+    rows: list[dict[str, str]], classes: tuple[str, ...], sample: Any, out: Path | None
+) -> dict[str, object]:
+    """What ``--json`` prints; the cells themselves only where no file holds them."""
+    from cellsearch.prediction import cell_facts
+
+    found = Counter(row["predicted_class"] for row in rows)
+    decided = None
+    if rows and "decision" in rows[0]:
+        decided = sum(row["decision"] == row["predicted_class"] for row in rows)
+    return {
+        "classes": classes,
+        "count": len(rows),
+        "counts": {name: found[name] for name in classes},
+        "decided": decided,
+        "fractions": None if sample is None else sample.classes,
+        "notes": () if sample is None else sample.notes,
+        "cells": cell_facts(rows, classes) if out is None else None,
+    }
+
+
+def _more(files: int) -> str:
+    return f" and {files} more files beside it" if files > 1 else " and one beside it" * files

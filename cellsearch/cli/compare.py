@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cellsearch.cli import completion
+from cellsearch.cli.options import Json
 from cellsearch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of runs; the others are held against the first.", metavar="RUN..."
+            help="Folders of runs; the others are held against the first.",
+            metavar="RUN...",
+            autocompletion=completion.runs,
         ),
     ],
     answers: Annotated[
@@ -29,12 +33,16 @@ def compare(
         ),
     ] = None,
     part: Annotated[
-        str, typer.Option(help="Cells to compare on: holdout, or oof (out-of-fold).")
+        str,
+        typer.Option(
+            help="Cells to compare on: holdout, or oof (out-of-fold).",
+            autocompletion=completion.parts,
+        ),
     ] = "holdout",
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write the figures here.", metavar="CSV")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Json = False,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -44,36 +52,42 @@ def compare(
 ) -> None:
     """The models of runs side by side, or one beside the answers of people, on the same cells.
 
-    Examples: cellsearch compare runs/plain runs/wide --plot both.png;
-    cellsearch compare runs/jurkat-2026-11-21-1 --answers experts.csv
+    Example: cellsearch compare runs/plain runs/wide --plot both.png
+
+    Example: cellsearch compare runs/jurkat-2026-11-21-1 --answers experts.csv
     """
     if part not in ("holdout", "oof"):
         raise ConfigError(f"--part: expected holdout or oof, got {part!r}")
     chosen: Part = "oof" if part == "oof" else "holdout"
     if answers is None:
-        _runs(runs, chosen, csv, plot, json=json)
+        _runs(runs, chosen, csv, plot, as_json=as_json)
         return
     from cellsearch.answers import compare_answers
+    from cellsearch.progress import Terminal
     from cellsearch.report import answers_report
 
     if len(runs) > 1:
         raise ConfigError(f"--answers: are held against one run, got {len(runs)}")
     if plot is not None:
         raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
-    report = compare_answers(runs[0], answers, part=chosen)
+    progress = Terminal().progress
+    report = compare_answers(runs[0], answers, part=chosen, on_progress=progress)
     if csv is not None:
         report.write_csv(csv)
-    if json:
+    if as_json:
         typer.echo(report.to_json())
     else:
         answers_report(report)
 
 
-def _runs(runs: list[Path], part: Part, csv: Path | None, plot: Path | None, *, json: bool) -> None:
+def _runs(
+    runs: list[Path], part: Part, csv: Path | None, plot: Path | None, *, as_json: bool
+) -> None:
     from cellsearch.compare_report import runs_report
     from cellsearch.compare_runs import compare_runs
+    from cellsearch.progress import Terminal
 
-    report = compare_runs(runs, part=part)
+    report = compare_runs(runs, part=part, on_progress=Terminal().progress)
     if csv is not None:
         report.write_csv(csv)
     drawn: list[Path] = []
@@ -81,7 +95,7 @@ def _runs(runs: list[Path], part: Part, csv: Path | None, plot: Path | None, *, 
         from cellsearch.runs_plot import draw_runs
 
         drawn = draw_runs(report, plot)
-    if json:
+    if as_json:
         typer.echo(report.to_json())
     else:
         runs_report(report, drawn)

@@ -10,6 +10,8 @@ import typer
 
 from cellsearch.cli.options import (
     Channels,
+    DatasetArgument,
+    Json,
     Merge,
     Mirror,
     OneVsRest,
@@ -21,22 +23,37 @@ from cellsearch.cli.options import (
 )
 
 app = typer.Typer(help="Datasets: list, describe, fetch, check.", no_args_is_help=True)
-NameArgument = Annotated[
-    str,
-    typer.Argument(help="A built-in name, a manifest, or a folder, table or .npz of cells."),
-]
 
 
 @app.command(name="list")
-def list_datasets() -> None:
-    """Names of the built-in datasets."""
+def list_datasets(as_json: Json = False) -> None:
+    """Names of the built-in datasets.
+
+    Example: cellsearch datasets list
+    """
     from cellsearch import catalog
     from cellsearch.data.manifest import load_manifest
-    from cellsearch.report import table
+    from cellsearch.report import say_json, table
 
+    manifests = {name: load_manifest(name) for name in catalog.names("datasets")}
+    if as_json:
+        say_json(
+            [
+                {
+                    "name": name,
+                    "title": manifest.title,
+                    "licence": manifest.licence,
+                    "synthetic": manifest.synthetic,
+                    "classes": {kind.name: kind.count for kind in manifest.classes},
+                    "channels": [channel.name for channel in manifest.channels],
+                    "variants": list(manifest.variants),
+                }
+                for name, manifest in manifests.items()
+            ]
+        )
+        return
     rows = []
-    for name in catalog.names("datasets"):
-        manifest = load_manifest(name)
+    for name, manifest in manifests.items():
         cells = sum(kind.count for kind in manifest.classes)
         kind = "generated" if manifest.synthetic else "real"
         rows.append((name, f"{cells:,}", str(len(manifest.classes)), kind, manifest.title))
@@ -45,7 +62,7 @@ def list_datasets() -> None:
 
 @app.command()
 def describe(
-    name: NameArgument,
+    name: DatasetArgument,
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
@@ -56,13 +73,18 @@ def describe(
     sheet: Annotated[
         Path | None, typer.Option(help="Where the contact sheet goes.", metavar="PNG")
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Counts, imbalance and channels, and a contact sheet of some cells of each class."""
+    """Counts, imbalance and channels, and a contact sheet of some cells of each class.
+
+    Example: cellsearch datasets describe demo --sheet demo.png
+    """
     from cellsearch.data.contact_sheet import contact_sheet
     from cellsearch.data.source import load_dataset
     from cellsearch.data.task import apply_task
+    from cellsearch.facts import dataset_facts
     from cellsearch.progress import Terminal
-    from cellsearch.report import dataset_summary
+    from cellsearch.report import dataset_summary, say_json
 
     cells = load_dataset(
         name,
@@ -72,24 +94,37 @@ def describe(
         **reader_options(option),
     )
     cells = apply_task(cells, **task_options(channels, merge, only, one_vs_rest))
-    dataset_summary(cells)
+    if not as_json:
+        dataset_summary(cells)
     path = contact_sheet(cells, sheet or Path(f"{cells.name}-cells.png"))
+    if as_json:
+        say_json(dataset_facts(cells) | {"contact_sheet": path})
+        return
     typer.echo(f"contact sheet: {path}")
+    typer.echo(f"check them: cellsearch datasets check {name}")
 
 
 @app.command()
-def fetch(name: NameArgument, mirror: Mirror = None) -> None:
-    """Download a built-in dataset, or take it from a folder; checksums are verified."""
+def fetch(name: DatasetArgument, mirror: Mirror = None, as_json: Json = False) -> None:
+    """Download a built-in dataset, or take it from a folder; checksums are verified.
+
+    Example: cellsearch datasets fetch jurkat
+    """
     from cellsearch.data.source import load_dataset
+    from cellsearch.facts import dataset_facts
     from cellsearch.progress import Terminal
+    from cellsearch.report import say_json
 
     cells = load_dataset(name, mirror=mirror, on_progress=Terminal().progress)
+    if as_json:
+        say_json(dataset_facts(cells))
+        return
     typer.echo(f"{name}: {len(cells):,} cells in {cells.folder}")
 
 
 @app.command()
 def check(
-    name: NameArgument,
+    name: DatasetArgument,
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
@@ -104,27 +139,38 @@ def check(
             "--groups", help="Ask whether images tell donor, plate or date apart (batch effect)."
         ),
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Twins, blank and saturated images, classes too small. Exit code 1 if errors are found."""
+    """Twins, blank and saturated images, classes too small. Exit code 1 if errors are found.
+
+    Example: cellsearch datasets check my-cells.yaml --groups
+    """
     from cellsearch.data.check import check_dataset
     from cellsearch.data.group_probe import group_lines
     from cellsearch.data.source import load_dataset
     from cellsearch.data.task import apply_task
+    from cellsearch.facts import dataset_facts
     from cellsearch.progress import Terminal
-    from cellsearch.report import check_report, say
+    from cellsearch.report import check_report, say, say_json
 
+    progress = Terminal().progress
     cells = load_dataset(
         name,
         variant=variant,
         mirror=mirror,
-        on_progress=Terminal().progress,
+        on_progress=progress,
         **reader_options(option),
     )
     cells = apply_task(cells, **task_options(channels, merge, only, one_vs_rest))
-    report = check_dataset(cells, folds=folds)
-    check_report(report, cells)
-    if groups:
-        for line in group_lines(cells):
+    report = check_dataset(cells, folds=folds, on_progress=progress)
+    if not as_json:
+        check_report(report, cells)
+    told = group_lines(cells, on_progress=progress) if groups else []
+    if as_json:
+        found = {"folds": report.folds, "findings": report.findings, "groups": told}
+        say_json(dataset_facts(cells) | found)
+    else:
+        for line in told:
             say(line)
     if any(finding.severity == "error" for finding in report.findings):
         raise typer.Exit(1)
@@ -132,7 +178,10 @@ def check(
 
 @app.command()
 def schema() -> None:
-    """The JSON schema of a manifest, for editors."""
+    """The JSON schema of a manifest, for editors.
+
+    Example: cellsearch datasets schema > manifest.schema.json
+    """
     from cellsearch.data.manifest import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cellsearch.cli import completion
 from cellsearch.errors import ConfigError
 
 ReaderOptions = Annotated[
@@ -52,7 +53,34 @@ Sets = Annotated[
     float | None,
     typer.Option(help="Prediction sets that hold the true class so often, such as 0.9."),
 ]
-RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print facts as one JSON document on standard output.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(help="Folder of a run.", metavar="RUN", autocompletion=completion.runs),
+]
+CardArgument = Annotated[
+    Path,
+    typer.Argument(help="Folder of a model card.", metavar="CARD", autocompletion=completion.cards),
+]
+DatasetArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A built-in name, a manifest, or a folder, table or file of cells.",
+        metavar="DATASET",
+        autocompletion=completion.datasets,
+    ),
+]
+SpaceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a built-in space, or path of a YAML.",
+        metavar="SPACE",
+        autocompletion=completion.spaces,
+    ),
+]
 
 
 def reader_options(pairs: list[str] | None) -> dict[str, Any]:

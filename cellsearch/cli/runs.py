@@ -1,255 +1,101 @@
-"""``cellsearch run`` and what one does with a run afterwards."""
+"""``cellsearch runs``, ``show`` and ``dashboard``: what one does with a run afterwards."""
 
 from __future__ import annotations
 
-import shlex
-import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cellsearch.cli.options import (
-    Abstain,
-    Channels,
-    Merge,
-    Mirror,
-    OneVsRest,
-    Only,
-    ReaderOptions,
-    RunArgument,
-    Sets,
-    Variant,
-    reader_options,
-    task_options,
-)
-
-if TYPE_CHECKING:
-    from cellsearch.nested import NestedResult
-
-Budget = Annotated[int | None, typer.Option(help="Trials to complete, the baseline included.")]
-Time = Annotated[
-    str | None, typer.Option(help="Wall-clock bound on the search, such as 30m.", metavar="SPAN")
-]
-Slots = Annotated[int | None, typer.Option(help="Trials at a time; one a core by default.")]
-Threads = Annotated[int | None, typer.Option(help="Threads of a trial.")]
-Address = Annotated[
-    str | None, typer.Option(help="A Ray cluster that is already there.", metavar="HOST:PORT")
-]
-Backend = Annotated[str, typer.Option(help="Who runs the trials: ray or local.")]
-
-
-def run(
-    dataset: Annotated[
-        str,
-        typer.Option(help="A built-in name, a manifest, or a folder, table or .npz of cells."),
-    ],
-    space: Annotated[str, typer.Option(help="A built-in search space, or a YAML.")] = "default",
-    init_from: Annotated[
-        Path | None,
-        typer.Option(help="A card with whose weights the networks begin.", metavar="CARD"),
-    ] = None,
-    budget: Budget = None,
-    time: Time = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run (default runs/<dataset>-<date>-<n>).")
-    ] = None,
-    metric: Annotated[
-        str,
-        typer.Option(
-            help="balanced_accuracy, macro_f1, weighted_f1, mcc, worst_recall or accuracy."
-        ),
-    ] = "balanced_accuracy",
-    variant: Variant = None,
-    mirror: Mirror = None,
-    option: ReaderOptions = None,
-    channels: Channels = None,
-    merge: Merge = None,
-    only: Only = None,
-    one_vs_rest: OneVsRest = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Folds of the cross-validation (default 5).")
-    ] = None,
-    holdout: Annotated[
-        float | None, typer.Option(help="Share of cells the search never sees (default 0.2).")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="One fixed split instead of folds: training/validation/hold-out in percent.",
-            metavar="70/10/20",
-        ),
-    ] = None,
-    rare: Annotated[
-        str, typer.Option(help="Classes too small for the folds: keep, drop or merge=NAME.")
-    ] = "refuse",
-    final: Annotated[
-        str, typer.Option(help="The card's model: refit on all folds, or their ensemble.")
-    ] = "refit",
-    abstain: Abstain = None,
-    sets: Sets = None,
-    seed: Annotated[int, typer.Option(help="Seed of splits, draws and training.")] = 0,
-    backend: Backend = "ray",
-    slots: Slots = None,
-    threads: Threads = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    storage: Annotated[
-        str | None, typer.Option(help="Database of the study (default SQLite in the run folder).")
-    ] = None,
-    address: Address = None,
-    race: Annotated[
-        bool, typer.Option("--race/--no-race", help="Stop trials that are surely worse.")
-    ] = True,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not go on with an unfinished run like this one.")
-    ] = False,
-    outer: Annotated[
-        int | None,
-        typer.Option(
-            help="Repeat the whole search in K outer folds; each cell is held out once.",
-            metavar="K",
-        ),
-    ] = None,
-    repeats: Annotated[
-        int | None,
-        typer.Option(help="Repeat the whole search on R hold-outs drawn anew.", metavar="R"),
-    ] = None,
-) -> None:
-    """Search, refit the winner, score the hold-out once, write a model card.
-
-    Example: cellsearch run --dataset demo --space quick --budget 10
-    """
-    from cellsearch.durations import seconds
-    from cellsearch.progress import Terminal
-    from cellsearch.report import run_result
-    from cellsearch.run import start
-    from cellsearch.run_folder import RunConfig
-
-    parts = {"folds": folds, "holdout": holdout, "split": split}
-    config = RunConfig.of(
-        dataset=dataset,
-        space=space,
-        init_from=init_from,
-        budget=budget if budget is not None or time else 50,
-        seconds=seconds(time) if time else None,
-        metric=metric,
-        variant=variant,
-        mirror=mirror,
-        options=reader_options(option),
-        **task_options(channels, merge, only, one_vs_rest),
-        **{name: value for name, value in parts.items() if value is not None},
-        rare=rare,
-        final=final,
-        abstain=abstain,
-        sets=sets,
-        seed=seed,
-        backend=backend,
-        slots=slots,
-        threads=threads,
-        device=device,
-        storage=storage,
-        address=address,
-        race=race,
-    )
-    command = shlex.join(["cellsearch", *sys.argv[1:]])
-    if outer is not None or repeats is not None:
-        from cellsearch.nested import nested_search
-
-        nested = nested_search(
-            config, outer=outer, repeats=repeats, out=out, observer=Terminal(), command=command
-        )
-        _nested_ends(nested)
-        return
-    result = start(config, out=out, fresh=fresh, observer=Terminal(), command=command)
-    run_result(result, metric)
-    if result.interrupted:
-        raise typer.Exit(130)
-
-
-def resume(
-    run: RunArgument,
-    budget: Budget = None,
-    time: Time = None,
-    slots: Slots = None,
-    threads: Threads = None,
-    backend: Annotated[str | None, typer.Option(help="Who runs the trials: ray or local.")] = None,
-    address: Address = None,
-) -> None:
-    """Go on with an interrupted run; nothing that was finished is done again."""
-    from cellsearch.durations import seconds
-    from cellsearch.nested import is_nested, resume_nested
-    from cellsearch.progress import Terminal
-    from cellsearch.report import run_result
-    from cellsearch.run import resume
-    from cellsearch.run_folder import read_record
-
-    changes = {
-        "budget": budget,
-        "seconds": seconds(time) if time else None,
-        "slots": slots,
-        "threads": threads,
-        "backend": backend,
-        "address": address,
-    }
-    given = {name: value for name, value in changes.items() if value is not None}
-    if is_nested(run):
-        _nested_ends(resume_nested(run, observer=Terminal(), **given))
-        return
-    result = resume(run, observer=Terminal(), **given)
-    run_result(result, read_record(result.folder).config.metric)
-    if result.interrupted:
-        raise typer.Exit(130)
-
-
-def _nested_ends(nested: NestedResult) -> None:
-    from cellsearch.nested_report import nested_result
-
-    nested_result(nested)
-    if nested.interrupted:
-        raise typer.Exit(130)
+from cellsearch.cli import completion
+from cellsearch.cli.options import Json, RunArgument
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
+    folder: Annotated[
+        Path, typer.Argument(help="Folder that holds runs.", metavar="FOLDER")
+    ] = Path("runs"),
+    as_json: Json = False,
 ) -> None:
-    """The runs of a folder, newest first."""
-    from cellsearch.history import run_folders, run_line
-    from cellsearch.report import table
+    """The runs of a folder, newest first.
 
+    Example: cellsearch runs
+    """
+    from cellsearch.facts import run_facts
+    from cellsearch.history import run_folders, run_line
+    from cellsearch.report import say, say_json, table
+
+    found = run_folders(folder)
+    if as_json:
+        say_json([run_facts(run) for run in found])
+        return
+    if not found:
+        say(f"no runs in {folder}; begin one: cellsearch run --dataset demo --space quick")
+        return
     table(
         ("run", "dataset", "space", "metric", "trials", "best", "baseline", "state"),
-        [run_line(run) for run in run_folders(folder)],
+        [run_line(run) for run in found],
     )
+    say(f"look at one: cellsearch show {found[0]}")
 
 
 def show(
     run: RunArgument,
     trials: Annotated[int, typer.Option("-n", help="Rows of the leaderboard.", min=1)] = 10,
+    as_json: Json = False,
 ) -> None:
-    """The leaderboard of a run, and where its card lies."""
+    """The leaderboard of a run, and where its card lies.
+
+    Example: cellsearch show runs/jurkat-2026-11-21-1 -n 20
+    """
+    from cellsearch.facts import past_facts
     from cellsearch.history import past_run, verdict_lines
-    from cellsearch.report import leaderboard, say
+    from cellsearch.report import leaderboard, next_steps, say, say_json
 
     past = past_run(run)
+    if as_json:
+        say_json(past_facts(past))
+        return
     leaderboard(past.rows, past.record.config.metric, limit=trials)
     card = run / "card"
-    if card.is_dir():
-        for line in verdict_lines(card):
-            say(line)
-    typer.echo(f"card: {card}" if card.is_dir() else f"no card yet: cellsearch resume {run}")
+    if not card.is_dir():
+        say(f"no card yet: cellsearch resume {run}")
+        return
+    for line in verdict_lines(card):
+        say(line)
+    next_steps(run)
 
 
 def dashboard(
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a run (default the newest one).", metavar="RUN")
+        Path | None,
+        typer.Argument(
+            help="Folder of a run (default the newest one).",
+            metavar="RUN",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8080,
     host: Annotated[
         str, typer.Option(help="Address to listen at; another than loopback is open to others.")
     ] = "127.0.0.1",
 ) -> None:
-    """Optuna's dashboard on a run, with each trial's confusion matrix and per-class table."""
-    from cellsearch.history import newest_run
-    from cellsearch.tune.dashboard import serve
+    """Optuna's dashboard on a run: note, report, and each trial's figures and learning curves.
 
-    serve(run or newest_run(Path("runs")), host=host, port=port)
+    Example: cellsearch dashboard runs/jurkat-2026-11-21-1 --port 8081
+    """
+    from cellsearch.history import newest_run
+    from cellsearch.progress import Terminal
+    from cellsearch.report import say
+    from cellsearch.run_report.dashboard import open_dashboard
+
+    run = run or newest_run(Path("runs"))
+    server, url, complaint = open_dashboard(
+        run, host=host, port=port, on_progress=Terminal().progress
+    )
+    if complaint:
+        say(complaint)
+    say(f"{run}: {url} (Ctrl-C ends it)")
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()

@@ -7,31 +7,52 @@ from typing import Annotated
 
 import typer
 
+from cellsearch.cli import completion
+from cellsearch.cli.options import Json, SpaceArgument
+
 app = typer.Typer(help="Search spaces: list, show, validate, sample.", no_args_is_help=True)
-NameArgument = Annotated[str, typer.Argument(help="Name of a built-in space, or path of a YAML.")]
 
 
 @app.command(name="list")
-def list_spaces() -> None:
-    """Names of the built-in spaces."""
+def list_spaces(as_json: Json = False) -> None:
+    """Names of the built-in spaces.
+
+    Example: cellsearch spaces list
+    """
     from cellsearch import catalog
-    from cellsearch.report import table
+    from cellsearch.report import say_json, table
     from cellsearch.space.search_space import SearchSpace
 
-    rows = []
-    for name in catalog.names("search_spaces"):
-        space = SearchSpace.load(name)
-        rows.append((name, str(len(space.describe())), space.title))
-    table(("space", "parameters", "what it is"), rows)
+    spaces = {name: SearchSpace.load(name) for name in catalog.names("search_spaces")}
+    counts = {name: len(space.describe()) for name, space in spaces.items()}
+    if as_json:
+        say_json(
+            [
+                {"name": name, "parameters": counts[name], "title": space.title}
+                for name, space in spaces.items()
+            ]
+        )
+        return
+    table(
+        ("space", "parameters", "what it is"),
+        [(name, str(counts[name]), space.title) for name, space in spaces.items()],
+    )
 
 
 @app.command()
-def show(name: NameArgument) -> None:
-    """Every parameter of a space, with its range and condition."""
-    from cellsearch.report import table
+def show(name: SpaceArgument, as_json: Json = False) -> None:
+    """Every parameter of a space, with its range and condition.
+
+    Example: cellsearch spaces show default
+    """
+    from cellsearch.report import say_json, table
     from cellsearch.space.search_space import SearchSpace
 
     space = SearchSpace.load(name)
+    if as_json:
+        facts = {"name": space.name, "title": space.title, "limits": space.limits}
+        say_json(facts | {"parameters": space.describe(), "sha256": space.sha256})
+        return
     table(
         ("parameter", "kind", "range", "when", "meaning"),
         [(r.name, r.kind, r.range, r.condition, r.meaning) for r in space.describe()],
@@ -40,23 +61,47 @@ def show(name: NameArgument) -> None:
 
 
 @app.command()
-def validate(file: Annotated[Path, typer.Argument(help="A search space in YAML.")]) -> None:
-    """Say what is wrong with a space, or that nothing is."""
+def validate(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A search space in YAML.", metavar="FILE", autocompletion=completion.spaces
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with a space, or that nothing is.
+
+    Example: cellsearch spaces validate mine.yaml
+    """
+    from cellsearch.report import say_json
     from cellsearch.space.search_space import SearchSpace
 
     space = SearchSpace.load(str(file))
+    if as_json:
+        say_json({"file": file, "valid": True, "parameters": len(space.describe())})
+        return
     typer.echo(f"{file}: a valid space of {len(space.describe())} parameters")
 
 
 @app.command()
 def sample(
-    name: NameArgument,
+    name: SpaceArgument,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many recipes.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    as_json: Json = False,
 ) -> None:
-    """Recipes drawn at random, as the search would first draw them."""
+    """Recipes drawn at random, as the search would first draw them.
+
+    Example: cellsearch spaces sample default -n 3 --seed 7
+    """
+    from cellsearch.report import say_json
     from cellsearch.space.search_space import SearchSpace, sample
 
+    if as_json:
+        drawn = sample(SearchSpace.load(name), number, seed=seed)
+        say_json([recipe.model_dump(mode="json") for recipe in drawn])
+        return
     for index, recipe in enumerate(sample(SearchSpace.load(name), number, seed=seed), start=1):
         typer.echo(f"recipe {index}")
         for parameter, value in recipe.to_params().items():

@@ -153,6 +153,19 @@ def to_labels(
     return numbers, names
 
 
+def to_known(
+    labels: Sequence[str], classes: Sequence[str] | None
+) -> tuple[Sequence[str] | NDArray[np.int64], Sequence[str] | None]:
+    """Labels and classes as ``to_labels`` takes them, where "" means that a label is not known."""
+    if all(labels):
+        return list(labels), classes
+    if not any(labels):
+        return np.full(len(labels), -1, np.int64), tuple(classes or ())
+    names = tuple(classes) if classes is not None else tuple(sorted(set(labels) - {""}))
+    known, _ = to_labels([label or names[0] for label in labels], names, len(labels))
+    return np.where([bool(label) for label in labels], known, -1), names
+
+
 def check_names(names: Sequence[str], what: str) -> tuple[str, ...]:
     """Names as a tuple; DataError where one is empty, not text, or given twice."""
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
@@ -164,6 +177,19 @@ def check_names(names: Sequence[str], what: str) -> tuple[str, ...]:
     if twice:
         raise DataError(f"{what} names given twice: {listed(twice)}")
     return result
+
+
+def to_channels(
+    names: Sequence[str], there: Sequence[str], owner: str
+) -> tuple[tuple[str, ...], list[int]]:
+    """Names and positions of channels; DataError where one is not there, or none is named."""
+    wanted = check_names(names, "channel")
+    unknown = [name for name in wanted if name not in there]
+    if unknown or not wanted:
+        raise DataError(
+            f"no channel {listed(unknown) or 'is named'}; {owner} has {', '.join(there)}"
+        )
+    return wanted, [tuple(there).index(name) for name in wanted]
 
 
 def to_texts(values: ArrayLike, what: str, cells: int) -> NDArray[np.str_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,11 @@ class CheckReport:
 
 
 def check_dataset(
-    dataset: CellDataset, *, folds: int = 5, splits: Splits | None = None
+    dataset: CellDataset,
+    *,
+    folds: int = 5,
+    splits: Splits | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckReport:
     """Look for twins, empty or saturated images, undeclared groups, and classes too small.
 
@@ -56,22 +60,34 @@ def check_dataset(
         folds: number of folds a search would use.
         splits: where they exist already, twins are held against them instead of against the
             folds that a naive stratified split would draw.
+        on_progress: told how far the check has come.
 
     Returns:
         The report; never raises for what it finds.
     """
+    stages = 5
+
+    def told(done: int) -> None:
+        if on_progress:
+            on_progress("checking cells", done, stages)
+
+    told(0)
     flat = flat_channels(dataset.images)
+    told(1)
     twins = find_twins(dataset.images, flat=flat)
+    told(2)
     largest, mean = levels(dataset.images)
+    told(3)
     findings = [
         *_duplicate_ids(dataset),
         *_twins(dataset, twins, folds, splits),
         *constant(dataset, flat),
         *saturated(dataset, largest),
         *outliers(dataset, flat, mean),
-        *undeclared(dataset),
-        *_classes(dataset, twins, folds),
     ]
+    told(4)
+    findings += [*undeclared(dataset), *_classes(dataset, twins, folds)]
+    told(5)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
     return CheckReport(dataset.name, len(dataset), folds, tuple(findings), tuple(twins))
 

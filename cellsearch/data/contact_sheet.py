@@ -51,7 +51,7 @@ def contact_sheet(
     if cells_per_class < 1:
         raise ConfigError(f"cells per class: expected 1 or more, got {cells_per_class}")
     target = Path(path)
-    rows = _choose(dataset, cells_per_class, seed)
+    rows = chosen_rows(dataset, cells_per_class, seed)
     figure = _draw(dataset, rows, cells_per_class)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -66,7 +66,7 @@ def contact_sheet(
     return target
 
 
-def _choose(dataset: CellDataset, most: int, seed: int) -> list[tuple[str, NDArray[np.int64]]]:
+def chosen_rows(dataset: CellDataset, most: int, seed: int) -> list[tuple[str, NDArray[np.int64]]]:
     """Row title and cells of each row."""
     rng = np.random.default_rng(seed)
     named = [*enumerate(dataset.classes), (UNLABELLED, "unlabelled")]
@@ -79,7 +79,7 @@ def _choose(dataset: CellDataset, most: int, seed: int) -> list[tuple[str, NDArr
     return rows
 
 
-def _blocks(dataset: CellDataset) -> list[tuple[str, list[int]]]:
+def colour_blocks(dataset: CellDataset) -> list[tuple[str, list[int]]]:
     """Title and channels of each block: one channel in grey, or three in colour."""
     names = [name.lower() for name in dataset.channels]
     if not set(_COLOURS) <= set(names):
@@ -89,7 +89,7 @@ def _blocks(dataset: CellDataset) -> list[tuple[str, list[int]]]:
     return [("colour", colour), *others]
 
 
-def _scaled(images: NDArray[Any]) -> Picture:
+def scaled(images: NDArray[Any]) -> Picture:
     """(M, 1 or 3, H, W) to (M, H, W, 3) in 0 .. 1; colours of 8 bits keep their values."""
     pixels = np.moveaxis(images, 1, -1).astype(np.float32)
     low, high = (0.0, 255.0)
@@ -97,8 +97,8 @@ def _scaled(images: NDArray[Any]) -> Picture:
         low, high = np.percentile(pixels, _CONTRAST)
     if high <= low:
         low, high = float(pixels.min()), max(float(pixels.max()), float(pixels.min()) + 1)
-    scaled = np.clip((pixels - low) / (high - low), 0, 1)
-    return np.broadcast_to(scaled, (*scaled.shape[:3], 3)).astype(np.float32)
+    grey = np.clip((pixels - low) / (high - low), 0, 1)
+    return np.broadcast_to(grey, (*grey.shape[:3], 3)).astype(np.float32)
 
 
 def _mosaic(pictures: Picture, counts: list[int], columns: int, gap: int) -> Picture:
@@ -124,7 +124,7 @@ def _draw(dataset: CellDataset, rows: list[tuple[str, NDArray[np.int64]]], colum
     counts = [len(shown) for _, shown in rows]
     columns = max(1, min(columns, max(counts)))
     images = np.asarray(dataset.images[cells])
-    blocks = _blocks(dataset)
+    blocks = colour_blocks(dataset)
     height, width = images.shape[2:]
     gap = max(1, round(max(height, width) / 20))
     aspect = (height + gap) / (width + gap)
@@ -151,7 +151,7 @@ def _draw(dataset: CellDataset, rows: list[tuple[str, NDArray[np.int64]]], colum
         axes = figure.add_axes(
             (start / wide, margin / tall, block_width / wide, block_height / tall)
         )
-        page = _mosaic(_scaled(images[:, channels]), counts, columns, gap)
+        page = _mosaic(scaled(images[:, channels]), counts, columns, gap)
         axes.imshow(page, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
         axes.set_title(title, size=9, pad=4)

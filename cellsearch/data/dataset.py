@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.data import arrays as rules
 from cellsearch.data import relabel
+from cellsearch.data.checked_arrays import checked
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import folder_reader, layout
-from cellsearch.data.storage import read_folder, write_folder
-from cellsearch.errors import DataError
+from cellsearch.data.saved_dataset import ARRAYS, described, fields_in
+from cellsearch.data.storage import write_folder
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["ARRAYS", "UNLABELLED", "CellDataset", "Provenance"]
 
 UNLABELLED = -1
-ARRAYS = ("images", "labels", "ids", "sources", "object_numbers")
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What a reader of a result must know of where the cells came from."""
-
-    title: str = ""
-    licence: str = ""
-    citation: str = ""
-    url: str = ""
-    synthetic: bool = False
-    label_free: tuple[str, ...] = ()
-    pixel_size_um: float | None = None
-    notes: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +69,11 @@ class CellDataset:
             f"{c} x {h} x {w} {self.images.dtype}, sha256 {self.sha256[:12]})"
         )
 
+    def _repr_html_(self) -> str:
+        from cellsearch.data.html import dataset_html
+
+        return dataset_html(self)
+
     @property
     def counts(self) -> NDArray[np.int64]:
         """(K,) int64 cells of each class."""
@@ -120,59 +117,40 @@ class CellDataset:
         Raises:
             DataError: shapes that disagree, more than 12 channels, NaN or infinite pixels,
                 labels that are not among the classes, ids given twice.
+
+        Example:
+            >>> images = np.zeros((4, 2, 32, 32), np.uint16)
+            >>> cells = CellDataset.from_arrays(images, ["a", "a", "b", "b"])
         """
-        pixels, note = rules.to_images(images, layout)
-        count, depth = pixels.shape[:2]
-        names = rules.check_names(
-            channels if channels is not None else [f"channel-{k + 1}" for k in range(depth)],
-            "channel",
+        found = checked(
+            images,
+            labels,
+            classes=classes,
+            channels=channels,
+            groups=groups,
+            ids=ids,
+            provenance=provenance or Provenance(),
+            sources=sources,
+            object_numbers=object_numbers,
+            layout=layout,
         )
-        if len(names) != depth:
-            raise DataError(
-                f"{depth} channels in the images, but {len(names)} names: {', '.join(names)}"
-            )
-        if ids is None:
-            ids = [f"{cell:06d}" for cell in range(count)]
-        texts = rules.to_texts(ids, "ids", count)
-        rules.check_unique(texts)
-        rules.check_finite(pixels, texts)
-        positions, class_names = rules.to_labels(labels, classes, count)
-        origin = provenance or Provenance()
-        if note:
-            origin = replace(origin, notes=f"{origin.notes}\n{note}".strip())
-        dataset = cls(
-            name=name,
-            images=rules.read_only(pixels),
-            labels=rules.read_only(positions),
-            classes=class_names,
-            channels=names,
-            ids=rules.read_only(texts),
-            sources=rules.read_only(
-                rules.to_texts([""] * count if sources is None else sources, "sources", count)
-            ),
-            object_numbers=rules.read_only(rules.to_numbers(object_numbers, count)),
-            groups=None
-            if groups is None
-            else rules.read_only(rules.to_texts(groups, "groups", count)),
-            provenance=origin,
-        )
-        return dataset._derive()
+        return cls(name=name, **found)._derive()
 
     @classmethod
     def from_raw(
         cls, raw: RawCells, *, name: str | None = None, provenance: Provenance | None = None
     ) -> Self:
         """What a reader found, checked and in the types of a data set."""
-        unlabelled = not any(raw.labels)
+        labels, classes = rules.to_known(raw.labels, raw.classes)
         return cls.from_arrays(
             raw.images if isinstance(raw.images, np.ndarray) else np.stack(list(raw.images)),
-            np.full(len(raw.labels), UNLABELLED) if unlabelled else list(raw.labels),
-            classes=() if unlabelled else raw.classes,
+            labels,
+            classes=classes,
             channels=raw.channels,
             groups=None if raw.groups is None else list(raw.groups),
             ids=list(raw.ids),
             name=name or rules.slug(raw.name),
-            provenance=provenance,
+            provenance=provenance or raw.provenance,
             sources=list(raw.sources),
             object_numbers=list(raw.object_numbers),
         )
@@ -188,6 +166,9 @@ class CellDataset:
         Raises:
             ConfigError: an option is not known or does not fit.
             DataError: no class folders, an empty one, images that cannot be read or differ.
+
+        Example:
+            >>> cells = CellDataset.from_folder("cells", size="40x40", fit="pad")
         """
         reader = layout(folder_reader(Path(path)), options)
         return cls.from_raw(reader.read(Path(path)))
@@ -203,8 +184,71 @@ class CellDataset:
         Raises:
             ConfigError: an option is not known, or a column is not there or ambiguous.
             DataError: a row without label or file, images that cannot be read or differ.
+
+        Example:
+            >>> cells = CellDataset.from_table("cells/labels.csv", label_column="phase")
         """
         return cls.from_raw(layout("table", options).read(Path(path)))
+
+    @classmethod
+    def from_anndata(
+        cls,
+        adata: AnnData,
+        *,
+        images: str = "images",
+        label_key: str | None = None,
+        group_key: str | None = None,
+        shape: Sequence[int] | None = None,
+        classes: Sequence[str] | None = None,
+        channels: Sequence[str] | None = None,
+        source_key: str | None = None,
+        number_key: str | None = None,
+        name: str = "anndata",
+        provenance: Provenance | None = None,
+    ) -> Self:
+        """A data set from an AnnData object; ids are its ``obs_names``. Needs the extra anndata.
+
+        Args:
+            adata: N observations, a cell each.
+            images: key in ``obsm`` of (N, C, H, W) or (N, H, W) pixels, or of rows of C * H * W
+                with ``shape``; ``"X"`` takes ``adata.X``.
+            label_key: column of ``obs`` with the classes, a categorical's in its order; missing
+                values are "not known". None: no labels.
+            group_key: column of ``obs`` with donor, plate or slide.
+            shape: (C, H, W) or (H, W) of flattened crops.
+            classes: class names in order; by default the categories, or the labels sorted.
+            channels: C names; by default ``adata.uns["channels"]``, else ``channel-1`` ...
+            source_key, number_key: columns of ``obs`` with each cell's file, and number in it.
+            name: short name.
+            provenance: licence, citation and the like.
+
+        Raises:
+            DataError: a key that is not there, a shape that does not fit, or as ``from_arrays``.
+
+        Example:
+            >>> adata = anndata.read_h5ad("cells.h5ad")
+            >>> cells = CellDataset.from_anndata(adata, images="crops", label_key="cell_type")
+        """
+        from cellsearch.data.from_anndata import arguments
+
+        found = arguments(
+            adata,
+            images=images,
+            shape=shape,
+            keys={
+                "labels": label_key,
+                "groups": group_key,
+                "sources": source_key,
+                "object_numbers": number_key,
+            },
+            classes=classes,
+            channels=channels,
+        )
+        return cls.from_arrays(**found, name=name, provenance=provenance)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        every = {name: getattr(self, name) for name in (*ARRAYS, "groups")}
+        return {name: array for name, array in every.items() if array is not None}
 
     def _derive(self, **changes: Any) -> Self:
         changed = replace(self, **changes, folder=None)
@@ -224,19 +268,7 @@ class CellDataset:
         Raises:
             DataError: the disk is full, or ``folder`` holds something else.
         """
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        if self.groups is not None:
-            arrays["groups"] = self.groups
-        description = {
-            "name": self.name,
-            "sha256": self.sha256,
-            "shape": list(self.images.shape),
-            "dtype": str(self.images.dtype),
-            "classes": list(self.classes),
-            "channels": list(self.channels),
-            "provenance": asdict(self.provenance),
-        }
-        write_folder(Path(folder), arrays, description)
+        write_folder(Path(folder), self._arrays(), described(self))
         return self.open(folder)
 
     @classmethod
@@ -246,23 +278,7 @@ class CellDataset:
         Raises:
             DataError: no data set there, or a file is missing, truncated or of another version.
         """
-        path = Path(folder).resolve()
-        description, arrays = read_folder(path, ARRAYS)
-        try:
-            origin = dict(description["provenance"])
-            origin["label_free"] = tuple(origin.get("label_free", ()))
-            return cls(
-                name=description["name"],
-                classes=tuple(description["classes"]),
-                channels=tuple(description["channels"]),
-                provenance=Provenance(**origin),
-                sha256=description["sha256"],
-                folder=path,
-                groups=arrays.get("groups"),
-                **{name: arrays[name] for name in ARRAYS},
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}/dataset.json describes no data set: {error!r}") from error
+        return cls(**fields_in(Path(folder).resolve()))
 
     def select_channels(self, names: Sequence[str]) -> Self:
         """Keep the named channels, in the order given.
@@ -270,16 +286,9 @@ class CellDataset:
         Raises:
             DataError: a name that is not among the channels, or none, or twice.
         """
-        wanted = rules.check_names(names, "channel")
-        unknown = [name for name in wanted if name not in self.channels]
-        if unknown or not wanted:
-            raise DataError(
-                f"no channel {rules.listed(unknown) or 'is named'}; "
-                f"{self.name} has {', '.join(self.channels)}"
-            )
+        wanted, picked = rules.to_channels(names, self.channels, self.name)
         if wanted == self.channels:
             return self
-        picked = [self.channels.index(name) for name in wanted]
         free = tuple(name for name in self.provenance.label_free if name in wanted)
         return self._derive(
             images=rules.read_only(self.images[:, picked]),
@@ -317,11 +326,5 @@ class CellDataset:
             DataError: no index, an index twice, or one beyond the cells.
         """
         picked = rules.to_indices(indices, len(self))
-        return self._derive(
-            images=rules.read_only(self.images[picked]),
-            labels=rules.read_only(self.labels[picked]),
-            ids=rules.read_only(self.ids[picked]),
-            sources=rules.read_only(self.sources[picked]),
-            object_numbers=rules.read_only(self.object_numbers[picked]),
-            groups=None if self.groups is None else rules.read_only(self.groups[picked]),
-        )
+        held = self._arrays().items()
+        return self._derive(**{name: rules.read_only(array[picked]) for name, array in held})

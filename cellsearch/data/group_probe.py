@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,7 @@ def probe_groups(
     seed: int = 0,
     most_cells: int = MOST_CELLS,
     permutations: int = PERMUTATIONS,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> GroupProbe:
     """Predict the group of each cell by logistic regression on measured features.
 
@@ -93,6 +95,7 @@ def probe_groups(
         seed: of the choice of cells, folds, shuffles and bootstrap.
         most_cells: cells that are measured.
         permutations: m.
+        on_progress: told how many of the shuffles are done.
 
     Raises:
         DataError: fewer than two groups share a class with enough cells, or crops below 8 px.
@@ -106,14 +109,23 @@ def probe_groups(
             "about it apart from their class"
         )
     labels = dataset.labels[chosen]
+
+    def told(done: int) -> None:
+        if on_progress:
+            on_progress(f"probing {what}", done, permutations + 2)
+
+    told(0)
     values = measure(np.ascontiguousarray(dataset.images[chosen])).astype(np.float64)
     spread = values.std(axis=0)
     values = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    told(1)
     recalls = _recalls(values, group, seed)
     found = float(recalls.mean())
-    shuffled = np.array(
-        [_recalls(values, _within(group, labels, rng), seed).mean() for _ in range(permutations)]
-    )
+    shuffled = np.empty(permutations)
+    for shuffle in range(permutations):
+        told(shuffle + 2)
+        shuffled[shuffle] = _recalls(values, _within(group, labels, rng), seed).mean()
+    told(permutations + 2)
     cells = np.bincount(group)
     draws = rng.binomial(cells, recalls, size=(_SAMPLES, len(names))) / cells
     low, high = np.quantile(draws.mean(axis=1), (0.025, 0.975))
@@ -129,7 +141,9 @@ def probe_groups(
     )
 
 
-def group_lines(dataset: CellDataset) -> list[str]:
+def group_lines(
+    dataset: CellDataset, *, on_progress: Callable[[str, int, int], None] | None = None
+) -> list[str]:
     """A sentence for the declared groups, or for each that names suggest."""
     asked: list[tuple[str, Strings]] = [(each.what, each.names) for each in suggest_groups(dataset)]
     if dataset.groups is not None:
@@ -143,7 +157,8 @@ def group_lines(dataset: CellDataset) -> list[str]:
     lines = []
     for what, names in asked:
         try:
-            lines.append(f"groups: {probe_groups(dataset, names, what=what).describe()}")
+            probe = probe_groups(dataset, names, what=what, on_progress=on_progress)
+            lines.append(f"groups: {probe.describe()}")
         except DataError as error:
             lines.append(f"groups: {what} was not probed: {error}")
     return lines

@@ -12,7 +12,18 @@ from cellsearch import catalog
 from cellsearch.errors import CatalogError, ConfigError, ManifestError
 
 Name = Annotated[str, Field(min_length=1)]
-LayoutName = Literal["folders", "table", "channel_files", "montage", "npz", "synthetic"]
+LayoutName = Literal[
+    "folders",
+    "table",
+    "channel_files",
+    "montage",
+    "npz",
+    "hdf5",
+    "ome_tiff",
+    "ome_zarr",
+    "cif",
+    "synthetic",
+]
 
 
 class _Section(BaseModel):
@@ -23,7 +34,7 @@ class SourceFile(_Section):
     """One file of the source."""
 
     path: Name = Field(description="relative to the base address, with forward slashes")
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the file's bytes")
     size: int | None = Field(None, ge=1, description="bytes; checked where no sha256 is known")
 
     @model_validator(mode="after")
@@ -39,7 +50,7 @@ class Source(_Section):
     """Where the files are: downloaded from a base address, or in a folder on this machine."""
 
     base: str | None = Field(None, pattern="^https?://.*[^/]$", description="without a last slash")
-    files: tuple[SourceFile, ...] = ()
+    files: tuple[SourceFile, ...] = Field((), description="all of them, below the base address")
     folder: str | None = Field(None, description="folder or file, relative to the manifest")
     unpacked: str | None = Field(
         None, description="folder that an archive in files unpacks to; --from may hold it as it is"
@@ -59,22 +70,22 @@ class Source(_Section):
 class Layout(_Section):
     """How the files become cells."""
 
-    reader: LayoutName
+    reader: LayoutName = Field(description="who reads them")
     options: Mapping[str, Any] = Field(default_factory=dict, description="see the reader's options")
 
 
 class CellClass(_Section):
     """One class, and how many cells of it the files hold."""
 
-    name: Name
-    count: int = Field(ge=0)
-    description: str = ""
+    name: Name = Field(description="as in the labels; a folder's name where folders are classes")
+    count: int = Field(ge=0, description="another number found is refused")
+    description: str = Field("", description="what the class is, for people")
 
 
 class Channel(_Section):
     """One plane of the images."""
 
-    name: Name
+    name: Name = Field(description="as in --channels")
     code: str | None = Field(None, description="as in file names, such as Ch3")
     label_free: bool = Field(description="seen without a stain")
 
@@ -83,27 +94,33 @@ class Variant(_Section):
     """A choice of channels, and classes that are taken as one."""
 
     channels: tuple[Name, ...] | None = Field(None, min_length=1, description="null: all")
-    merge: Mapping[str, tuple[Name, ...]] = Field(default_factory=dict)
-    description: str = ""
+    merge: Mapping[str, tuple[Name, ...]] = Field(
+        default_factory=dict, description="a new name, and the classes that it stands for"
+    )
+    description: str = Field("", description="what the variant is for")
 
 
 class DatasetManifest(_Section):
     """What a data set is, where it comes from, and how it is read."""
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9_.-]*$", description="as in --dataset NAME")
-    title: Name
+    title: Name = Field(description="one line, as a model card shows it")
     licence: Name = Field(description="SPDX identifier where there is one")
-    citation: str = ""
-    url: str = ""
-    notes: str = ""
+    citation: str = Field("", description="what to cite, with a doi")
+    url: str = Field("", description="where a reader finds more")
+    notes: str = Field("", description="what one must know of the cells; stands in the card")
     synthetic: bool = Field(False, description="generated, not measured")
     source: Source | None = Field(None, description="null where the layout is synthetic")
-    layout: Layout
+    layout: Layout = Field(description="how the files become cells")
     classes: tuple[CellClass, ...] = Field(min_length=1, description="in the order of the labels")
-    channels: tuple[Channel, ...] = Field(min_length=1, max_length=12)
+    channels: tuple[Channel, ...] = Field(
+        min_length=1, max_length=12, description="in the order of the planes"
+    )
     pixel_size_um: float | None = Field(None, gt=0, description="micrometres; null: not known")
     groups: str | None = Field(None, description="what a group is; null: cells are independent")
-    variants: Mapping[str, Variant] = Field(default_factory=dict)
+    variants: Mapping[str, Variant] = Field(
+        default_factory=dict, description="as in --variant NAME"
+    )
     default_variant: str | None = Field(None, description="null: all channels, all classes")
 
     @model_validator(mode="after")

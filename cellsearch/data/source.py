@@ -14,8 +14,16 @@ from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.fetch import fetch
 from cellsearch.data.manifest import DatasetManifest, load_manifest
 from cellsearch.data.readers import Progress, RawCells, plain
+from cellsearch.data.readers.ome_tiff import holds_many
 from cellsearch.data.readers.options import parse_options
-from cellsearch.data.readers.registry import Layout, detect, layout, option_names
+from cellsearch.data.readers.registry import (
+    BY_SUFFIX,
+    Layout,
+    detect,
+    is_zarr,
+    layout,
+    option_names,
+)
 from cellsearch.errors import ConfigError, DataError
 
 __all__ = ["cache_folder", "cells_to_predict", "load_dataset", "read_unlabelled"]
@@ -33,8 +41,9 @@ def load_dataset(
     """Cells by the name of a built-in data set, or from a path.
 
     Args:
-        name_or_path: a built-in name, a ``.yaml`` manifest, a folder with a folder per class, a
-            ``.csv`` or ``.tsv`` table, or an ``.npz``.
+        name_or_path: a built-in name; a ``.yaml`` manifest, or a folder that holds one as
+            ``dataset.yaml``; a folder with a folder per class; a ``.csv`` or ``.tsv`` table; an
+            ``.npz``, ``.h5``, OME-TIFF, OME-Zarr or ``.cif``.
         variant: one of the manifest's variants; None takes its default.
         mirror: folder that holds the manifest's files, instead of downloading them.
         cache: where read cells are kept; default ``cache_folder()``.
@@ -49,7 +58,7 @@ def load_dataset(
         DataError: files cannot be had or read, or hold other counts than the manifest says.
     """
     home = cache or cache_folder()
-    if is_path(name_or_path):
+    if is_path(name_or_path) or "layout" in reader_options:
         if variant is not None:
             raise ConfigError(f"variant {variant!r}: only a manifest has variants")
         if mirror is not None:
@@ -87,11 +96,13 @@ def load_dataset(
 
 
 def is_path(name_or_path: str | Path) -> bool:
-    """Whether a folder, table or ``.npz`` is meant, rather than a built-in name or manifest."""
+    """Whether files are meant, rather than a built-in name or a manifest (also within a folder)."""
     path = Path(name_or_path).expanduser()
     if path.suffix.lower() in (".yaml", ".yml") or str(name_or_path) in catalog.names("datasets"):
         return False
-    return path.exists() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".npz")
+    if (path / catalog.WITHIN).is_file():
+        return False
+    return path.exists() or len(path.parts) > 1 or path.suffix.lower() in BY_SUFFIX
 
 
 def bind(manifest: DatasetManifest, overrides: Mapping[str, Any]) -> Layout:
@@ -170,7 +181,8 @@ def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -
     Args:
         path: one image; a folder of images, however deep, or of channel files
             (``<id>_Ch<k>``; one such file stands for its cell when it holds one channel and more
-            are needed); a ``.csv`` or ``.tsv`` table with a path column; or an ``.npz``.
+            are needed); a ``.csv`` or ``.tsv`` table with a path column; or a file of many cells:
+            ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif``.
         channels: number of channels that the images must have.
         reader_options: options of the reader, such as ``size="40x40"`` and ``codes="Ch3,Ch6"``.
 
@@ -182,9 +194,8 @@ def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -
         DataError: images that cannot be read, differ in size, or have other channels.
     """
     root = Path(path).expanduser()
-    suffix = root.suffix.lower()
-    if root.is_file() and suffix in (".csv", ".tsv", ".npz"):
-        reader = "npz" if suffix == ".npz" else "table"
+    reader = _many_celled(root, reader_options)
+    if reader is not None:
         raw = layout(reader, {"labelled": False, **reader_options}).read(root)
     else:
         raw = plain.read(
@@ -197,6 +208,17 @@ def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -
             f"but {channels} are needed"
         )
     return dataset
+
+
+def _many_celled(root: Path, options: dict[str, Any]) -> str | None:
+    """The reader of one file (or store) of many cells; None for images of one cell each."""
+    if "layout" in options:
+        return str(options.pop("layout"))
+    if root.is_dir():
+        return "ome_zarr" if is_zarr(root) else None
+    reader = BY_SUFFIX.get(root.suffix.lower()) if root.is_file() else None
+    # One cell of several pages is an image as any other.
+    return None if reader == "ome_tiff" and not holds_many(root) else reader
 
 
 def cells_to_predict(

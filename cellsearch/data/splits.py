@@ -94,6 +94,14 @@ class Splits:
         if not self.sha256:
             object.__setattr__(self, "sha256", self.digest())
 
+    def __repr__(self) -> str:
+        return f"Splits({self.describe()}; seed {self.seed}, sha256 {self.sha256[:12]})"
+
+    def _repr_html_(self) -> str:
+        from cellsearch.data.html import splits_html
+
+        return splits_html(self)
+
     @property
     def k(self) -> int:
         """Number of folds."""

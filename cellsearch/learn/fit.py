@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,8 @@ from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
 
 Indices = NDArray[np.int64]
+OnStage = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps are done, and how many there are."""
 
 
 def fit(
@@ -37,6 +40,7 @@ def fit(
     precision: Precision | None = None,
     backbone: Backbone | None = None,
     on_epoch: OnEpoch | None = None,
+    on_stage: OnStage | None = None,
 ) -> Predictor:
     """Train a recipe.
 
@@ -58,6 +62,7 @@ def fit(
         backbone: weights to begin with, where the recipe has the same model; with
             ``train.pretrain`` the first training begins with them.
         on_epoch: called after each epoch with its number, from 1, and its record in the history.
+        on_stage: told of what comes before the epochs: generators, by their steps.
 
     Raises:
         DataError: fewer than 2 cells, or one without a label.
@@ -74,7 +79,9 @@ def fit(
     with torch.random.fork_rng(devices=accelerators):
         torch.manual_seed(seed)
         try:
-            return _train(recipe, dataset, indices, seed, place, precision, backbone, on_epoch)
+            return _train(
+                recipe, dataset, indices, seed, place, precision, backbone, on_epoch, on_stage
+            )
         except RuntimeError as error:
             raise out_of_memory(error) from error
 
@@ -88,6 +95,7 @@ def _train(
     precision: Precision | None,
     backbone: Backbone | None,
     on_epoch: OnEpoch | None,
+    on_stage: OnStage | None,
 ) -> Predictor:
     rng = np.random.default_rng(seed)
     watched = np.empty(0, dtype=np.int64)
@@ -97,9 +105,8 @@ def _train(
     targets = target_counts(counts, recipe.balance)
     # After the inner split, so that no watched cell has a generated likeness in the training.
     growing = np.flatnonzero(targets > counts)
-    generated = _generated(
-        recipe, dataset, indices, np.intersect1d(growing, rare_classes(counts, recipe.gan)), device
-    )
+    rare = np.intersect1d(growing, rare_classes(counts, recipe.gan))
+    generated = _generated(recipe, dataset, indices, rare, device, on_stage)
     cells = Cells(CellSource.of(dataset, generated), indices, watched, targets)
     if isinstance(recipe.model, ClassicalModel):
         predictor = fit_classical(
@@ -164,13 +171,29 @@ def _begun(
 
 
 def _generated(
-    recipe: Recipe, dataset: CellDataset, indices: Indices, classes: Indices, device: torch.device
+    recipe: Recipe,
+    dataset: CellDataset,
+    indices: Indices,
+    classes: Indices,
+    device: torch.device,
+    on_stage: OnStage | None,
 ) -> tuple[Generated, ...]:
     if recipe.gan.kind == "none" or recipe.balance.method not in ("over", "mixed"):
         return ()
+
+    def told(name: str, step: int, steps: int) -> None:
+        if on_stage is not None:
+            on_stage(f"training a generator of {name}", step, steps)
+
     # One seed for all recipes: trials that ask for the same generator share it.
     return generated_cells(
-        dataset, indices, recipe.gan, seed=0, device=device, classes=classes.tolist()
+        dataset,
+        indices,
+        recipe.gan,
+        seed=0,
+        device=device,
+        classes=classes.tolist(),
+        on_step=told,
     )
 
 

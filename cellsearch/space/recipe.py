@@ -47,6 +47,16 @@ class Recipe(Section):
     train: Train = Train()
     input: Input = Input()
 
+    def __repr__(self) -> str:
+        from cellsearch.space.html import unlike_defaults
+
+        return f"Recipe.from_params({unlike_defaults(self)})"
+
+    def _repr_html_(self) -> str:
+        from cellsearch.space.html import recipe_html
+
+        return recipe_html(self)
+
     @classmethod
     def from_params(cls, params: Mapping[str, ParamValue]) -> Self:
         """Build from flat dotted names; what is absent keeps its default.

@@ -60,6 +60,15 @@ class SearchSpace:
     limits: Limits = field(default_factory=Limits)
     starts: tuple[Recipe, ...] = ()
 
+    def __repr__(self) -> str:
+        drawn = sum(entry.kind != "constant" for entry in self.entries)
+        return f"SearchSpace({self.name!r}, {drawn} parameters drawn, sha256 {self.sha256[:12]})"
+
+    def _repr_html_(self) -> str:
+        from cellsearch.space.html import space_html
+
+        return space_html(self)
+
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
         """Read a built-in space, or a file.

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts import upload_artifact
 
 from cellsearch.errors import RunError
+from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.metrics import per_class
+from cellsearch.tune.attachments import artifact_store, put_artifact, save_note_parts
+from cellsearch.tune.learning_curves import FILE, learning_curves_svg
 from cellsearch.tune.storage import open_storage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-NOTE_CHUNK = 2045
-"""Characters that the dashboard keeps in one attribute (optuna_dashboard._note)."""
-
-
-def artifact_store(run_folder: Path) -> FileSystemArtifactStore:
-    """``artifacts/`` of a run, made where it is missing."""
-    folder = run_folder / "artifacts"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileSystemArtifactStore(str(folder))
 
 
 def attach(
@@ -74,7 +68,7 @@ def save_note(trial: optuna.Trial, body: str) -> None:
     The same attributes as ``optuna_dashboard.save_note``, whose import alone takes seconds.
     """
     storage, study_id = trial.storage, trial.study._study_id
-    _save_note(storage, study_id, f"dashboard:{trial._trial_id}:note_", body, version=1)
+    save_note_parts(storage, study_id, f"dashboard:{trial._trial_id}:note_", body, version=1)
 
 
 def attach_to_study(study: optuna.Study, run_folder: Path, body: str, picture: Path | None) -> None:
@@ -85,16 +79,30 @@ def attach_to_study(study: optuna.Study, run_folder: Path, body: str, picture: P
         )
     storage, study_id = study._storage, study._study_id
     version = storage.get_study_system_attrs(study_id).get("dashboard:note_ver", 0) + 1
-    _save_note(storage, study_id, "dashboard:note_", body, version=version)
+    save_note_parts(storage, study_id, "dashboard:note_", body, version=version)
 
 
-def _save_note(
-    storage: optuna.storages.BaseStorage, study_id: int, prefix: str, body: str, *, version: int
-) -> None:
-    for chunk in range(math.ceil(len(body) / NOTE_CHUNK)):
-        text = body[chunk * NOTE_CHUNK : (chunk + 1) * NOTE_CHUNK]
-        storage.set_study_system_attr(study_id, f"{prefix}str:{chunk}", text)
-    storage.set_study_system_attr(study_id, f"{prefix}ver", version)
+def attach_curves(
+    storage: optuna.storages.BaseStorage,
+    study_id: int,
+    trial_id: int,
+    run_folder: Path,
+    folds: Sequence[FoldResult],
+    *,
+    number: int,
+) -> bool:
+    """Draw a trial's learning curves and upload them; False where no epoch was recorded.
+
+    Also of a trial that has ended, whose own attributes can no longer be written.
+    """
+    text = learning_curves_svg(folds, title=f"trial {number}")
+    if not text:
+        return False
+    path = run_folder / "trials" / f"{number:04d}" / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    put_artifact(storage, study_id, run_folder, path, trial_id=trial_id)
+    return True
 
 
 def confusion_png(confusion: NDArray[Any], classes: Sequence[str], *, title: str) -> bytes:
@@ -143,30 +151,56 @@ def warm_up() -> None:
     threading.Thread(target=load, daemon=True).start()
 
 
-def serve(
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """A line for each request would hide what the command says."""
+        del format, args
+
+
+def listening(
     run_folder: Path,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
     storage_url: str | None = None,
-) -> None:
-    """Serve optuna-dashboard on a run until Ctrl-C.
+) -> tuple[WSGIServer, str]:
+    """optuna-dashboard bound to a port, to be served with ``serve_forever``; and its address.
+
+    Args:
+        run_folder: of the run.
+        host: to listen at.
+        port: 0 takes a free one.
+        storage_url: of the study; by default what the run says.
 
     Raises:
-        RunError: optuna-dashboard is not installed, or the folder holds no run.
+        RunError: optuna-dashboard is not installed, the folder holds no run, or the port is taken.
         StorageError: the study's database does not answer.
     """
     try:
-        from optuna_dashboard import run_server
+        from optuna_dashboard import wsgi
     except ImportError:
         raise RunError(
-            "optuna-dashboard is not installed; pip install 'cellsearch[dashboard]'"
+            "dashboard needs the extra 'dashboard': pip install 'cellsearch[dashboard]'"
         ) from None
     storage = open_storage(storage_url or _storage_of(run_folder))
+    app = wsgi(storage, artifact_store=artifact_store(run_folder))
     try:
-        run_server(storage, host=host, port=port, artifact_store=artifact_store(run_folder))
+        server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     except OSError as error:
-        raise RunError(f"cannot listen at {host}:{port}: {error.strerror}") from None
+        raise RunError(
+            f"cannot listen at {host}:{port}: {(error.strerror or str(error)).lower()}; give "
+            "another port with --port"
+        ) from None
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        page = f"studies/{storage.get_study_id_from_name(run_folder.resolve().name)}"
+    except KeyError:
+        page = ""
+    return server, f"http://{shown}:{server.server_port}/dashboard/{page}"
 
 
 def _storage_of(run_folder: Path) -> str:

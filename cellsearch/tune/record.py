@@ -90,7 +90,7 @@ class Record:
             trial.set_user_attr("confusion", [[int(n) for n in row] for row in matrix])
             shown = reason or f"{self.metric.replace('_', ' ')} {score:.4f}"
             headline = f"trial {trial.number}, {state.name.lower()}: {shown}"
-            complaint = self._picture(trial, matrix, headline)
+            complaint = self._picture(trial, matrix, headline, folds)
         value = score if state == TrialState.COMPLETE else None
         self.study.tell(trial, value, state=state)
         return complaint
@@ -109,10 +109,24 @@ class Record:
         stored = trial.storage.get_trial(trial._trial_id)
         return set(stored.intermediate_values)
 
-    def _picture(self, trial: optuna.Trial, matrix: NDArray[np.int64], headline: str) -> str:
+    def _picture(
+        self,
+        trial: optuna.Trial,
+        matrix: NDArray[np.int64],
+        headline: str,
+        folds: Sequence[FoldResult],
+    ) -> str:
         """A picture that cannot be made must not fail the trial."""
         try:
             path = dashboard.attach(trial, self.run_folder, matrix, self.classes, headline=headline)
+            dashboard.attach_curves(
+                trial.storage,
+                trial.study._study_id,
+                trial._trial_id,
+                self.run_folder,
+                folds,
+                number=trial.number,
+            )
         except OSError as error:
             return f"trial {trial.number}: no picture for the dashboard ({error})"
         self.store.record_artifact(self.run_id, "confusion matrix", path, trial=trial.number)

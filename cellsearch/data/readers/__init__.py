@@ -12,6 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cellsearch.data.provenance import Provenance
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are."""
 
@@ -30,6 +32,7 @@ class RawCells:
         groups: N names of what must not be torn apart; None where cells are independent.
         classes: class names in their order; None leaves them to the manifest or the alphabet.
         name: what the reader would call the data set.
+        provenance: what the files say of licence, pixel size and the like; None: nothing.
     """
 
     images: NDArray[Any] | Sequence[NDArray[Any]]
@@ -41,3 +44,4 @@ class RawCells:
     groups: Sequence[str] | None = None
     classes: tuple[str, ...] | None = None
     name: str = "custom"
+    provenance: Provenance | None = None

@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
 
 from pydantic import Field
 
@@ -23,6 +25,11 @@ class Options(ImageOptions):
     """Options of a folder per class."""
 
     classes: Names | None = Field(None, description="class folders, in order; default: all, sorted")
+    ids: Literal["path", "name"] = Field(
+        "path",
+        description="path: the file's below the folder; name: its name alone, where %2F stands "
+        "for a slash, as `cellsearch convert` writes ids and groups",
+    )
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -99,14 +106,19 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     found = class_folders(root, options.classes)
     paths = [file for files in found.values() for file in files]
     pixels, channels, sources = read_images(root, paths, options, on_progress)
+    groups = find_groups(options.group_pattern, sources)
+    ids = unique_ids(sources)
+    if options.ids == "name":
+        ids = [unquote(path.name.rsplit(".", 1)[0]) for path in paths]
+        groups = None if groups is None else [unquote(group) for group in groups]
     return RawCells(
         images=pixels,
         labels=[name for name, files in found.items() for _ in files],
-        ids=unique_ids(sources),
+        ids=ids,
         sources=sources,
         object_numbers=[0] * len(paths),
         channels=channels,
-        groups=find_groups(options.group_pattern, sources),
+        groups=groups,
         classes=tuple(found),
         name=root.resolve().name,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.options import Names, ReaderOptions, Renames
+from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.errors import ConfigError, DataError, ReadError
 
@@ -52,6 +54,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             names = _parts(root, list(archive.files), options)
             images = [archive[f"{name}images"] for name in names]
             labels = [archive[f"{name}labels"] for name in names] if options.labelled else []
+            described = _described(root, archive, names)
+            written_axes = str(archive["axes"]) if "axes" in archive.files else "auto"
     except FileNotFoundError:
         raise ReadError(f"{root}: no such file") from None
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
@@ -59,7 +63,20 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     shapes = {(array.dtype.str, *array.shape[1:]) for array in images}
     if len(shapes) > 1:
         raise DataError(f"{root.name}: images of different shapes or dtypes: {sorted(shapes)}")
-    pixels = _channels_first(root, np.concatenate(images), options)
+    joined = np.concatenate(images) if len(images) > 1 else images[0]
+    axes = options.layout_axes if options.layout_axes != "auto" else written_axes
+    pixels = _channels_first(root, joined, axes)
+    if described is not None:
+        if options.labelled:
+            described.columns["labels"] = np.concatenate(labels).ravel()
+        return described.raw(
+            pixels,
+            file=root.name,
+            stem=root.stem,
+            channels=options.channels,
+            class_names=options.class_names,
+            labelled=options.labelled,
+        )
     texts = _texts(root, names, images, labels) if options.labelled else [""] * len(pixels)
     classes = sorted(set(texts), key=natural)
     if options.class_names is not None and options.labelled:
@@ -113,15 +130,27 @@ def _parts(root: Path, keys: list[str], options: Options) -> list[str]:
     return names
 
 
-def _channels_first(root: Path, pixels: NDArray[Any], options: Options) -> NDArray[Any]:
+def _described(root: Path, archive: Any, names: list[str]) -> Described | None:
+    """What ``cellsearch convert`` wrote beside the arrays; None in other files."""
+    if names != [""] or KEY not in archive.files:
+        return None
+    try:
+        facts = json.loads(str(archive[KEY]))
+    except ValueError:
+        raise DataError(f"{root.name}: its array {KEY} is not JSON; convert it again") from None
+    columns = {name: archive[name] for name in COLUMNS if name in archive.files}
+    columns.pop("labels", None)
+    return Described(columns, parted(facts, root.name).facts)
+
+
+def _channels_first(root: Path, pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     if pixels.ndim == 3:
         return pixels[:, None]
     if pixels.ndim != 4:
         raise DataError(
             f"{root.name}: images of shape {pixels.shape}; expected (N, H, W) or (N, H, W, C)"
         )
-    axes = options.layout_axes
-    if axes == "auto":
+    if axes not in ("NCHW", "NHWC"):
         first, last = pixels.shape[1] <= MAX_CHANNELS, pixels.shape[3] <= MAX_CHANNELS
         if first == last:
             raise ConfigError(

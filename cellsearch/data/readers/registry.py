@@ -12,9 +12,13 @@ from cellsearch.data.readers import (
     Progress,
     RawCells,
     channel_files,
+    cif,
     folders,
+    hdf5,
     montage,
     npz,
+    ome_tiff,
+    ome_zarr,
     synthetic,
     table,
 )
@@ -23,18 +27,34 @@ from cellsearch.data.readers.options import ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 ACCEPTED = (
-    "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz of images "
-    "and labels, or a .yaml manifest"
+    "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz or .h5 of "
+    "images and labels, an OME-TIFF of many cells, an OME-Zarr, a .cif, or a .yaml manifest"
 )
 VERSIONS: Mapping[str, int] = {
     "folders": 1,
-    "table": 1,
+    "table": 2,
     "channel_files": 1,
     "montage": 1,
-    "npz": 1,
+    "npz": 2,
+    "hdf5": 1,
+    "ome_tiff": 1,
+    "ome_zarr": 1,
+    "cif": 1,
     "synthetic": 1,
 }
 """Raised when a reader begins to read the same files otherwise, so that caches are made anew."""
+
+
+BY_SUFFIX: Mapping[str, str] = {
+    ".csv": "table",
+    ".tsv": "table",
+    ".npz": "npz",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".tif": "ome_tiff",
+    ".tiff": "ome_tiff",
+    ".cif": "cif",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,10 @@ _MODULES: Mapping[str, Any] = {
     "channel_files": channel_files,
     "montage": montage,
     "npz": npz,
+    "hdf5": hdf5,
+    "ome_tiff": ome_tiff,
+    "ome_zarr": ome_zarr,
+    "cif": cif,
     "synthetic": synthetic,
 }
 
@@ -99,10 +123,11 @@ def detect(path: Path) -> str:
     if not path.exists():
         raise ReadError(f"{path}: no such file or folder")
     if path.is_file():
-        by_suffix = {".csv": "table", ".tsv": "table", ".npz": "npz"}
-        if path.suffix.lower() not in by_suffix:
+        if path.suffix.lower() not in BY_SUFFIX:
             raise DataError(f"{path}: not a data set; expected {ACCEPTED}")
-        return by_suffix[path.suffix.lower()]
+        return BY_SUFFIX[path.suffix.lower()]
+    if is_zarr(path):
+        return "ome_zarr"
     tables = [file for file in visible(path) if file.suffix.lower() in (".csv", ".tsv")]
     if tables:
         raise DataError(
@@ -110,6 +135,12 @@ def detect(path: Path) -> str:
             f"{tables[0]}, or option layout=folders"
         )
     return folder_reader(path)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr store, by its name or by what lies in it."""
+    marks = ("zarr.json", ".zattrs", ".zgroup")
+    return path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in marks)
 
 
 def folder_reader(path: Path) -> str:
@@ -124,6 +155,8 @@ def folder_reader(path: Path) -> str:
     # The first folder with images tells; listing all of a large set takes seconds.
     images = next(filter(None, map(images_below, folders_within)), None)
     if images is None:
+        if any(file.suffix.lower() == ".cif" for f in folders_within for file in visible(f)):
+            return "cif"
         raise DataError(f"{path}: no images in the folders below it; expected {ACCEPTED}")
     named = sum(channel_files.split_name(image) is not None for image in images)
     # IDEAS also writes merged pictures beside the channels.

@@ -110,6 +110,21 @@ def stack(
     return np.stack([pad(crop, options.size) for crop in crops])
 
 
+def refuse_sizes(
+    sizes: Sequence[tuple[int, int]], options: ImageOptions, sources: Sequence[str]
+) -> None:
+    """Refuse what ``stack`` would, before pixels are decoded that take long.
+
+    Raises:
+        DataError: sizes (height, width) differ and no ``size`` is given.
+    """
+    if options.size is None:
+        height, width = (max(side) for side in zip(*sizes, strict=True))
+        remedy = f"choose one, such as size={height}x{width} with fit=pad or fit=resize"
+        texts = [f"{height}x{width}" for height, width in sizes]
+        _same(texts, sources, "sizes (height x width, px)", remedy)
+
+
 def _same(values: Sequence[str], sources: Sequence[str], what: str, remedy: str) -> None:
     counts = Counter(values)
     if len(counts) > 1:

@@ -50,6 +50,12 @@ class Options(ImageOptions):
     label_column: str | None = Field(None, description="column with the class")
     group_column: str | None = Field(None, description="column with the group; default: group")
     number_column: str | None = Field(None, description="default: object_number")
+    id_column: str | None = Field(
+        None, description="column with the cell's id; default: id, where each is another"
+    )
+    source_column: str | None = Field(
+        None, description="column with the file a cell was cut from; default: source"
+    )
     split_column: str | None = Field(None, description="column with the split; default: split")
     use_split: Names | None = Field(None, description="rows of these splits only; default: all")
     path_format: str | None = Field(None, description="path of a row, such as images/{:03d}.bmp")
@@ -74,6 +80,8 @@ class Columns:
     group: str | None
     number: str | None
     split: str | None
+    id: str | None
+    source: str | None
 
 
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:
@@ -112,7 +120,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     ]
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return " ".join(re.split(r"[\W_]+", spaced.lower())).strip()
 
@@ -127,14 +135,14 @@ def choose_columns(path: Path, header: Sequence[str], options: Options) -> Colum
 
     def asked(name: str | None, option: str, default: str = "") -> str | None:
         if name is None:
-            return next((column for column in header if _normal(column) == default), None)
+            return next((column for column in header if normal(column) == default), None)
         if name not in header:
             problems.append(f"option {option}: no column {name!r}{near_miss(name, header)}")
         return name
 
     def guessed(option: str, *tiers: Sequence[str]) -> str | None:
         for tier in tiers:
-            fits = [column for column in header if _normal(column) in tier]
+            fits = [column for column in header if normal(column) in tier]
             if len(fits) == 1:
                 return fits[0]
             if fits:
@@ -151,11 +159,15 @@ def choose_columns(path: Path, header: Sequence[str], options: Options) -> Colum
     group = asked(options.group_column, "group_column", "group")
     number = asked(options.number_column, "number_column", "object number")
     split = asked(options.split_column, "split_column", "split")
+    identity = asked(options.id_column, "id_column", "id")
+    source = asked(options.source_column, "source_column", "source")
     if options.use_split and split is None:
         problems.append("option use_split: no split column: give option split_column")
     if problems or where is None:
         raise ConfigError(f"{path.name}: {'; '.join(problems)}; columns: {', '.join(header)}")
-    return Columns(where, label if options.labelled else None, group, number, split)
+    return Columns(
+        where, label if options.labelled else None, group, number, split, identity, source
+    )
 
 
 def _rows(path: Path, options: Options) -> tuple[Columns, list[Row], list[Path]]:
@@ -212,6 +224,20 @@ def _number(row: Row, column: str | None) -> int:
     return int(value)
 
 
+def _ids(root: Path, rows: Sequence[Row], columns: Columns, options: Options) -> list[str] | None:
+    """Ids of the column that was asked for, or of ``id`` where it tells the cells apart."""
+    if columns.id is None or columns.id == columns.path:
+        return None
+    ids = [row.values.get(columns.id, "") for row in rows]
+    fit = all(ids) and len(set(ids)) == len(ids)
+    if not fit and options.id_column:
+        raise ReadError(
+            f"{root.name}: column {columns.id!r} does not tell the cells apart: "
+            f"{len(set(ids) - {''})} ids for {len(ids)} rows"
+        )
+    return ids if fit else None
+
+
 def files(root: Path, options: Options) -> list[Path]:
     """The table and every image that would be read."""
     return [root, *_rows(root, options)[2]]
@@ -237,8 +263,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     return RawCells(
         images=pixels,
         labels=labels,
-        ids=unique_ids(sources),
-        sources=sources,
+        ids=_ids(root, rows, columns, options) or unique_ids(sources),
+        sources=[row.values.get(columns.source, "") for row in rows] if columns.source else sources,
         object_numbers=[_number(row, columns.number) for row in rows],
         channels=channels,
         groups=groups or find_groups(options.group_pattern, sources),

@@ -1,0 +1,127 @@
+"""``cellsearch convert``: cells in another layout of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellsearch.catalog import near_miss
+from cellsearch.cli.options import (
+    Channels,
+    Json,
+    Merge,
+    Mirror,
+    Only,
+    ReaderOptions,
+    Variant,
+    reader_options,
+    task_options,
+)
+from cellsearch.errors import ConfigError
+
+
+def others(classes: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """The classes that are not kept.
+
+    Raises:
+        ConfigError: a name that is no class.
+    """
+    unknown = [name for name in kept if name not in classes]
+    if unknown:
+        raise ConfigError(
+            f"--only: no class {', '.join(unknown)}{near_miss(unknown[0], classes)}; "
+            f"there are {', '.join(classes) or 'no classes'}"
+        )
+    return [name for name in classes if name not in kept]
+
+
+def convert(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="A built-in name, a manifest, or a folder, table or file of cells.",
+            metavar="DATASET",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="File or folder to write.", metavar="PATH")
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="folder (a folder a class), table (CSV and images), npz, zarr (OME-Zarr), hdf5 or "
+            "tiff (OME-TIFF). By default what the name says, else folder.",
+            metavar="FORMAT",
+        ),
+    ] = None,
+    mirror: Mirror = None,
+    option: ReaderOptions = None,
+    variant: Variant = None,
+    channels: Channels = None,
+    merge: Merge = None,
+    only: Only = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file, or a folder that convert wrote.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write cells as a folder, a table, .npz, OME-Zarr, HDF5 or OME-TIFF.
+
+    All but a folder keep every cell's id, source, object number and group, and their order; a
+    folder keeps ids and groups. What is written is read by --dataset and by predict at once.
+    Cells of a .cif have no labels until a table gives some; they are written as a table.
+
+    Example: cellsearch convert sample.cif -o sample --option size=64x64
+    """
+    from cellsearch.data.source import load_dataset
+    from cellsearch.data.writers.place import refuse_taken
+    from cellsearch.data.writers.registry import format_of, write_cells
+    from cellsearch.progress import Terminal
+    from cellsearch.report import say, say_json
+
+    # Said before a long reading rather than after it.
+    format_of(out, to)
+    refuse_taken(out, force=force)
+    if Path(dataset).exists() and out.exists() and out.samefile(dataset):
+        raise ConfigError(f"-o {out}: is what is read; name another")
+    watch = Terminal()
+    cells = load_dataset(
+        dataset,
+        variant=variant,
+        mirror=mirror,
+        on_progress=watch.progress,
+        **reader_options(option),
+    )
+    task = task_options(channels, merge, only, None)
+    if task["channels"]:
+        cells = cells.select_channels(task["channels"])
+    if task["merge"]:
+        cells = cells.merge_classes(task["merge"])
+    if task["only"]:
+        # One class alone may be written, though nothing can be learnt from it.
+        cells = cells.drop_classes(others(cells.classes, task["only"]))
+    written = write_cells(cells, out, to=to, force=force, on_progress=watch.progress)
+    if as_json:
+        say_json(
+            {
+                "out": written.path,
+                "read_as": written.readable,
+                "format": written.format,
+                "cells": written.cells,
+                "labelled": written.labelled,
+                "classes": cells.classes,
+                "channels": cells.channels,
+                "not_held": written.losses,
+            }
+        )
+        return
+    say(f"{written.cells:,} cells in {written.path} ({written.format})")
+    if written.losses:
+        say(f"a {written.format} cannot hold: {', '.join(written.losses)}")
+    if written.labelled:
+        say(f"learn from them: cellsearch run --dataset {written.readable}")
+    else:
+        say(f"no labels; classify them: cellsearch predict CARD {written.readable} -o cells.csv")

@@ -1,0 +1,65 @@
+"""The fields of a data set from arrays, each checked, of its type and read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from cellsearch.data import arrays as rules
+from cellsearch.data.provenance import Provenance
+from cellsearch.errors import DataError
+
+
+def checked(
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    classes: Sequence[str] | None,
+    channels: Sequence[str] | None,
+    groups: ArrayLike | None,
+    ids: ArrayLike | None,
+    provenance: Provenance,
+    sources: ArrayLike | None,
+    object_numbers: ArrayLike | None,
+    layout: rules.Axes,
+) -> dict[str, Any]:
+    """Fields of ``CellDataset`` but its name and digest; arguments as of ``from_arrays``.
+
+    Raises:
+        DataError: see ``CellDataset.from_arrays``.
+    """
+    pixels, note = rules.to_images(images, layout)
+    count, depth = pixels.shape[:2]
+    names = rules.check_names(
+        channels if channels is not None else [f"channel-{k + 1}" for k in range(depth)],
+        "channel",
+    )
+    if len(names) != depth:
+        raise DataError(
+            f"{depth} channels in the images, but {len(names)} names: {', '.join(names)}"
+        )
+    if ids is None:
+        ids = [f"{cell:06d}" for cell in range(count)]
+    texts = rules.to_texts(ids, "ids", count)
+    rules.check_unique(texts)
+    rules.check_finite(pixels, texts)
+    positions, class_names = rules.to_labels(labels, classes, count)
+    if note:
+        provenance = replace(provenance, notes=f"{provenance.notes}\n{note}".strip())
+    found = rules.to_texts([""] * count if sources is None else sources, "sources", count)
+    return {
+        "images": rules.read_only(pixels),
+        "labels": rules.read_only(positions),
+        "classes": class_names,
+        "channels": names,
+        "ids": rules.read_only(texts),
+        "sources": rules.read_only(found),
+        "object_numbers": rules.read_only(rules.to_numbers(object_numbers, count)),
+        "groups": None
+        if groups is None
+        else rules.read_only(rules.to_texts(groups, "groups", count)),
+        "provenance": provenance,
+    }

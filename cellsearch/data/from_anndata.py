@@ -1,0 +1,110 @@
+"""What an AnnData object holds of cells, as the arguments of ``CellDataset.from_arrays``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.catalog import near_miss
+from cellsearch.data.arrays import listed
+from cellsearch.errors import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def arguments(
+    adata: AnnData,
+    *,
+    images: str,
+    shape: Sequence[int] | None,
+    keys: Mapping[str, str | None],
+    classes: Sequence[str] | None,
+    channels: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Images, labels, ids and what else ``obs`` holds.
+
+    Args:
+        adata: N observations.
+        images: key in ``obsm``, or ``X``.
+        shape: (C, H, W) or (H, W) of flattened crops.
+        keys: argument (labels, groups, sources, object_numbers) -> column of ``obs``, or None.
+        classes: class names in order, or None.
+        channels: channel names, or None.
+
+    Raises:
+        DataError: keys that are not there, all at once; pixels that do not fit ``shape``.
+    """
+    unknown = [
+        f"obs has no column {key!r}{near_miss(key, adata.obs.columns)}"
+        for key in keys.values()
+        if key is not None and key not in adata.obs.columns
+    ]
+    if images != "X" and images not in adata.obsm:
+        unknown.append(
+            f"obsm has no {images!r}{near_miss(images, list(adata.obsm))}; "
+            f"it holds {listed(list(adata.obsm)) or 'nothing'}"
+        )
+    if unknown:
+        columns = listed(list(adata.obs.columns)) or "none"
+        raise DataError(f"AnnData: {'; '.join(unknown)}; columns of obs: {columns}")
+    named = adata.uns.get("channels")
+    found: dict[str, Any] = {
+        "images": _pixels(adata, images, shape),
+        "labels": np.full(adata.n_obs, -1),
+        "classes": classes or (),
+        "ids": [str(name) for name in adata.obs_names],
+        "channels": channels if channels is not None or named is None else [str(n) for n in named],
+    }
+    for argument, key in keys.items():
+        if key is None:
+            continue
+        column = adata.obs[key]
+        if argument == "labels":
+            found["labels"], found["classes"] = _labels(column, classes)
+        elif argument == "object_numbers":
+            found[argument] = column.to_numpy()
+        else:
+            if column.isna().any():
+                raise DataError(f"AnnData: {int(column.isna().sum())} cells without {key}")
+            found[argument] = [str(value) for value in column]
+    return found
+
+
+def _pixels(adata: AnnData, images: str, shape: Sequence[int] | None) -> NDArray[Any]:
+    held = adata.X if images == "X" else adata.obsm[images]
+    if held is None:
+        raise DataError("AnnData: X is empty")
+    array = held.toarray() if hasattr(held, "toarray") else np.asarray(held)
+    if array.ndim > 2:
+        return array
+    if shape is None:
+        raise DataError(
+            f"AnnData: {images} of shape {array.shape} is flattened: give shape=(C, H, W)"
+        )
+    if array.ndim != 2 or int(np.prod(shape)) != array.shape[1]:
+        raise DataError(
+            f"AnnData: {images} of shape {array.shape} does not hold crops of {tuple(shape)}"
+        )
+    return array.reshape(len(array), *shape)
+
+
+def _labels(column: Any, classes: Sequence[str] | None) -> tuple[NDArray[np.int64], Sequence[str]]:
+    known = ~column.isna().to_numpy()
+    texts = [str(value) if there else "" for value, there in zip(column, known, strict=True)]
+    if classes is None:
+        used = set(texts) - {""}
+        ordered = getattr(column, "cat", None)
+        listed_first = [str(c) for c in ordered.categories] if ordered is not None else sorted(used)
+        classes = [name for name in listed_first if name in used]
+    place = {name: k for k, name in enumerate(classes)}
+    unknown = sorted(set(texts) - {""} - set(place))
+    if unknown:
+        raise DataError(
+            f"AnnData: labels that are not among the classes ({', '.join(classes)}): "
+            f"{listed(unknown)}"
+        )
+    return np.array([place.get(text, -1) for text in texts], np.int64), classes

@@ -1,0 +1,48 @@
+"""Provenance: what a reader of a result must know of where the cells came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Title, licence and the like of a set of cells.
+
+    Attributes:
+        title: one line.
+        licence: SPDX identifier where there is one.
+        citation: what to cite.
+        url: where a reader finds more.
+        synthetic: generated, not measured.
+        label_free: channels that are seen without a stain.
+        pixel_size_um: side of a pixel in micrometres; None where it is not known.
+        notes: what one must know of the cells.
+    """
+
+    title: str = ""
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
+    synthetic: bool = False
+    label_free: tuple[str, ...] = ()
+    pixel_size_um: float | None = None
+    notes: str = ""
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Provenance:
+        """The same from the plain values of ``dataclasses.asdict``, as a file holds them.
+
+        Raises:
+            TypeError, ValueError: keys that are not known, or values that do not fit.
+        """
+        size = facts.get("pixel_size_um")
+        return cls(
+            **{
+                **facts,
+                "label_free": tuple(facts.get("label_free", ())),
+                "pixel_size_um": None if size is None else float(size),
+            }
+        )

@@ -1,0 +1,225 @@
+"""Labels of cells that lie many in a file: from a table beside it, or from the folder's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from cellsearch.catalog import near_miss
+from cellsearch.data.arrays import listed
+from cellsearch.data.readers import RawCells
+from cellsearch.data.readers.folders import natural, visible
+from cellsearch.data.readers.options import ImageOptions, Names, Renames
+from cellsearch.data.readers.table import LABEL_NAMES, PATH_NAMES, Row, normal, read_rows
+from cellsearch.errors import ConfigError, DataError, ReadError
+
+NUMBER_NAMES = ("object number", "object", "object id", "number", "cell number")
+
+
+class LabelOptions(ImageOptions):
+    """Options of readers whose files hold many cells."""
+
+    labels: str | None = Field(
+        None, description="table of labels, relative to the data; default: <name>.csv beside it"
+    )
+    label_column: str | None = Field(None, description="column with the class")
+    number_column: str | None = Field(None, description="default: object_number")
+    file_column: str | None = Field(None, description="of several files; default: file, path ...")
+    group_column: str | None = Field(None, description="column with the group; default: group")
+    class_names: Renames | None = Field(None, description="1=neutrophil,2=lymphocyte; in order")
+    classes: Names | None = Field(None, description="class folders, in order; default: all, sorted")
+    labelled: bool = Field(True, description="false: labels are neither needed nor read")
+
+
+def many_celled(
+    root: Path, suffixes: tuple[str, ...], options: LabelOptions
+) -> list[tuple[Path, str]]:
+    """Files with many cells, each with the class that its folder names ("" for none).
+
+    Raises:
+        ReadError: nothing there, or no such files.
+        DataError: a class folder that is not there or holds no such file.
+    """
+    if not root.exists():
+        raise ReadError(f"{root}: no such file or folder")
+    if root.is_file():
+        return [(root, "")]
+
+    def inside(folder: Path) -> list[Path]:
+        return [path for path in visible(folder) if path.name.lower().endswith(suffixes)]
+
+    folders = {path.name: inside(path) for path in visible(root) if path.is_dir()}
+    if direct := inside(root):
+        return [(path, "") for path in direct]
+    absent = [name for name in options.classes or () if not folders.get(name)]
+    if absent:
+        raise DataError(
+            f"{root}: no {min(suffixes)} file in the class folder {listed(absent)}; "
+            f"there are {listed(list(folders)) or 'no folders'}"
+        )
+    found = [(path, name) for name in options.classes or folders for path in folders[name]]
+    if not found:
+        raise ReadError(f"{root}: no {min(suffixes)} file in it or in the folders in it")
+    return found
+
+
+def table_of(root: Path, options: LabelOptions) -> Path | None:
+    """The table of labels: the one named, or the one beside the data; None where there is none.
+
+    Raises:
+        ReadError: the one named is not there.
+    """
+    if not options.labelled:
+        return None
+    if options.labels is not None:
+        path = root.parent / options.labels
+        path = path if path.is_file() else root / options.labels
+        if not path.is_file():
+            raise ReadError(f"option labels: no file {options.labels} beside {root.name}")
+        return path
+    name = root.name
+    while "." in name[1:]:
+        name = name.rsplit(".", 1)[0]
+        for suffix in (".csv", ".tsv"):
+            if (root.parent / f"{name}{suffix}").is_file():
+                return root.parent / f"{name}{suffix}"
+    return None
+
+
+def by_folder(raw: RawCells, labels: Sequence[str], options: LabelOptions) -> RawCells:
+    """Cells with the classes of their folders, where these name one."""
+    if not options.labelled or not any(labels):
+        return raw
+    classes = options.classes or tuple(dict.fromkeys(labels))
+    return replace(raw, labels=list(labels), classes=tuple(classes))
+
+
+def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> RawCells:
+    """Cells with what a table says of them; cells without a row are left out.
+
+    Rows find cells by object number (and file, where there are several); without a column of
+    numbers, they are taken in order and must be as many as the cells.
+
+    Raises:
+        ConfigError: columns that are not there or cannot be told apart.
+        ReadError: rows without a label or cell, or two rows for a cell; each with its line.
+    """
+    if table is None:
+        return raw
+    header, rows = read_rows(table)
+    label = _column(table, header, options.label_column, LABEL_NAMES, "label_column")
+    number = _column(table, header, options.number_column, NUMBER_NAMES, "number_column")
+    group = _column(table, header, options.group_column, ("group",), "group_column")
+    several = len(set(raw.sources)) > 1
+    file = _column(table, header, options.file_column, PATH_NAMES, "file_column")
+    if label is None:
+        raise ConfigError(
+            f"{table.name}: no column looks like the label: give option label_column; "
+            f"columns: {', '.join(header)}"
+        )
+    if number is None:
+        if len(rows) != len(raw.labels):
+            raise DataError(
+                f"{table.name}: {len(rows)} rows for {len(raw.labels)} cells, and no column of "
+                "object numbers to tell which are meant: give option number_column"
+            )
+        cells = list(range(len(rows)))
+    else:
+        if several and file is None:
+            raise ConfigError(
+                f"{table.name}: object numbers of several files need a column with the file: "
+                "give option file_column"
+            )
+        cells = _cells(table, rows, number, file if several else None, raw)
+    values = [row.values.get(label, "") for row in rows]
+    bad = [f"line {r.line}" for r, value in zip(rows, values, strict=True) if not value]
+    if bad:
+        raise ReadError(f"{table.name}: no {label} in {listed(bad)}")
+    names = options.class_names
+    unknown = sorted({value for value in values if names is not None and value not in names})
+    if unknown:
+        raise DataError(f"option class_names: no name for the label {listed(unknown)}")
+    texts = [names[value] if names is not None else value for value in values]
+    order = dict.fromkeys(names.values()) if names is not None else sorted(set(texts), key=natural)
+    return _picked(
+        raw,
+        cells,
+        texts,
+        tuple(options.classes or [name for name in order if name in set(texts)]),
+        [row.values.get(group, "") for row in rows] if group else None,
+    )
+
+
+def _column(
+    table: Path, header: Sequence[str], given: str | None, names: Sequence[str], option: str
+) -> str | None:
+    if given is not None:
+        if given not in header:
+            raise ConfigError(
+                f"{table.name}: option {option}: no column {given!r}{near_miss(given, header)}; "
+                f"columns: {', '.join(header)}"
+            )
+        return given
+    ranked = sorted(
+        (column for column in header if normal(column) in names),
+        key=lambda column: names.index(normal(column)),
+    )
+    return ranked[0] if ranked else None
+
+
+def _cells(
+    table: Path, rows: Sequence[Row], number: str, file: str | None, raw: RawCells
+) -> list[int]:
+    """Position of each row's cell."""
+    place: dict[tuple[str, int], int] = {}
+    for k, (source, value) in enumerate(zip(raw.sources, raw.object_numbers, strict=True)):
+        for name in {source, source.rsplit("/", 1)[-1]} if file else {""}:
+            place.setdefault((name, value), k)
+    found: list[int] = []
+    taken: dict[int, int] = {}
+    bad: list[str] = []
+    for row in rows:
+        text = row.values.get(number, "")
+        named = row.values.get(file, "").replace("\\", "/") if file else ""
+        cell = place.get((named, int(text))) if text.lstrip("-").isdecimal() else None
+        if cell is None:
+            where = f" of {named}" if file else ""
+            bad.append(f"line {row.line}: no cell {text or 'without a number'}{where}")
+        elif cell in taken:
+            bad.append(f"lines {taken[cell]} and {row.line}: both cell {text}")
+        else:
+            taken[cell] = row.line
+            found.append(cell)
+    if bad:
+        raise ReadError(f"{table.name}: {len(bad)} bad rows: {listed(bad)}")
+    return found
+
+
+def _picked(
+    raw: RawCells,
+    cells: Sequence[int],
+    labels: Sequence[str],
+    classes: tuple[str, ...],
+    groups: Sequence[str] | None,
+) -> RawCells:
+    """The cells that have a row, in the order of the file."""
+    order = sorted(range(len(cells)), key=lambda k: cells[k])
+    kept = [cells[k] for k in order]
+    images = raw.images
+    if kept != list(range(len(raw.labels))):
+        images = np.asarray(images)[kept]
+    own = None if raw.groups is None else [raw.groups[k] for k in kept]
+    return replace(
+        raw,
+        images=images,
+        labels=[labels[k] for k in order],
+        ids=[raw.ids[k] for k in kept],
+        sources=[raw.sources[k] for k in kept],
+        object_numbers=[raw.object_numbers[k] for k in kept],
+        groups=[groups[k] for k in order] if groups is not None else own,
+        classes=classes,
+    )

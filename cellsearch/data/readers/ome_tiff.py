@@ -1,0 +1,252 @@
+"""TIFF files of many cells: axes, channel names and pixel size from OME (or ImageJ) metadata."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cellsearch.data.arrays import listed
+from cellsearch.data.provenance import Provenance
+from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers.cell_table import (
+    LabelOptions,
+    by_folder,
+    labelled_by,
+    many_celled,
+    table_of,
+)
+from cellsearch.data.readers.images import TIFF_SUFFIXES
+from cellsearch.data.readers.self_described import KEY, Described, parted
+from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack
+from cellsearch.errors import DataError, ReadError
+
+NAMESPACE = f"{KEY}/cells"
+MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
+UNNAMED = "IQ"
+
+
+class Options(LabelOptions):
+    """Options of TIFF files of many cells."""
+
+    axes: str | None = Field(
+        None,
+        description="a letter an axis, such as TCYX: C channels, Y, X, the others count cells",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    """What one file holds: crops (C, h, w), and what its metadata say."""
+
+    crops: Sequence[NDArray[Any]]
+    channels: tuple[str, ...] | None
+    pixel_size_um: float | None
+    described: Described | None
+
+
+def files(root: Path, options: Options) -> list[Path]:
+    """The files, and the table of labels."""
+    found = [path for path, _ in many_celled(root, tuple(TIFF_SUFFIXES), options)]
+    table = table_of(root, options)
+    return [*found, table] if table else found
+
+
+def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
+    """Read a file, a folder of files, or a folder of files a class.
+
+    Labels are those that ``cellsearch convert`` wrote into a file; else a table; else the folder.
+    Object numbers are positions in the file, from 0.
+
+    Raises:
+        ReadError: files that are no TIFF or truncated, or whose axes are not named; all at once.
+        DataError: channels, sizes or dtypes that differ.
+    """
+    found = many_celled(root, tuple(TIFF_SUFFIXES), options)
+    held: list[_File] = []
+    bad: list[str] = []
+    base = root if root.is_dir() else root.parent
+    for done, (path, _) in enumerate(found):
+        if on_progress:
+            on_progress("reading files", done, len(found))
+        try:
+            held.append(read_file(path, options.axes))
+        except ReadError as error:
+            bad.append(f"{relative(path, base)}: {error}")
+    if bad:
+        raise ReadError(
+            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: {listed(bad)}"
+        )
+    if on_progress:
+        on_progress("reading files", len(found), len(found))
+    if len(held) == 1 and held[0].described is not None:
+        return held[0].described.raw(
+            stack(held[0].crops, options, [root.name] * len(held[0].crops)),
+            file=relative(found[0][0], base),
+            stem=found[0][0].name.split(".")[0],
+            channels=options.channels,
+            class_names=options.class_names,
+            labelled=options.labelled,
+        )
+    sources = [
+        relative(path, base)
+        for (path, _), file in zip(found, held, strict=True)
+        for _ in file.crops
+    ]
+    pixels = stack([crop for file in held for crop in file.crops], options, sources)
+    numbers = [number for file in held for number in range(len(file.crops))]
+    names = {file.channels for file in held if file.channels}
+    if len(names) > 1 and options.channels is None:
+        raise DataError(
+            f"{root.name}: files of {len(names)} lists of channels: "
+            f"{'; '.join(', '.join(each) for each in sorted(names))}; give option channels"
+        )
+    sizes = {file.pixel_size_um for file in held}
+    raw = RawCells(
+        images=pixels,
+        labels=[""] * len(sources),
+        ids=[f"{_stem(source)}/{n:06d}" for source, n in zip(sources, numbers, strict=True)],
+        sources=sources,
+        object_numbers=numbers,
+        channels=name_channels(
+            options.channels or next(iter(names), None), pixels.shape[1], colour=False
+        ),
+        groups=find_groups(options.group_pattern, sources),
+        name=_stem(root.resolve().name),
+        provenance=Provenance(pixel_size_um=sizes.pop()) if len(sizes) == 1 else None,
+    )
+    labels = [label for (_, label), file in zip(found, held, strict=True) for _ in file.crops]
+    return labelled_by(table_of(root, options), by_folder(raw, labels, options), options)
+
+
+def _stem(name: str) -> str:
+    stem = name
+    for suffix in (*sorted(TIFF_SUFFIXES), ".ome"):
+        stem = stem.removesuffix(suffix)
+    return stem
+
+
+def holds_many(path: Path) -> bool:
+    """Whether a TIFF's metadata say that it holds more than one cell."""
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
+        return False
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            if not (tiff.is_ome or tiff.is_imagej):
+                return False
+            return sum(_count(series) for series in tiff.series) > 1
+    except Exception:  # whatever is wrong is said when it is read
+        return False
+
+
+def _count(series: Any) -> int:
+    pairs = zip(series.axes, series.shape, strict=True)
+    return int(np.prod([n for axis, n in pairs if axis not in "CSYX"]))
+
+
+def read_file(path: Path, axes: str | None) -> _File:
+    """Crops of every image (series) of a file; pyramids give their largest level.
+
+    Raises:
+        ReadError: not a TIFF, truncated, or axes that are not named; the message names no file.
+    """
+    import tifffile
+
+    # Its warnings would reach the terminal through logging: what matters is raised.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), tifffile.TiffFile(path) as tiff:
+            warnings.simplefilter("ignore")
+            length = path.stat().st_size
+            if _is_cut(tiff):
+                raise ReadError("truncated")
+            crops = [crop for series in tiff.series for crop in _crops(series, axes, length)]
+            if not crops:
+                raise ReadError("a TIFF without an image")
+            return replace(_metadata(tiff.ome_metadata), crops=crops)
+    except (ReadError, DataError):
+        raise
+    except FileNotFoundError:
+        raise ReadError("no such file") from None
+    except tifffile.TiffFileError:
+        raise ReadError("not an image, or an empty file") from None
+    except Exception as error:  # a decoder raises anything when bytes are changed
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise ReadError(f"cannot be decoded ({reason})") from None
+
+
+def _is_cut(tiff: Any) -> bool:
+    """Whether the last page that can be read points to another: tifffile stops there in silence."""
+    place = tiff.pages.next_page_offset
+    if not place:
+        return True
+    tiff.filehandle.seek(place)
+    return any(tiff.filehandle.read(tiff.tiff.offsetsize))
+
+
+def _crops(series: Any, axes: str | None, length: int) -> list[NDArray[Any]]:
+    letters = (axes or series.axes).upper()
+    shape = tuple(series.shape)
+    if len(letters) != len(shape):
+        raise ReadError(f"axes={letters}, but an image of shape {shape} (axes {series.axes})")
+    if axes is None and set(letters) & set(UNNAMED):
+        raise ReadError(
+            f"axes {letters} of shape {shape} have no names in the file; "
+            "give option axes=TYX (cells), CYX (channels) or TCYX"
+        )
+    if letters.count("Y") != 1 or letters.count("X") != 1 or letters.count("C") > 1:
+        raise ReadError(f"axes {letters}: expected one Y, one X and at most one C")
+    # tifffile fills what is missing with zeros where a file was cut.
+    for page in series.pages:
+        if page is None:
+            raise ReadError("truncated: an image of it is missing")
+        ends = [a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        if not ends or max(ends) > length or 0 in page.databytecounts:
+            raise ReadError("truncated")
+    array = series.asarray()
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    cells = [k for k, letter in enumerate(letters) if letter not in "CSYX"]
+    planes = [k for letter in "CS" for k, found in enumerate(letters) if found == letter]
+    array = array.transpose(*cells, *planes, letters.index("Y"), letters.index("X"))
+    depth = int(np.prod([shape[k] for k in planes]))
+    return list(array.reshape(-1, depth, *array.shape[-2:]))
+
+
+def _metadata(xml: str | None) -> _File:
+    import tifffile
+
+    found = _File((), None, None, None)
+    ome: Any = tifffile.xml2dict(xml).get("OME") if xml else None
+    if not isinstance(ome, Mapping):
+        return found
+    images = _several(ome.get("Image"))
+    pixels = images[0].get("Pixels", {}) if images else {}
+    named = tuple(str(channel.get("Name") or "") for channel in _several(pixels.get("Channel")))
+    unit = MICROMETRES.get(str(pixels.get("PhysicalSizeXUnit", "µm")))
+    if named and all(named) and len(set(named)) == len(named):
+        found = replace(found, channels=named)
+    if unit and pixels.get("PhysicalSizeX"):
+        found = replace(found, pixel_size_um=float(pixels["PhysicalSizeX"]) * unit)
+    for note in _several((ome.get("StructuredAnnotations") or {}).get("CommentAnnotation")):
+        if note.get("Namespace") == NAMESPACE:
+            facts = json.loads(str(note["Value"]))
+            found = replace(found, described=parted(facts, "the file"))
+    return found
+
+
+def _several(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

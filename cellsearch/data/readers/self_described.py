@@ -1,0 +1,165 @@
+"""What files of our own making say of their cells beside the pixels, and how it is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.arrays import listed
+from cellsearch.data.provenance import Provenance
+from cellsearch.data.readers import RawCells
+from cellsearch.data.readers.folders import natural
+from cellsearch.data.readers.stack import name_channels
+from cellsearch.errors import DataError
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+
+KEY = "cellsearch"
+VERSION = 1
+COLUMNS = ("labels", "ids", "sources", "object_numbers", "groups")
+
+
+def facts_of(cells: CellDataset) -> dict[str, Any]:
+    """Name, classes in order, channels and provenance as plain values."""
+    return {
+        "version": VERSION,
+        "name": cells.name,
+        "classes": list(cells.classes),
+        "channels": list(cells.channels),
+        "provenance": asdict(cells.provenance),
+    }
+
+
+def columns_of(cells: CellDataset) -> dict[str, NDArray[Any]]:
+    """One value a cell, each (N,): labels as positions among the classes, and the rest."""
+    columns = {name: getattr(cells, name) for name in COLUMNS}
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a file says of its cells; None where it says nothing.
+
+    Attributes:
+        columns: name (of ``COLUMNS``) -> N values; labels are positions or names.
+        facts: as of ``facts_of``.
+    """
+
+    columns: dict[str, Any]
+    facts: Mapping[str, Any]
+
+    def raw(
+        self,
+        images: NDArray[Any],
+        *,
+        file: str,
+        stem: str,
+        channels: tuple[str, ...] | None = None,
+        class_names: Mapping[str, str] | None = None,
+        labelled: bool = True,
+        provenance: Provenance | None = None,
+    ) -> RawCells:
+        """The cells of one file, with its position where it names no id or object number.
+
+        Args:
+            images: (N, C, H, W).
+            file: name of the file, their source where it names none.
+            stem: what the data set is called where the file has no name for it.
+            channels: names that overrule the file's.
+            class_names: label as text -> class name, in order; overrules the file's classes.
+            labelled: false leaves the labels out.
+            provenance: of a file that holds none of ours.
+
+        Raises:
+            DataError: a column of another length, labels beyond the classes or without a name.
+        """
+        count = len(images)
+        wrong = [
+            f"{len(column)} {name}"
+            for name, column in self.columns.items()
+            if len(column) != count and (labelled or name != "labels")
+        ]
+        if wrong:
+            raise DataError(f"{file}: {count} images, but {listed(wrong)}")
+        labels, classes = [""] * count, None  # type: tuple[list[str], tuple[str, ...] | None]
+        if labelled and "labels" in self.columns:
+            labels, classes = self._labels(file, class_names)
+        numbers = self.columns.get("object_numbers")
+        groups = self.columns.get("groups")
+        return RawCells(
+            images=images,
+            labels=labels,
+            ids=[str(x) for x in self.columns.get("ids", [f"{k:06d}" for k in range(count)])],
+            sources=[str(x) for x in self.columns.get("sources", [file] * count)],
+            object_numbers=list(range(count)) if numbers is None else [int(n) for n in numbers],
+            channels=name_channels(
+                channels or tuple(self.facts.get("channels") or ()) or None,
+                images.shape[1],
+                colour=False,
+            ),
+            groups=None if groups is None else [str(group) for group in groups],
+            classes=classes,
+            name=str(self.facts.get("name") or stem),
+            provenance=self._provenance(file) or provenance,
+        )
+
+    def _labels(
+        self, file: str, class_names: Mapping[str, str] | None
+    ) -> tuple[list[str], tuple[str, ...]]:
+        values = np.asarray(self.columns["labels"])
+        if values.dtype.kind == "f" and (values % 1 == 0).all():
+            values = values.astype(np.int64)
+        if values.dtype.kind not in "iuUO":
+            raise DataError(f"{file}: labels of {values.dtype}; expected names or integers")
+        named = tuple(str(name) for name in self.facts.get("classes") or ())
+        listed_classes = self.facts.get("classes") is not None
+        if listed_classes and values.dtype.kind in "iu" and class_names is None:
+            if values.min() < -1 or values.max() >= len(named):
+                raise DataError(
+                    f"{file}: labels {values.min()} .. {values.max()} for {len(named)} classes; "
+                    f"expected 0 .. {len(named) - 1}, or -1 where not known"
+                )
+            return [named[value] if value >= 0 else "" for value in values.tolist()], named
+        texts = [str(value) for value in values.tolist()]
+        found = sorted(set(texts) - {""}, key=natural)
+        if class_names is None:
+            beyond = [text for text in found if named and text not in named]
+            if beyond:
+                raise DataError(f"{file}: labels that are not among its classes: {listed(beyond)}")
+            return texts, named or tuple(found)
+        unknown = [text for text in found if text not in class_names]
+        if unknown:
+            raise DataError(f"option class_names: no name for the label {listed(unknown)}")
+        texts = [class_names.get(text, "") for text in texts]
+        present = set(texts)
+        return texts, tuple(n for n in dict.fromkeys(class_names.values()) if n in present)
+
+    def _provenance(self, file: str) -> Provenance | None:
+        if not self.facts.get("provenance"):
+            return None
+        try:
+            return Provenance.from_facts(self.facts["provenance"])
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{file}: its provenance cannot be read: {error}") from None
+
+
+def parted(facts: Any, file: str) -> Described:
+    """Facts and columns of one mapping, as an OME-TIFF or OME-Zarr of ours holds them.
+
+    Raises:
+        DataError: not such a mapping, or of a later version.
+    """
+    if not isinstance(facts, dict) or not isinstance(facts.get("cells", {}), dict):
+        raise DataError(f"{file}: what cellsearch wrote of its cells is damaged; convert it again")
+    if facts.get("version", VERSION) != VERSION:
+        raise DataError(
+            f"{file}: written by a later cellsearch (version {facts['version']!r} of its facts, "
+            f"this one reads {VERSION}); upgrade cellsearch"
+        )
+    columns = {name: facts["cells"][name] for name in COLUMNS if name in facts.get("cells", {})}
+    return Described(columns, {key: facts[key] for key in facts if key != "cells"})

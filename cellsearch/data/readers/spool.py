@@ -1,0 +1,68 @@
+"""Rows of pixels kept on disk while they are read, so that a large file fits a small memory."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.readers import Progress
+from cellsearch.data.readers.options import ImageOptions
+from cellsearch.data.readers.stack import stack
+from cellsearch.errors import DataError
+
+
+def spooled(
+    chunks: Iterable[NDArray[Any]],
+    cells: int,
+    options: ImageOptions,
+    name: str,
+    on_progress: Progress | None,
+) -> NDArray[Any]:
+    """Chunks (n, C, h, w) of ``cells`` crops as one memory-mapped array (N, C, H, W).
+
+    Crops are brought to ``options.size`` chunk by chunk. The file has no name and is gone with
+    the array.
+
+    Args:
+        chunks: at least one; all of one dtype and, without ``options.size``, of one shape.
+        cells: N, for the progress.
+        options: size and fit.
+        name: the source, for messages.
+        on_progress: told after each chunk.
+
+    Raises:
+        DataError: crops that ``size`` and ``fit`` cannot take, or a full disk.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=_folder()) as file:
+            done, row, dtype = 0, (0,), np.dtype(np.uint8)
+            for chunk in chunks:
+                fitted = np.ascontiguousarray(stack(list(chunk), options, [name] * len(chunk)))
+                file.write(fitted.data)
+                done, row, dtype = done + len(fitted), fitted.shape[1:], fitted.dtype
+                if on_progress:
+                    on_progress("reading cells", min(done, cells), cells)
+            file.flush()
+            return np.memmap(file, dtype, mode="r", shape=(done, *row))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                f"{name}: the disk of {_folder()} is full; name another folder with "
+                "CELLSEARCH_CACHE"
+            ) from None
+        raise
+
+
+def _folder() -> Path:
+    # The cache imports the data sets, which import the readers.
+    from cellsearch.data.cache import cache_folder
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,51 @@
+"""The description that lies beside the arrays of a saved data set, and what it says again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellsearch.data.provenance import Provenance
+from cellsearch.data.storage import read_folder
+from cellsearch.errors import DataError
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+
+ARRAYS = ("images", "labels", "ids", "sources", "object_numbers")
+
+
+def described(cells: CellDataset) -> dict[str, Any]:
+    """All that is no array, as plain values."""
+    return {
+        "name": cells.name,
+        "sha256": cells.sha256,
+        "shape": list(cells.images.shape),
+        "dtype": str(cells.images.dtype),
+        "classes": list(cells.classes),
+        "channels": list(cells.channels),
+        "provenance": asdict(cells.provenance),
+    }
+
+
+def fields_in(folder: Path) -> dict[str, Any]:
+    """The fields of the data set that ``folder`` holds; its arrays are memory-mapped.
+
+    Raises:
+        DataError: no data set there, or a file is missing, truncated or of another version.
+    """
+    description, arrays = read_folder(folder, ARRAYS)
+    try:
+        return {
+            "name": description["name"],
+            "classes": tuple(description["classes"]),
+            "channels": tuple(description["channels"]),
+            "provenance": Provenance.from_facts(description["provenance"]),
+            "sha256": description["sha256"],
+            "folder": folder,
+            "groups": arrays.get("groups"),
+            **{name: arrays[name] for name in ARRAYS},
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder}/dataset.json describes no data set: {error!r}") from error

@@ -1,0 +1,95 @@
+"""A file or folder that is written whole or not at all: beside its place, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cellsearch.catalog import WITHIN
+from cellsearch.errors import ConfigError, DataError
+
+MARK = "# Written by cellsearch convert.\n"
+"""First line of the manifest in a folder of ours: what ``--force`` may replace."""
+
+
+def refuse_taken(out: Path, *, force: bool) -> None:
+    """Refuse a path that something lies at.
+
+    Raises:
+        ConfigError: without ``force``, anything; with it, a folder that is neither empty nor of
+            our making.
+    """
+    if not out.exists() and not out.is_symlink():
+        return
+    if not force:
+        raise ConfigError(f"-o {out}: exists already; name another, or replace it with --force")
+    if out.is_dir() and not _ours(out):
+        raise ConfigError(
+            f"-o {out}: a folder that cellsearch did not write is never replaced; "
+            "name another, or remove it yourself"
+        )
+
+
+def _ours(folder: Path) -> bool:
+    if not any(folder.iterdir()):
+        return True
+    try:
+        if (folder / WITHIN).read_text(encoding="utf-8").startswith(MARK):
+            return True
+    except (OSError, UnicodeDecodeError):
+        pass
+    return _our_zarr(folder)
+
+
+def _our_zarr(folder: Path) -> bool:
+    from cellsearch.data.readers.self_described import KEY
+
+    try:
+        return f'"{KEY}"' in (folder / "zarr.json").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+@contextmanager
+def placed(out: Path) -> Iterator[Path]:
+    """A path beside ``out`` to fill; renamed to ``out`` at the end, removed on an error.
+
+    Raises:
+        DataError: the folder cannot be written, or the disk is full.
+    """
+    temporary = out.parent / f".{out.name}.{secrets.token_hex(6)}.tmp"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _swap(temporary, out)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else (error.strerror or str(error)).lower()
+        raise DataError(f"cannot write {out}: {reason}") from error
+    finally:
+        _remove(temporary)
+
+
+def _swap(temporary: Path, out: Path) -> None:
+    if not out.exists():
+        temporary.replace(out)
+        return
+    old = out.parent / f".{out.name}.{secrets.token_hex(6)}.old"
+    out.replace(old)
+    try:
+        temporary.replace(out)
+    except OSError:
+        old.replace(out)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""The formats by name, and one function that writes cells in any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cellsearch.catalog import near_miss
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.readers import Progress
+from cellsearch.data.writers import folder, hdf5, npz, ome_tiff, ome_zarr, table
+from cellsearch.data.writers.place import placed, refuse_taken
+from cellsearch.errors import ConfigError, DataError
+
+Format = Literal["folder", "table", "npz", "zarr", "hdf5", "tiff"]
+_MODULES: Mapping[str, Any] = {
+    "folder": folder,
+    "table": table,
+    "npz": npz,
+    "zarr": ome_zarr,
+    "hdf5": hdf5,
+    "tiff": ome_tiff,
+}
+BY_SUFFIX: Mapping[str, Format] = {
+    ".npz": "npz",
+    ".zarr": "zarr",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: the file or folder; what ``--dataset`` and ``predict`` take (``predict_path``).
+        format: one of ``Format``.
+        cells: how many.
+        losses: what the format cannot hold of these cells; empty where they are read as they were.
+        labelled: whether labels are known.
+    """
+
+    path: Path
+    format: Format
+    cells: int
+    losses: tuple[str, ...]
+    labelled: bool
+
+    @property
+    def readable(self) -> Path:
+        """What is given to ``--dataset``, or to ``predict`` where there are no labels."""
+        if self.format == "table" and not self.labelled:
+            return self.path / table.TABLE
+        return self.path
+
+
+def format_of(out: Path, asked: str | None, *, labelled: bool = True) -> Format:
+    """The format asked for, or that of the file's suffix; else a folder (a table if unlabelled).
+
+    Raises:
+        ConfigError: no such format, or a suffix that belongs to another.
+    """
+    by_suffix = BY_SUFFIX.get(out.suffix.lower())
+    if asked is None:
+        return by_suffix or ("folder" if labelled else "table")
+    for name in get_args(Format):
+        if name == asked:
+            suffix = str(_MODULES[name].SUFFIX)
+            if by_suffix != (name if suffix else None):
+                wanted = f"a name that ends in {suffix}" if suffix else "a folder's name"
+                raise ConfigError(f"-o {out}: --to {asked} needs {wanted}")
+            found: Format = name
+            return found
+    raise ConfigError(
+        f"--to {asked}: no such format{near_miss(asked, _MODULES)}; formats: {', '.join(_MODULES)}"
+    )
+
+
+def write_cells(
+    cells: CellDataset,
+    out: str | Path,
+    *,
+    to: str | None = None,
+    force: bool = False,
+    on_progress: Progress | None = None,
+) -> Written:
+    """Write cells in another format, whole or not at all.
+
+    Args:
+        cells: any data set.
+        out: file or folder to write.
+        to: ``folder``, ``table``, ``npz``, ``zarr``, ``hdf5`` or ``tiff``; by default what the
+            suffix of ``out`` says, else ``folder``, or ``table`` where no label is known.
+        force: replace a file, or a folder that cellsearch wrote.
+        on_progress: told what is being done, how many are done, how many there are.
+
+    Raises:
+        ConfigError: no such format, or ``out`` exists.
+        DataError: what the format cannot hold, all at once; an extra that is not installed; a
+            full disk.
+
+    Example:
+        >>> write_cells(load_dataset("demo"), "demo.npz")
+    """
+    path = Path(out).expanduser()
+    labelled = bool((cells.labels >= 0).any())
+    chosen = format_of(path, to, labelled=labelled)
+    refuse_taken(path, force=force)
+    module = _MODULES[chosen]
+    found = module.refusals(cells)
+    if found:
+        raise DataError(f"--to {chosen} cannot hold {cells.name}: {'; '.join(found)}")
+    with placed(path) as temporary:
+        module.write(cells, temporary, on_progress)
+    return Written(path, chosen, len(cells), tuple(module.losses(cells)), labelled)

@@ -1,0 +1,67 @@
+"""Files written wholly or not at all, and folders that are only replaced on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cellsearch.errors import CardError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text as it is, wholly or not at all.
+
+    Raises:
+        CardError: the disk refuses; an older file is left as it was.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes, wholly or not at all.
+
+    Raises:
+        CardError: the disk refuses; an older file is left as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise CardError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextmanager
+def new_folder(folder: Path, *, mark: str, force: bool = False) -> Iterator[Path]:
+    """A folder to write into that takes the place of ``folder`` when all is done.
+
+    Args:
+        folder: where it goes; what is there is replaced if it holds ``mark`` and ``force`` is set.
+        mark: name of a file by which a folder of this kind is known.
+        force: replace an older one.
+
+    Raises:
+        CardError: something is there that may not be replaced, or the disk refuses.
+    """
+    there = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    if there and not (folder / mark).is_file():
+        raise CardError(f"{folder} exists and holds other things; name a folder that does not")
+    if there and not force:
+        raise CardError(f"{folder} exists; name another folder, or say --force to replace it")
+    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        building.mkdir(parents=True)
+        yield building
+        if folder.exists():
+            shutil.rmtree(folder)
+        building.replace(folder)
+    except OSError as error:
+        raise CardError(f"cannot write {folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

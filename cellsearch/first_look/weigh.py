@@ -1,0 +1,134 @@
+"""What pixels tell: sizes, channels, twins, and from all that the choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cellsearch.data.arrays import MAX_CHANNELS, listed
+from cellsearch.data.check import check_dataset
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.rare import units_of, units_per_class
+from cellsearch.data.readers.options import ImageOptions
+from cellsearch.data.readers.stack import LARGEST_CROP, name_channels, relative, stack
+from cellsearch.first_look.choices import choose_groups, choose_run, choose_size, groups_per_class
+from cellsearch.first_look.crops import Progress, from_camera_colour
+from cellsearch.first_look.found import FirstLook
+
+MOST_CHECKED = 3000
+"""Cells that are compared for twins; all of a larger set take minutes."""
+
+
+def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | None) -> None:
+    """Everything that pixels tell, into ``look``."""
+    layout, crops = look.layout, look.crops
+    base = layout.target if layout.target.is_dir() else layout.target.parent
+    if crops.bad:
+        shown = [f"{relative(file, base)}: {why}" for file, why in crops.bad.values()]
+        text = f"{len(crops.bad)} images cannot be read ({listed(shown, most=3)})"
+        if layout.kind in ("folders", "nested"):
+            layout.notes.append(f"{text}; the table leaves them out")
+        else:
+            layout.problems.append(f"{text}: repair them or move them out")
+    if not crops.images:
+        layout.problems.append("no image can be read")
+        return
+    _require_alike(look)
+    if layout.problems and layout.kind != "flat":
+        return
+    explicit = "size" in given
+    if not explicit:
+        look.size = choose_size(crops.sizes, sampled=not crops.whole)
+    depth = len(crops.images[0])
+    look.channels = name_channels(
+        _named(given) or layout.codes or None, depth, colour=from_camera_colour(layout.cells)
+    )
+    sources = [relative(cell[0], base) for cell in layout.cells]
+    if layout.kind == "flat":
+        return
+    settings = {name: given[name] for name in ("size", "fit") if name in given}
+    if look.size:
+        settings = {"size": look.size.size, "fit": look.size.fit}
+    pixels = stack(crops.images, ImageOptions.model_validate(settings), sources)
+    cells = CellDataset.from_arrays(
+        pixels,
+        [layout.labels[k] for k in crops.cells],
+        channels=look.channels,
+        ids=np.array([sources[k] for k in crops.cells], np.str_),
+        sources=np.array([sources[k] for k in crops.cells], np.str_),
+    )
+    check(look, cells, on_progress)
+    choose(look, sources, one_cell_a_file=True)
+
+
+def _named(given: Mapping[str, Any]) -> tuple[str, ...] | None:
+    text = given.get("channels")
+    return tuple(part.strip() for part in str(text).split(",")) if text else None
+
+
+def _require_alike(look: FirstLook) -> None:
+    """Refuse what no option brings together: dtypes, channel counts, fields of view."""
+    crops, layout = look.crops, look.layout
+    if len(crops.dtypes) > 1:
+        there = ", ".join(f"{count} of {name}" for name, count in crops.dtypes.most_common())
+        layout.problems.append(f"images of several dtypes ({there}): convert them to one")
+    if len(crops.depths) > 1:
+        there = ", ".join(f"{count} with {depth}" for depth, count in crops.depths.most_common())
+        layout.problems.append(
+            f"images of several channel counts ({there}): save all in grey, or all in colour"
+        )
+    if max(crops.depths) > MAX_CHANNELS:
+        layout.problems.append(
+            f"{max(crops.depths)} channels in an image; 1 to {MAX_CHANNELS} are taken"
+        )
+    height, width = max(crops.sizes, key=max)
+    if max(height, width) > LARGEST_CROP and "size" not in layout.options:
+        layout.problems.append(
+            f"images of {height}x{width} px are fields of view or montages, not crops of single "
+            "cells: cut the cells out first (CellProfiler's SaveCroppedObjects does), or, for a "
+            "grid of equal tiles, read it with --option layout=montage --option tile=HEIGHTxWIDTH "
+            "--option codes=Ch1,Ch2"
+        )
+
+
+def check(look: FirstLook, cells: CellDataset, on_progress: Progress | None) -> None:
+    """The integrity check, of at most ``MOST_CHECKED`` cells; class sizes are counted elsewhere."""
+    if len(cells) > MOST_CHECKED:
+        chosen = np.sort(np.random.default_rng(0).permutation(len(cells))[:MOST_CHECKED])
+        cells = cells.subset(chosen)
+    if on_progress:
+        on_progress("looking for twins and blank images", 0, 1)
+    report = check_dataset(cells)
+    if on_progress:
+        on_progress("looking for twins and blank images", 1, 1)
+    counted = ("tiny-class", "not-estimable", "undeclared-groups")
+    look.checked, look.sample, look.twins = len(cells), cells, report.twins
+    look.findings = tuple(each for each in report.findings if each.kind not in counted)
+
+
+def choose(look: FirstLook, sources: Sequence[str], *, one_cell_a_file: bool) -> None:
+    layout, kept = look.layout, [k for k in look.kept if look.layout.labels[k]]
+    labels = [layout.labels[k] for k in kept]
+    groups = None if layout.groups is None else [layout.groups[k] for k in kept]
+    if len(set(labels)) > 1:
+        look.groups = choose_groups(
+            labels,
+            [sources[k] for k in kept],
+            groups,
+            layout.group_word,
+            one_cell_a_file=one_cell_a_file,
+        )
+    counts = {name: labels.count(name) for name in layout.classes if name in set(labels)}
+    names = None if look.group is None else look.group.names
+    units: Mapping[str, int] = counts
+    if names is not None:
+        units = groups_per_class(np.array(labels, np.str_), names)
+    if look.sample is not None and len(look.sample) == len(labels):
+        # Twins stay on one side, and join the groups that they lie in.
+        cells = replace(look.sample, groups=names)
+        found = units_per_class(cells, units_of(cells, look.twins)).tolist()
+        units = dict(zip(cells.classes, found, strict=True))
+    look.run = choose_run(counts, units, look.crop, grouped=look.group is not None)

@@ -1,0 +1,1 @@
+"""A card as a local web page and REST API: FastAPI on uvicorn, neither torch nor ray."""

@@ -1,0 +1,201 @@
+"""From received files to predicted cells: what cannot be used is refused file by file."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.card.inputs import prepare
+from cellsearch.card.predict import CardPredictor
+from cellsearch.errors import CardError, ReadError
+from cellsearch.serve.decode import cells_of, kind_of
+from cellsearch.serve.limits import MB, Limits
+from cellsearch.serve.store import Sample, Store
+from cellsearch.serve.unpack import is_npz, members
+from cellsearch.serve.uploads import Received, label, too_large
+
+AT_ONCE = 32 * MB
+"""Bytes of raw cells that are predicted together."""
+
+MOST_REFUSED = 500
+SPLITS = ("train_images", "val_images", "test_images")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file, or a member of a zip, that no cell was taken of, or not all."""
+
+    file: str
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What became of a request's files.
+
+    Attributes:
+        added: cells.
+        refused: files, with reasons; at most ``MOST_REFUSED`` and one that counts the others.
+    """
+
+    added: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    _more: int = 0
+
+    def refuse(self, file: str, reason: str) -> None:
+        """Note a file that is refused."""
+        if len(self.refused) < MOST_REFUSED:
+            self.refused.append(Refused(file, reason))
+            return
+        self._more += 1
+        self.refused[MOST_REFUSED:] = [Refused(f"{self._more:,} more", "refused likewise")]
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Cells of one file: (n, C, h, w), and their numbers in it; 0 for the only one."""
+
+    source: str
+    cells: NDArray[Any]
+    numbers: list[int]
+
+
+class Intake:
+    """Decodes, predicts and keeps the files of one request.
+
+    Args:
+        predictor: of the card.
+        limits: of files, and of the sample.
+        fit: how crops of another size are brought to the card's; None for the card's own rule.
+        store: where room is made.
+    """
+
+    def __init__(
+        self, predictor: CardPredictor, limits: Limits, *, fit: str | None, store: Store
+    ) -> None:
+        self._predictor, self._limits, self._fit, self._store = predictor, limits, fit, store
+
+    def take(self, files: Sequence[Received], sample: Sample) -> Outcome:
+        """Add the cells of some files to a sample, in order; runs for as long as it takes.
+
+        Raises:
+            Problem: 404, the sample was dropped meanwhile.
+            OSError: the disk refuses.
+        """
+        outcome = Outcome()
+        scratch = self._store.folder / f"scratch-{secrets.token_hex(16)}"
+        scratch.mkdir(mode=0o700)
+        try:
+            pending: list[_Piece] = []
+            for one in files:
+                for piece in self._pieces(one, scratch, outcome):
+                    pending.append(piece)
+                    if sum(part.cells.nbytes for part in pending) >= AT_ONCE:
+                        self._keep(pending, sample, outcome)
+                        pending = []
+            self._keep(pending, sample, outcome)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return outcome
+
+    def _pieces(self, one: Received, scratch: Path, outcome: Outcome) -> Iterator[_Piece]:
+        reason = too_large(one, self._limits)
+        if reason is not None:
+            outcome.refuse(one.label, reason)
+            return
+        path = scratch / "file"
+        one.save(path)
+        try:
+            kind = kind_of(path)
+            if kind != ".zip":
+                yield from self._decoded(path, kind, one.label)
+            elif is_npz(path, self._limits):
+                yield from self._arrays(path, scratch, one.label)
+            else:
+                yield from self._members(path, scratch, one.label, outcome)
+        except ReadError as error:
+            outcome.refuse(one.label, str(error))
+
+    def _members(self, path: Path, scratch: Path, name: str, outcome: Outcome) -> Iterator[_Piece]:
+        for member in members(path, scratch / "member", self._limits):
+            inner = label(f"{name}/{member.name}")
+            if member.path is None:
+                outcome.refuse(inner, member.reason)
+                continue
+            try:
+                kind = kind_of(member.path)
+                if kind == ".zip":
+                    raise ReadError("a zip, or an .npz, within a zip is not opened")
+                yield from self._decoded(member.path, kind, inner)
+            except ReadError as error:
+                outcome.refuse(inner, str(error))
+
+    def _arrays(self, path: Path, scratch: Path, name: str) -> Iterator[_Piece]:
+        from zipfile import ZipFile
+
+        with ZipFile(path) as archive:
+            names = [one.removesuffix(".npy") for one in archive.namelist()]
+        wanted = ["images"] if "images" in names else [one for one in SPLITS if one in names]
+        wanted = wanted or names
+        if len(wanted) != 1 and wanted == names and not set(names) <= set(SPLITS):
+            raise ReadError(
+                f"an .npz with the arrays {', '.join(names[:5])}; one must be called images"
+            )
+        many = len(wanted) > 1
+        for member in members(path, scratch / "member", self._limits):
+            array = member.name.removesuffix(".npy")
+            if array not in wanted:
+                continue
+            if member.path is None:
+                raise ReadError(f"{array}: {member.reason}")
+            if kind_of(member.path) != ".npy":
+                raise ReadError(f"{array}: not an array")
+            yield from self._decoded(member.path, ".npy", f"{name}/{array}" if many else name)
+
+    def _decoded(self, path: Path, kind: str, name: str) -> Iterator[_Piece]:
+        # A decoder goes by the suffix, which is ours; an array is mapped, so its file must stay.
+        own = path.with_name(f"{secrets.token_hex(8)}{kind}")
+        path.replace(own)
+        cells = cells_of(own, kind, self._predictor.config, self._limits)
+        if kind != ".npy":
+            own.unlink()
+        step = max(1, AT_ONCE // max(1, cells[0].nbytes))
+        numbers = list(range(1, len(cells) + 1)) if len(cells) > 1 else [0]
+        for start in range(0, len(cells), step):
+            yield _Piece(name, cells[start : start + step], numbers[start : start + step])
+
+    def _keep(self, pieces: Sequence[_Piece], sample: Sample, outcome: Outcome) -> None:
+        if not pieces:
+            return
+        config = self._predictor.config
+        crops = [cell for piece in pieces for cell in piece.cells]
+        same = len({cell.shape for cell in crops}) == 1 and len({c.dtype for c in crops}) == 1
+        try:
+            images = prepare(np.stack(crops) if same else crops, config, fit=self._fit)
+            probabilities = self._predictor.predict(images)
+        except CardError as error:
+            if len(pieces) == 1:
+                outcome.refuse(pieces[0].source, str(error))
+                return
+            # One of them is to blame: each by itself then.
+            for piece in pieces:
+                self._keep([piece], sample, outcome)
+            return
+        sources = [piece.source for piece in pieces for _ in piece.numbers]
+        numbers = [number for piece in pieces for number in piece.numbers]
+        room = self._store.room_in(sample)
+        taken = min(room.cells, len(images))
+        if taken:
+            self._store.make_room(taken * sample.cell_bytes, keep=sample)
+            sample.append(images[:taken], probabilities[:taken], sources[:taken], numbers[:taken])
+            outcome.added += taken
+        for source in dict.fromkeys(sources[taken:]):
+            missed = sources[taken:].count(source)
+            outcome.refuse(source, f"{missed:,} of its cells were not taken: {room.reason}")

@@ -1,0 +1,36 @@
+// Files that were refused, grouped by the reason; they stay until they are put away.
+
+import { byId, count, el, many, sentence } from "./dom.js";
+
+const MOST_NAMES = 200;
+const reasons = new Map();
+
+/** Add files: [{file, reason}]. */
+export function addRefused(list) {
+  for (const { file, reason } of list) {
+    if (!reasons.has(reason)) reasons.set(reason, []);
+    reasons.get(reason).push(file);
+  }
+  show();
+}
+
+/** Forget all. */
+export function clearRefused() {
+  reasons.clear();
+  show();
+}
+
+function show() {
+  const files = [...reasons.values()].reduce((sum, names) => sum + names.length, 0);
+  byId("refused").hidden = !files;
+  byId("refused-title").textContent = files === 1 ? "1 file was refused" : `${count(files)} files were refused`;
+  byId("refused-list").replaceChildren(...[...reasons].map(([reason, names]) => group(reason, names)));
+}
+
+function group(reason, names) {
+  const shown = el("ul", { class: "names" }, ...names.slice(0, MOST_NAMES).map((name) => el("li", {}, name)));
+  if (names.length > MOST_NAMES) shown.append(el("li", {}, `and ${count(names.length - MOST_NAMES)} more`));
+  const text = el("p", { class: "reason" }, sentence(reason));
+  if (names.length <= 3) return el("div", { class: "reason-group" }, text, shown);
+  return el("div", { class: "reason-group" }, text, el("details", {}, el("summary", {}, many(names.length, "file")), shown));
+}

@@ -1,0 +1,200 @@
+"""The web page of ``cellsearch serve``, end to end in a real browser against a real card."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import page_cases
+from page_cases import Bench, Watch, send, shown, told_of
+
+bench, chrome = page_cases.bench, page_cases.chrome
+page, watch = page_cases.page, page_cases.watch
+pytestmark = pytest.mark.slow
+PAGE = 60
+
+
+def test_the_page_says_what_is_served(page: Any, bench: Bench) -> None:
+    facts = page.inner_text("#card")
+    assert "no diagnostic device" in facts
+    assert "95 % interval" in facts
+    assert page.eval_on_selector_all("#card-classes li", "l => l.length") == len(bench.classes)
+    page.click("#card-more summary")
+    assert "brightfield, darkfield" in page.inner_text("#card-list")
+    assert "16 × 16 px" in page.inner_text("#card-list")
+    assert page.is_hidden("#sample")
+    assert page.is_hidden("#gone")
+
+
+def test_files_become_cells_with_shares(page: Any, bench: Bench) -> None:
+    send(page, bench.files, cells=90)
+    counts = np.bincount(bench.called, minlength=len(bench.classes))
+    rows = page.eval_on_selector_all("#shares tbody tr", "all => all.map(r => r.innerText)")
+    for name, number, row in zip(bench.classes, counts, rows, strict=True):
+        cells = row.split()
+        assert cells[0] == name
+        assert str(number) in cells
+        assert " to " in row
+    assert "n = 90 cells" in page.inner_text("#shares-caption")
+    assert page.locator("#shares .whisker").count() == 3 * len(bench.classes)
+    assert f"{(~bench.sure).sum()} (" in page.inner_text("#totals")
+    assert len(shown(page)) == PAGE
+    loaded = (
+        "() => [...document.querySelectorAll('.tile img')].slice(0, 5).every(i => i.naturalWidth)"
+    )
+    page.wait_for_function(loaded)
+
+
+def test_sort_and_filter_as_the_card_itself_would(page: Any, bench: Bench) -> None:
+    send(page, bench.files, cells=90)
+    rare = len(bench.classes) - 1
+    page.select_option("#sort", f"p:{bench.classes[rare]}:desc")
+    page.wait_for_function("() => document.querySelector('#cells').ariaBusy !== 'true'")
+    wanted = bench.probabilities[:, rare]
+    page.wait_for_selector(f".cells li:first-child [data-index='{wanted.argmax()}']")
+    ranked = wanted[shown(page)]
+    assert (np.diff(ranked) <= 0).all()
+
+    page.select_option("#class", bench.classes[0])
+    told_of(page, int((bench.called == 0).sum()))
+    assert set(bench.called[shown(page)]) == {0}
+    page.check("#uncertain")
+    open_ = (bench.called == 0) & ~bench.sure
+    told_of(page, int(open_.sum()))
+    assert page.locator(".tile .doubtful").count() == min(PAGE, open_.sum())
+    page.click("#reset")
+    told_of(page, 90)
+
+    confidence = bench.probabilities.max(axis=1)
+    half = int(100 * np.median(confidence))
+    page.fill("#min", str(half))
+    page.keyboard.press("Tab")
+    told_of(page, int((confidence >= half / 100).sum()))
+
+
+def test_a_cell_opens_with_all_probabilities_and_saliency(page: Any, bench: Bench) -> None:
+    send(page, bench.files, cells=90)
+    page.locator(".tile").nth(3).click()
+    order = np.argsort(-bench.probabilities[3], kind="stable")
+    names = page.locator("#detail-probabilities th").all_inner_texts()
+    assert names == [bench.classes[k] for k in order]
+    page.check("#detail input[value=darkfield]", force=True)
+    page.wait_for_function("() => document.querySelector('#detail-image').naturalWidth === 16")
+    page.select_option("#saliency-class", bench.classes[0])
+    page.click("#saliency-show")
+    page.wait_for_selector("#saliency-figure", state="visible")
+    page.wait_for_function("() => document.querySelector('#saliency-image').naturalWidth >= 16")
+    assert bench.classes[0] in page.inner_text("#saliency-caption")
+    page.click("#detail-next")
+    assert page.is_hidden("#saliency-figure")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#detail")
+    assert page.evaluate("() => document.activeElement.dataset.index") == "4"
+
+
+def test_the_table_downloaded_holds_the_cards_own_figures(
+    page: Any, bench: Bench, tmp_path: Path
+) -> None:
+    send(page, bench.files, cells=90)
+    with page.expect_download() as download:
+        page.click("#cells-csv")
+    download.value.save_as(tmp_path / "cells.csv")
+    with (tmp_path / "cells.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    given = np.array([[float(row[name]) for name in bench.classes] for row in rows])
+    np.testing.assert_allclose(given, bench.probabilities, atol=1e-5)
+    assert [row["decision"] == "uncertain" for row in rows] == (~bench.sure).tolist()
+    with page.expect_download() as download:
+        page.click("#fractions-csv")
+    download.value.save_as(tmp_path / "fractions.csv")
+    assert len((tmp_path / "fractions.csv").read_text().splitlines()) == 1 + len(bench.classes)
+
+
+def test_refused_files_stay_in_sight_with_their_reason(
+    page: Any, bench: Bench, tmp_path: Path
+) -> None:
+    nasty = tmp_path / "<img src=x onerror=alert(1)>.tif"
+    nasty.write_text("no image at all")
+    three = tmp_path / "three.npy"
+    np.save(three, np.zeros((3, 16, 16), np.uint8))
+    empty = tmp_path / "empty.tif"
+    empty.touch()
+    page.set_input_files("#files", [str(nasty), str(three), str(empty)])
+    page.wait_for_selector("#refused-title:text('3 files')")
+    told = page.inner_text("#refused")
+    assert nasty.name in told
+    assert "channel" in told
+    assert page.locator("#refused img").count() == 0
+    send(page, bench.files, cells=90)
+    assert page.is_visible("#refused")
+    page.click("#refused-clear")
+    assert page.is_hidden("#refused")
+
+
+def test_dropped_files_are_taken(page: Any, bench: Bench) -> None:
+    page.evaluate(
+        """bytes => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([new Uint8Array(bytes)], "dropped.npy"));
+          for (const type of ["dragenter", "dragover", "drop"])
+            document.querySelector("#drop").dispatchEvent(
+              new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
+        }""",
+        list(bench.files[1].read_bytes()),
+    )
+    told_of(page, 9)
+    assert "dropped.npy" in page.inner_text("#cells")
+
+
+def test_many_files_go_in_batches_and_one_too_large_does_not_go(
+    bench: Bench, page: Any, watch: Watch, tmp_path: Path
+) -> None:
+    def smaller(route: Any) -> None:
+        answer = route.fetch()
+        facts = answer.json()
+        facts["limits"] |= {"request_files": 4, "file_bytes": 4000, "request_bytes": 50_000}
+        route.fulfill(response=answer, body=json.dumps(facts))
+
+    page.route("**/api/card", smaller)
+    page.reload()
+    page.wait_for_selector("#card-classes li")
+    cell = np.load(bench.files[0])
+    files = [tmp_path / f"{k}.npy" for k in range(10)]
+    for path in files:
+        np.save(path, cell)
+    send(page, [*files, bench.files[2]], cells=10)
+    assert watch.posts() == 3
+    assert "c.npy" in page.inner_text("#refused")
+    assert "Larger than" in page.inner_text("#refused")
+
+
+def test_sending_can_be_cancelled(page: Any, bench: Bench) -> None:
+    held: list[Any] = []
+    page.route("**/files", lambda route: held.append(route))
+    page.set_input_files("#files", [str(path) for path in bench.files])
+    page.wait_for_selector("#sending", state="visible")
+    page.click("#cancel")
+    page.wait_for_selector("#problem", state="visible")
+    assert page.inner_text("#problem").startswith("Cancelled")
+    assert page.is_hidden("#sending")
+    page.unroute("**/files")
+    send(page, bench.files[:1], cells=1)
+
+
+def test_a_reload_keeps_the_sample_and_starting_anew_forgets_it(
+    page: Any, bench: Bench, watch: Watch
+) -> None:
+    send(page, bench.files, cells=90)
+    page.reload()
+    told_of(page, 90)
+    page.click("#anew")
+    assert page.is_hidden("#sample")
+    page.wait_for_function("() => !sessionStorage.length")
+    page.wait_for_timeout(200)
+    assert any(method == "DELETE" for method, _ in watch.sent)
+    send(page, bench.files[1:2], cells=9)
