@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellsearch.errors import CellsearchError, RunError
-from cellsearch.run_folder import RunRecord, read_record, storage_url
+from cellsearch.run_folder import RunRecord, read_record, storage_url, study_name
 
 if TYPE_CHECKING:
     from cellsearch.tune.study import TrialRow
@@ -45,7 +45,7 @@ def past_run(folder: Path) -> PastRun:
     url = storage_url(record.config, folder)
     if record.config.storage is None and not (folder / "study.db").exists():
         return PastRun(folder, record, ())
-    return PastRun(folder, record, tuple(leaderboard(read_study(url, folder.name))))
+    return PastRun(folder, record, tuple(leaderboard(read_study(url, study_name(record, folder)))))
 
 
 def verdict_lines(card: Path) -> list[str]:

@@ -20,6 +20,7 @@ from cellsearch.run_folder import (
     replace_text,
     require_same,
     storage_url,
+    study_name,
     unfinished,
     write_record,
 )
@@ -165,6 +166,7 @@ def start(
         splits_sha256=splits.sha256,
         created=old.created if old else datetime.now(UTC).isoformat(timespec="seconds"),
         command=old.command if old else command or f"cellsearch resume {folder}",
+        study=study_name(old, folder) if old else folder.resolve().name,
     )
     if old is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +182,7 @@ def start(
         replace_text(folder / "space.yaml", space.to_yaml())
         splits.save(folder / "splits.json")
         write_record(folder, record)
-        outcome = _searched(config, folder, cells, splits, space, observer)
+        outcome = _searched(record, folder, cells, splits, space, observer)
     except CellsearchError:
         if old is None and not (folder / "trials").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -200,7 +202,7 @@ def start(
 
 
 def _searched(
-    config: RunConfig,
+    record: RunRecord,
     folder: Path,
     cells: CellDataset,
     splits: Splits,
@@ -211,7 +213,7 @@ def _searched(
     from cellsearch.tune.search import search as search_trials
     from cellsearch.tune.study import outcome_of, read_study
 
-    job = _job(config, folder, cells)
+    job = _job(record, folder, cells)
     if (folder / "holdout.json").exists():
         # Trials from now on would be chosen after the look; what is left to write is the card.
         observer.message("the hold-out has been scored, so no more trials are made")
@@ -219,14 +221,15 @@ def _searched(
         return outcome_of(study, interrupted=False, timed_out=False)
     observer.begins(folder, cells, splits, job)
     try:
-        return search_trials(job, space, observer, backend(config.backend))
+        return search_trials(job, space, observer, backend(record.config.backend))
     finally:
         observer.ends()
 
 
-def _job(config: RunConfig, folder: Path, cells: CellDataset) -> SearchJob:
+def _job(record: RunRecord, folder: Path, cells: CellDataset) -> SearchJob:
     from cellsearch.tune.job import SearchJob
 
+    config = record.config
     folder = folder.resolve()
     threads = config.threads or 1
     slots = config.slots or max(1, (os.cpu_count() or 1) // threads)
@@ -244,7 +247,7 @@ def _job(config: RunConfig, folder: Path, cells: CellDataset) -> SearchJob:
         budget=config.budget,
         seconds=config.seconds,
         storage_url=storage_url(config, folder),
-        study_name=folder.name,
+        study_name=study_name(record, folder),
         address=config.address,
         race=config.race,
         init_from=None if config.init_from is None else config.init_from.resolve(),

@@ -185,6 +185,7 @@ class RunRecord(BaseModel):
     splits_sha256: str
     created: str
     command: str
+    study: str | None = None
     state: Literal["searching", "finished"] = "searching"
 
 
@@ -238,6 +239,11 @@ def new_folder(config: RunConfig, parent: Path) -> Path:
 def storage_url(config: RunConfig, folder: Path) -> str:
     """Where the study lies: SQLite in the run's folder unless another place was named."""
     return config.storage or f"sqlite:///{folder.resolve() / 'study.db'}"
+
+
+def study_name(record: RunRecord, folder: Path) -> str:
+    """Of the study; runs made before the name was written down had their folder's."""
+    return record.study or folder.resolve().name
 
 
 def unfinished(config: RunConfig, parent: Path) -> Path | None:

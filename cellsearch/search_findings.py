@@ -11,7 +11,7 @@ from cellsearch.card.found import Found
 from cellsearch.errors import StorageError
 from cellsearch.importance import importance
 from cellsearch.learn.metrics import metric_named
-from cellsearch.run_folder import RunRecord, storage_url
+from cellsearch.run_folder import RunRecord, storage_url, study_name
 from cellsearch.trial_predictions import trial_predictions
 from cellsearch.verdict import corrected_differences, judge
 
@@ -76,7 +76,7 @@ def _study(record: RunRecord, folder: Path, observer: RunObserver) -> optuna.Stu
     from cellsearch.tune.study import read_study
 
     try:
-        return read_study(storage_url(record.config, folder), folder.name)
+        return read_study(storage_url(record.config, folder), study_name(record, folder))
     except StorageError as error:
         observer.message(f"the study cannot be read, so parameters are not ranked: {error}")
         return None

@@ -12,6 +12,7 @@ import pytest
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
 from cellsearch.errors import MismatchError, RunError
+from cellsearch.history import past_run
 from cellsearch.progress import Silent
 from cellsearch.run_folder import RunConfig, read_record, unfinished
 
@@ -156,3 +157,9 @@ def test_kept_rare_classes_are_said_not_estimable(tmp_path: Path) -> None:
     result = tiny_search(tmp_path / "run", cells, budget=1, rare="keep")
     text = (result.card.folder / "README.md").read_text()
     assert "not estimable" in text
+
+
+def test_the_trials_of_a_run_whose_folder_was_renamed_are_found(tmp_path: Path) -> None:
+    run = tiny_search(tmp_path / "run")
+    moved = run.folder.rename(tmp_path / "other")
+    assert [row.number for row in past_run(moved).rows] == [row.number for row in run.leaderboard]

@@ -10,6 +10,7 @@ import typer
 
 from cellsearch.cli.options import (
     Abstain,
+    CardArgument,
     Json,
     Mirror,
     ReaderOptions,
@@ -18,7 +19,6 @@ from cellsearch.cli.options import (
     reader_options,
 )
 
-CardArgument = Annotated[Path, typer.Argument(help="Folder of a model card.", metavar="CARD")]
 QUIET_SECONDS = 2.0
 
 

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from cellsearch.catalog import near_miss
+from cellsearch.cli import completion
 from cellsearch.cli.options import (
     Channels,
+    DatasetArgument,
     Json,
     Merge,
     Mirror,
@@ -39,13 +41,7 @@ def others(classes: Sequence[str], kept: Sequence[str]) -> list[str]:
 
 
 def convert(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="A built-in name, a manifest, or a folder, table or file of cells.",
-            metavar="DATASET",
-        ),
-    ],
+    dataset: DatasetArgument,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="File or folder to write.", metavar="PATH")
     ],
@@ -55,6 +51,7 @@ def convert(
             help="folder (a folder a class), table (CSV and images), npz, zarr (OME-Zarr), hdf5 or "
             "tiff (OME-TIFF). By default what the name says, else folder.",
             metavar="FORMAT",
+            autocompletion=completion.cell_formats,
         ),
     ] = None,
     mirror: Mirror = None,

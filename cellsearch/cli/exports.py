@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellsearch.cli.cards import CardArgument
-from cellsearch.cli.options import Force, Json
+from cellsearch.cli import completion
+from cellsearch.cli.options import CardArgument, Force, Json
 from cellsearch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,13 @@ FORMATS = ("bioimageio", "huggingface", "onnx")
 def export(
     card: CardArgument,
     to: Annotated[
-        str, typer.Option("--to", help="bioimageio, huggingface or onnx.", metavar="FORMAT")
+        str,
+        typer.Option(
+            "--to",
+            help="bioimageio, huggingface or onnx.",
+            metavar="FORMAT",
+            autocompletion=completion.card_formats,
+        ),
     ],
     out: Annotated[
         Path,

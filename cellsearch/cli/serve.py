@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cellsearch.cli.options import Abstain, Sets
+from cellsearch.cli.options import Abstain, CardArgument, Sets
 
 
 def serve(
-    card: Annotated[Path, typer.Argument(help="Folder of a model card.", metavar="CARD")],
+    card: CardArgument,
     host: Annotated[
         str, typer.Option(help="Address to listen on; another than loopback opens it to others.")
     ] = "127.0.0.1",

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cellsearch.card.readme_search import importance_section
 from cellsearch.errors import CellsearchError, RunError
 from cellsearch.nested import is_nested, nested_runs
-from cellsearch.run_folder import read_record, storage_url
+from cellsearch.run_folder import read_record, storage_url, study_name
 from cellsearch.run_report.facts import RunFacts, gather
 from cellsearch.run_report.from_card import read_importance
 from cellsearch.run_report.tables import metric_table, named
@@ -66,7 +66,7 @@ def refresh(run: Path, *, on_progress: OnProgress | None = None) -> str:
     """
     try:
         record = read_record(run)
-        study = read_study(storage_url(record.config, run), run.resolve().name)
+        study = read_study(storage_url(record.config, run), study_name(record, run))
         _trials(run, study, on_progress)
         facts = gather(run)
         report = _report(run, study, on_progress) if facts.ended else ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellsearch.card.config import CONFIG, CardConfig, read_config
 from cellsearch.errors import CellsearchError
-from cellsearch.run_folder import RunRecord, read_record, storage_url
+from cellsearch.run_folder import RunRecord, read_record, storage_url, study_name
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -200,7 +200,7 @@ def _trials(folder: Path, record: RunRecord, missing: list[str]) -> tuple[tuple[
         missing.append("there is no study.db, so trials are not listed")
         return (), 0
     try:
-        study = read_study(storage_url(record.config, folder), folder.resolve().name)
+        study = read_study(storage_url(record.config, folder), study_name(record, folder))
     except CellsearchError as error:
         missing.append(f"the study cannot be read, so trials are not listed: {error}")
         return (), 0
