@@ -116,7 +116,9 @@ def test_learns_and_gives_probabilities(kind: tuple[str, str], cells: CellDatase
     # A third is chance; measured features see the size of the square at once.
     assert np.mean(recalls) > (0.9 if kind[1] == "measured" else 0.5)
     assert predictor.measures == (kind[1] == "measured")
-    np.testing.assert_array_equal(predictor.predict_proba(cells, OTHERS[::-1])[::-1], found)
+    # A matrix product may round a row otherwise elsewhere in the matrix.
+    turned = predictor.predict_proba(cells, OTHERS[::-1])[::-1]
+    np.testing.assert_allclose(turned, found, rtol=1e-4, atol=1e-7)
 
 
 @kinds

@@ -21,7 +21,7 @@ def test_a_dead_refit_is_trained_anew(
     splits = draw_splits(tiny_dataset, folds=2)
     seeds, asked = [], []
 
-    def fit(recipe, cells, indices, *, seed, device, backbone, on_epoch):
+    def fit(recipe, cells, indices, *, seed, device, backbone, on_epoch, on_stage):
         seeds.append(seed)
         assert device == "meta"
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.catalog import near_miss
 from cellsearch.cli import completion
 from cellsearch.cli.options import (
     Channels,
@@ -31,6 +30,8 @@ def others(classes: Sequence[str], kept: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: a name that is no class.
     """
+    from cellsearch.catalog import near_miss
+
     unknown = [name for name in kept if name not in classes]
     if unknown:
         raise ConfigError(

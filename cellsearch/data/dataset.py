@@ -212,13 +212,13 @@ class CellDataset:
             adata: N observations, a cell each.
             images: key in ``obsm`` of (N, C, H, W) or (N, H, W) pixels, or of rows of C * H * W
                 with ``shape``; ``"X"`` takes ``adata.X``.
-            label_key: column of ``obs`` with the classes, a categorical's in its order; missing
-                values are "not known". None: no labels.
+            label_key: column of ``obs`` with the classes; missing ones are "not known".
             group_key: column of ``obs`` with donor, plate or slide.
             shape: (C, H, W) or (H, W) of flattened crops.
             classes: class names in order; by default the categories, or the labels sorted.
             channels: C names; by default ``adata.uns["channels"]``, else ``channel-1`` ...
-            source_key, number_key: columns of ``obs`` with each cell's file, and number in it.
+            source_key: column of ``obs`` with each cell's file.
+            number_key: column of ``obs`` with each cell's number in its file.
             name: short name.
             provenance: licence, citation and the like.
 
