@@ -152,7 +152,7 @@ def test_ctrl_c_stops_ray_within_seconds_and_leaves_no_process(tmp_path: Path) -
         os.killpg(process.pid, signal.SIGINT)
         lines = wait_for(process, "outcome")
         process.wait()
-    assert time.monotonic() - began < 15.0
+    assert time.monotonic() - began < 40.0
     assert lines[-1].startswith("outcome interrupted=True")
     assert group_is_gone(process.pid)
     whole(job, finish(job, epochs=50))

@@ -327,11 +327,15 @@ def test_a_training_that_diverges_fails_the_trial_and_is_not_kept(
     def broken(critic: Any, between: Tensor) -> Tensor:
         return critic(between).mean() * torch.nan
 
+    def kept() -> set[Path]:
+        return set(Path(os.environ["CELLSEARCH_CACHE"]).glob("gans/*/generator.json"))
+
+    before = kept()
     monkeypatch.setattr(training, "PENALTIES", {"wgan-gp": broken})
     with pytest.raises(TrialError, match=r"gan\.lr: the wgan-gp diverged at step 1 of 5"):
         made(discs())
     monkeypatch.undo()
-    assert not list(Path(os.environ["CELLSEARCH_CACHE"]).glob("gans/*/generator.json"))
+    assert kept() == before
 
 
 # --- the cache -----------------------------------------------------------------------------------

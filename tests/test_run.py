@@ -162,4 +162,4 @@ def test_kept_rare_classes_are_said_not_estimable(tmp_path: Path) -> None:
 def test_the_trials_of_a_run_whose_folder_was_renamed_are_found(tmp_path: Path) -> None:
     run = tiny_search(tmp_path / "run")
     moved = run.folder.rename(tmp_path / "other")
-    assert [row.number for row in past_run(moved).rows] == [row.number for row in run.leaderboard]
+    assert [row.number for row in past_run(moved).rows] == [row.number for row in run.leaderboard()]

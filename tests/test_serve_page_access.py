@@ -14,7 +14,11 @@ from page_cases import Bench, Watch, contrast, send, served, shown, told_of
 
 bench, chrome = page_cases.bench, page_cases.chrome
 page, watch = page_cases.page, page_cases.watch
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # A transport of the browser's driver that is collected late, whichever test runs then.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 PAIRS = (
     ("#card-title", "body"),
     ("#drop-hint", "#drop"),
