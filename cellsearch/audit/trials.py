@@ -16,6 +16,9 @@ Indices = NDArray[np.int64]
 Doubt = Callable[[Provenance, Indices, Indices], Iterator[tuple[str, Indices]]]
 """(provenance, training cells, validation cells) -> what is wrong, and with which cells."""
 
+CELLS = "<cells>"
+"""Stands in a sentence for whose cells they are."""
+
 
 def same_request(evidence: Evidence) -> Check:
     """Each trial was trained on this run's cells and splits, by the recipe of the study."""
@@ -70,10 +73,7 @@ def trained_on(evidence: Evidence) -> Check:
     def doubt(
         made: Provenance, training: Indices, validation: Indices
     ) -> Iterator[tuple[str, Indices]]:
-        judged = np.intersect1d(made.trained, validation)
-        yield "its own validation cells trained it", judged
-        beyond = np.setdiff1d(np.setdiff1d(made.trained, training), judged)
-        yield "cells outside its training cells trained it", beyond
+        yield from _foreign(made.trained, training, validation, f"{CELLS} trained it")
 
     return _each(evidence, "networks learnt from training cells alone", doubt)
 
@@ -84,10 +84,7 @@ def watched(evidence: Evidence) -> Check:
     def doubt(
         made: Provenance, training: Indices, validation: Indices
     ) -> Iterator[tuple[str, Indices]]:
-        judged = np.intersect1d(made.watched, validation)
-        yield "early stopping watched its own validation cells", judged
-        beyond = np.setdiff1d(np.setdiff1d(made.watched, training), judged)
-        yield "early stopping watched cells outside its training cells", beyond
+        yield from _foreign(made.watched, training, validation, f"early stopping watched {CELLS}")
         both = np.intersect1d(made.watched, made.trained)
         yield "early stopping watched what it learnt from", both
 
@@ -106,10 +103,9 @@ def normalised_on(evidence: Evidence) -> Check:
     def doubt(
         made: Provenance, training: Indices, validation: Indices
     ) -> Iterator[tuple[str, Indices]]:
-        judged = np.intersect1d(made.normalised, validation)
-        yield "the normalisation was fitted on its own validation cells", judged
-        beyond = np.setdiff1d(np.setdiff1d(made.normalised, training), judged)
-        yield "the normalisation was fitted on cells outside its training cells", beyond
+        yield from _foreign(
+            made.normalised, training, validation, f"the normalisation was fitted on {CELLS}"
+        )
 
     return _each(evidence, "normalisation was fitted on training cells alone", doubt)
 
@@ -121,11 +117,8 @@ def generators(evidence: Evidence) -> Check:
         made: Provenance, training: Indices, validation: Indices
     ) -> Iterator[tuple[str, Indices]]:
         for each in made.generators:
-            judged = np.intersect1d(each.learnt_from, validation)
             who = f"the generator of {each.class_name} learnt from"
-            yield f"{who} its own validation cells", judged
-            beyond = np.setdiff1d(np.setdiff1d(each.learnt_from, training), judged)
-            yield f"{who} cells outside its training cells", beyond
+            yield from _foreign(each.learnt_from, training, validation, f"{who} {CELLS}")
             yield f"{who} watched cells", np.intersect1d(each.learnt_from, made.watched)
             if indices_sha256(each.learnt_from) != each.indices_sha256:
                 yield f"{who} other cells than its cache entry says", each.learnt_from
@@ -137,6 +130,16 @@ def generators(evidence: Evidence) -> Check:
         applies=lambda made: len(made.generators) > 0,
         otherwise="no trial used generated cells",
     )
+
+
+def _foreign(
+    used: Indices, training: Indices, validation: Indices, said: str
+) -> Iterator[tuple[str, Indices]]:
+    """Cells that had no place there: of the fold itself, and of neither part."""
+    judged = np.intersect1d(used, validation)
+    yield said.replace(CELLS, "its own validation cells"), judged
+    beyond = np.setdiff1d(np.setdiff1d(used, training), judged)
+    yield said.replace(CELLS, "cells outside its training cells"), beyond
 
 
 def _each(
