@@ -26,6 +26,7 @@ from cellsearch.run_folder import (
 )
 from cellsearch.run_inputs import cells_for, space_for, splits_for
 from cellsearch.space.search_space import SearchSpace
+from cellsearch.space.without_effect import without_effect
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
@@ -158,6 +159,8 @@ def start(
         space = begin_from(config.init_from, space, cells)
     splits = splits_for(config, folder, cells, splits, observer)
     require_feasible(space, cells, splits)
+    for line in without_effect(space):
+        observer.message(f"space {space.name!r}: {line}")
     record = RunRecord(
         config=config,
         dataset_folder=cells.folder or Path(),

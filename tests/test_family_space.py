@@ -12,6 +12,7 @@ from cellsearch.space.models import MODELS
 from cellsearch.space.parameters import family_parameters, parameters
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace, sample
+from cellsearch.space.without_effect import without_effect
 
 PAPERS = {
     "duque-2023": 3,
@@ -121,3 +122,32 @@ def test_a_space_with_ranges_or_many_recipes_is_not_whole() -> None:
         balance__strength={"choice": [0.5, 1.0], "when": {"balance.method": "over"}},
     )
     assert len(small.whole) == 3
+
+
+def test_what_no_recipe_of_a_space_reads_is_told() -> None:
+    asked = space(
+        model__family="logreg",
+        optim__lr={"float": [1e-4, 1e-2], "log": True},
+        gan__kind="wgan-gp",
+        loss__weighting={"choice": ["none", "inv"]},
+    )
+    assert without_effect(asked) == [
+        "gan.kind has no effect: it counts where balance.method is over or mixed, which never "
+        "happens here",
+        "optim.lr has no effect: only networks read it, and the space has none",
+    ]
+
+
+def test_what_some_recipes_read_is_not_told() -> None:
+    asked = space(
+        model__family={"choice": ["logreg", "cnn"]},
+        optim__lr={"float": [1e-4, 1e-2], "log": True},
+        balance__method={"choice": ["none", "over"]},
+        gan__kind="wgan-gp",
+    )
+    assert without_effect(asked) == []
+
+
+@pytest.mark.parametrize("name", catalog.names("search_spaces"))
+def test_every_parameter_of_a_shipped_space_has_an_effect(name: str) -> None:
+    assert without_effect(SearchSpace.load(name)) == []

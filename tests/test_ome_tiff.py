@@ -61,6 +61,7 @@ def test_labels_come_from_a_table_beside_or_from_folders(tmp_path: Path) -> None
     cells = load_dataset(path)
     assert cells.classes == ("G1", "S")
     assert cells.object_numbers.tolist() == [0, 3, 5]
+    assert cells.provenance.notes == "3 of 6 cells have no row in x.csv and are left out"
     np.testing.assert_array_equal(cells.images, CROPS[[0, 3, 5]])
     write(tmp_path / "set" / "b" / "one.ome.tif", CROPS[:2], "TCYX", **NAMES)
     write(tmp_path / "set" / "b" / "two.ome.tif", CROPS[2:4], "TCYX", **NAMES)

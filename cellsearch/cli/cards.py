@@ -60,7 +60,7 @@ def predict(
     from cellsearch.card.predict import CardPredictor, to_rows, write_csv
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
-    from cellsearch.data.source import cells_to_predict, is_path
+    from cellsearch.data.source import cells_to_predict
     from cellsearch.elsewhere.bench import parse_targets, write_for
     from cellsearch.prediction import after, predict_cells
     from cellsearch.progress import Terminal
@@ -75,9 +75,13 @@ def predict(
         # Images of several sizes are brought to the card's as they are read.
         options = {"size": f"{config.height}x{config.width}", "fit": fit} | options
     on_progress = after(QUIET_SECONDS, Terminal().progress)
-    reading: dict[str, Any] = {} if is_path(images) else {"on_progress": on_progress}
     cells = cells_to_predict(
-        images, channels=config.channels, variant=variant, mirror=mirror, **reading, **options
+        images,
+        channels=config.channels,
+        variant=variant,
+        mirror=mirror,
+        on_progress=on_progress,
+        **options,
     )
     probabilities = predict_cells(predictor, cells.images, on_progress=on_progress)
     rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)

@@ -207,6 +207,8 @@ def resume(
         typer.Option(help="Who runs the trials: ray or local.", autocompletion=completion.backends),
     ] = None,
     address: Address = None,
+    abstain: Abstain = None,
+    sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Go on with an interrupted run; nothing that was finished is done again.
@@ -226,6 +228,8 @@ def resume(
         "threads": threads,
         "backend": backend,
         "address": address,
+        "abstain": abstain,
+        "sets": sets,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     if is_nested(run):

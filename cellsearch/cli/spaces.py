@@ -70,18 +70,23 @@ def validate(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with a space, or that nothing is.
+    """Say what is wrong with a space, what in it has no effect, or that nothing is.
 
     Example: cellsearch spaces validate mine.yaml
     """
     from cellsearch.report import say_json
     from cellsearch.space.search_space import SearchSpace
+    from cellsearch.space.without_effect import without_effect
 
     space = SearchSpace.load(str(file))
+    idle = without_effect(space)
     if as_json:
-        say_json({"file": file, "valid": True, "parameters": len(space.describe())})
+        facts = {"file": file, "valid": True, "parameters": len(space.describe())}
+        say_json(facts | {"without_effect": idle})
         return
     typer.echo(f"{file}: a valid space of {len(space.describe())} parameters")
+    for line in idle:
+        typer.echo(f"  {line}")
 
 
 @app.command()

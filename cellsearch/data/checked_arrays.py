@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -48,7 +47,7 @@ def checked(
     rules.check_finite(pixels, texts)
     positions, class_names = rules.to_labels(labels, classes, count)
     if note:
-        provenance = replace(provenance, notes=f"{provenance.notes}\n{note}".strip())
+        provenance = provenance.with_notes(note)
     found = rules.to_texts([""] * count if sources is None else sources, "sources", count)
     return {
         "images": rules.read_only(pixels),

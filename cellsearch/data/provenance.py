@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -30,6 +30,12 @@ class Provenance:
     label_free: tuple[str, ...] = ()
     pixel_size_um: float | None = None
     notes: str = ""
+
+    def with_notes(self, *notes: str) -> Provenance:
+        """The same with these notes, a line each, below those it has."""
+        held = self.notes.splitlines()
+        new = [line for note in notes for line in note.splitlines() if line not in held]
+        return replace(self, notes="\n".join([*held, *new]))
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Provenance:

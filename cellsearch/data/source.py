@@ -140,7 +140,7 @@ def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
             label_free=tuple(c.name for c in manifest.channels if c.label_free),
             pixel_size_um=manifest.pixel_size_um,
             notes=manifest.notes,
-        ),
+        ).with_notes(raw.provenance.notes if raw.provenance else ""),
     )
     differing = [
         f"{kind.name} {int(found):,} (manifest: {kind.count:,})"
@@ -175,7 +175,9 @@ def _from_path(
     return cached(cache, path.stem or path.name, facts, build)
 
 
-def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -> CellDataset:
+def read_unlabelled(
+    path: str | Path, *, channels: int, on_progress: Progress | None = None, **reader_options: Any
+) -> CellDataset:
     """Images without labels, for prediction; not cached.
 
     Args:
@@ -184,6 +186,7 @@ def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -
             are needed); a ``.csv`` or ``.tsv`` table with a path column; or a file of many cells:
             ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif``.
         channels: number of channels that the images must have.
+        on_progress: told what is being done, how many are done, how many there are.
         reader_options: options of the reader, such as ``size="40x40"`` and ``codes="Ch3,Ch6"``.
 
     Returns:
@@ -196,11 +199,10 @@ def read_unlabelled(path: str | Path, *, channels: int, **reader_options: Any) -
     root = Path(path).expanduser()
     reader = _many_celled(root, reader_options)
     if reader is not None:
-        raw = layout(reader, {"labelled": False, **reader_options}).read(root)
+        raw = layout(reader, {"labelled": False, **reader_options}).read(root, on_progress)
     else:
-        raw = plain.read(
-            root, channels, parse_options(plain.Options, reader_options, reader="prediction")
-        )
+        asked = parse_options(plain.Options, reader_options, reader="prediction")
+        raw = plain.read(root, channels, asked, on_progress)
     dataset = CellDataset.from_raw(raw)
     if len(dataset.channels) != channels:
         raise DataError(
@@ -227,6 +229,7 @@ def cells_to_predict(
     channels: Sequence[str],
     variant: str | None = None,
     mirror: Path | None = None,
+    on_progress: Progress | None = None,
     **reader_options: Any,
 ) -> CellDataset:
     """Images by path, or the cells of a data set by name, with a card's channels.
@@ -238,8 +241,12 @@ def cells_to_predict(
         DataError: images cannot be read, or have other channels.
     """
     if is_path(name_or_path):
-        return read_unlabelled(name_or_path, channels=len(channels), **reader_options)
-    cells = load_dataset(name_or_path, variant=variant, mirror=mirror, **reader_options)
+        return read_unlabelled(
+            name_or_path, channels=len(channels), on_progress=on_progress, **reader_options
+        )
+    cells = load_dataset(
+        name_or_path, variant=variant, mirror=mirror, on_progress=on_progress, **reader_options
+    )
     if cells.channels != tuple(channels) and set(channels) <= set(cells.channels):
         return cells.select_channels(channels)
     return cells

@@ -206,8 +206,9 @@ def draw_splits(
     plan = Plan.of(folds=folds, holdout=holdout, split=split)
     if (dataset.labels < 0).any():
         raise SplitError(
-            f"{(dataset.labels < 0).sum()} of {len(dataset)} cells have no label; "
-            "only labelled cells can be split"
+            f"{(dataset.labels < 0).sum():,} of {len(dataset):,} cells have no label, and only "
+            "labelled cells can be split: put the cells of a class into a folder of its name, or "
+            "name a table of labels (--option labels=TABLE.csv), or leave the others out"
         )
     units = rules.units_of(dataset, find_twins(dataset.images) if twins is None else twins)
     counts = rules.units_per_class(dataset, units)

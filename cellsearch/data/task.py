@@ -53,8 +53,7 @@ def apply_task(
         )
     if not notes:
         return cells
-    said = [cells.provenance.notes] if cells.provenance.notes else []
-    origin = replace(cells.provenance, notes="\n".join([*said, *notes]))
+    origin = cells.provenance.with_notes(*notes)
     # A folder would hold the notes from before.
     return replace(cells, provenance=origin, folder=None)
 

@@ -104,11 +104,15 @@ class SearchSpace:
 
         Constants are not asked for; a parameter whose condition does not hold is absent.
         """
+        return Recipe.from_params(self.values(trial))
+
+    def values(self, trial: Asks) -> dict[str, ParamValue]:
+        """The flat parameters of a draw, constants included, before they become a recipe."""
         values: dict[str, ParamValue] = {}
         for entry in self.entries:
             if entry.active(values):
                 values[entry.target] = entry.ask(trial)
-        return Recipe.from_params(values)
+        return values
 
     @property
     def whole(self) -> tuple[Recipe, ...]:

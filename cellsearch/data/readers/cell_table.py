@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.folders import natural, visible
 from cellsearch.data.readers.options import ImageOptions, Names, Renames
@@ -99,7 +100,7 @@ def by_folder(raw: RawCells, labels: Sequence[str], options: LabelOptions) -> Ra
 
 
 def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> RawCells:
-    """Cells with what a table says of them; cells without a row are left out.
+    """Cells with what a table says of them; cells without a row are left out, which a note says.
 
     Rows find cells by object number (and file, where there are several); without a column of
     numbers, they are taken in order and must be as many as the cells.
@@ -145,6 +146,11 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         raise DataError(f"option class_names: no name for the label {listed(unknown)}")
     texts = [names[value] if names is not None else value for value in values]
     order = dict.fromkeys(names.values()) if names is not None else sorted(set(texts), key=natural)
+    if left := len(raw.labels) - len(cells):
+        origin = (raw.provenance or Provenance()).with_notes(
+            f"{left:,} of {len(raw.labels):,} cells have no row in {table.name} and are left out"
+        )
+        raw = replace(raw, provenance=origin)
     return _picked(
         raw,
         cells,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cellsearch.data.readers import RawCells
+from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.channel_files import (
     group_by_cell,
     object_number,
@@ -29,13 +29,16 @@ class Options(ImageOptions):
     )
 
 
-def read(root: Path, channels: int, options: Options) -> RawCells:
+def read(
+    root: Path, channels: int, options: Options, on_progress: Progress | None = None
+) -> RawCells:
     """Read what a path names; labels are empty.
 
     Args:
         root: an image file, or a folder of them, however deep.
         channels: how many a cell must have; several make files of one channel belong together.
         options: size, fit, and channel codes.
+        on_progress: told what is being done, how many are done, how many there are.
 
     Raises:
         ReadError: nothing there, no images, unreadable ones, a channel missing for a cell.
@@ -48,8 +51,8 @@ def read(root: Path, channels: int, options: Options) -> RawCells:
     if not paths:
         raise ReadError(f"{root}: no images in it")
     if _in_channel_files(paths, channels, options):
-        return _channel_files(base, paths, options)
-    pixels, names, sources = read_images(base, paths, options, None, pages=channels)
+        return _channel_files(base, paths, options, on_progress)
+    pixels, names, sources = read_images(base, paths, options, on_progress, pages=channels)
     return RawCells(
         images=pixels,
         labels=[""] * len(paths),
@@ -69,7 +72,9 @@ def _in_channel_files(paths: Sequence[Path], channels: int, options: Options) ->
     return options.codes is not None or (channels > 1 and len(read_image(paths[0])) != channels)
 
 
-def _channel_files(base: Path, paths: Sequence[Path], options: Options) -> RawCells:
+def _channel_files(
+    base: Path, paths: Sequence[Path], options: Options, on_progress: Progress | None
+) -> RawCells:
     if len(paths) == 1:
         wanted = split_name(paths[0])
         beside = [path for path in visible(paths[0].parent) if is_image(path)]
@@ -79,7 +84,7 @@ def _channel_files(base: Path, paths: Sequence[Path], options: Options) -> RawCe
             if wanted and (parts := split_name(path)) and parts[0] == wanted[0]
         ]
     cells, codes = group_by_cell(base, paths, options.codes)
-    pixels, names, sources = read_cells(base, cells, codes, options, None)
+    pixels, names, sources = read_cells(base, cells, codes, options, on_progress)
     return RawCells(
         images=pixels,
         labels=[""] * len(cells),
