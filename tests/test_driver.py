@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
@@ -26,7 +25,7 @@ from cellsearch.tune.interrupt import EXIT_STATUS
 from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
 from cellsearch.tune.limits import Bounds
 from cellsearch.tune.search import search
-from cellsearch.tune.study import SearchOutcome, read_study
+from cellsearch.tune.study import SearchOutcome, read_study, recipe_params
 from cellsearch.tune.work import attempt, execute
 
 import search_cases as cases
@@ -242,7 +241,8 @@ def test_what_the_study_holds_of_a_trial(tmp_path: Path) -> None:
         assert attrs["images_per_second"] > 0
         recalls = matrix.diagonal() / matrix.sum(axis=1)
         assert trial.value == pytest.approx(recalls.mean())
-        assert Recipe.from_params(json.loads(attrs["recipe"])).to_params()
+        assert Recipe.from_params(recipe_params(trial)).to_params()
+        assert max(len(str(value)) for value in attrs.values()) < 200, "columns of the dashboard"
         if trial.state == optuna.trial.TrialState.PRUNED:
             assert trial.value == trial.intermediate_values[attrs["folds"] - 1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import warnings
 from pathlib import Path
@@ -35,7 +34,7 @@ def add(
     study: optuna.Study, state: TrialState, value: float | None = None, **attrs: object
 ) -> None:
     trial = study.ask()
-    trial.set_user_attr("recipe", json.dumps(BASELINE.to_params()))
+    studies.keep_recipe(trial, BASELINE)
     for key, content in attrs.items():
         trial.set_user_attr(key, content)
     if state != TrialState.RUNNING:
@@ -102,7 +101,7 @@ def test_leaderboard_ranks_complete_trials_and_leaves_out_refused_draws(
 def test_a_stopped_trial_shows_its_last_score(url: str, tmp_path: Path) -> None:
     study = opened(url, tmp_path)
     trial = study.ask()
-    trial.set_user_attr("recipe", json.dumps(BASELINE.to_params()))
+    studies.keep_recipe(trial, BASELINE)
     trial.report(0.4, step=0)
     trial.report(0.3, step=1)
     study.tell(trial, state=TrialState.PRUNED)

@@ -89,7 +89,7 @@ def page() -> str:
         lines += [f"## {title}", "", _first_line(section), "", *_fields(section)]
     lines += [_OPTIONS]
     for name in registry.VERSIONS:
-        model = registry._MODULES[name].Options
+        model = registry.options_of(name)
         lines += [f"### Reader `{name}`", "", _first_line(model), "", *_fields(model)]
     return "\n".join(lines).rstrip("\n") + "\n"
 

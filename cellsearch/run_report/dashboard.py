@@ -18,11 +18,12 @@ from cellsearch.run_report.facts import RunFacts, gather
 from cellsearch.run_report.from_card import read_importance
 from cellsearch.run_report.tables import metric_table, named
 from cellsearch.run_report.write import REPORT, write_report
+from cellsearch.space.recipe import Recipe
 from cellsearch.tune import dashboard
 from cellsearch.tune.attachments import artifacts_of, put_artifact, read_note, write_note
 from cellsearch.tune.job import finished_folds
 from cellsearch.tune.learning_curves import FILE
-from cellsearch.tune.study import has_recipe, read_study
+from cellsearch.tune.study import has_recipe, read_study, recipe_params
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -169,4 +170,6 @@ def _trials(run: Path, study: optuna.Study, on_progress: OnProgress | None) -> N
 
 def _trial_note(trial: FrozenTrial) -> str:
     reason = trial.user_attrs.get("reason") or "no fold was finished"
-    return f"trial {trial.number}, {trial.state.name.lower()}: {reason}\n"
+    recipe = Recipe.from_params(recipe_params(trial))
+    headline = f"trial {trial.number}, {trial.state.name.lower()}: {reason}\n"
+    return f"{headline}\n{dashboard.recipe_note(recipe)}"

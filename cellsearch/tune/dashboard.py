@@ -17,6 +17,7 @@ from optuna.artifacts import upload_artifact
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.metrics import per_class
+from cellsearch.space.recipe import Recipe
 from cellsearch.tune.attachments import artifact_store, put_artifact, save_note_parts
 from cellsearch.tune.learning_curves import FILE, learning_curves_svg
 from cellsearch.tune.storage import open_storage
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def attach(
     trial: optuna.Trial,
     run_folder: Path,
+    recipe: Recipe,
     confusion: NDArray[Any],
     classes: Sequence[str],
     *,
@@ -44,7 +46,8 @@ def attach(
     upload_artifact(
         artifact_store=artifact_store(run_folder), file_path=str(path), study_or_trial=trial
     )
-    save_note(trial, note(confusion, classes, headline=headline))
+    body = f"{note(confusion, classes, headline=headline)}\n{recipe_note(recipe)}"
+    save_note(trial, body)
     return path
 
 
@@ -59,6 +62,13 @@ def note(confusion: NDArray[Any], classes: Sequence[str], *, headline: str) -> s
         ]
         cell = name.replace("|", "\\|")
         lines.append(f"| {cell} | {' | '.join(texts)} | {figures.support:,} |")
+    return "\n".join(lines) + "\n"
+
+
+def recipe_note(recipe: Recipe) -> str:
+    """Markdown: a table of a recipe's parameters."""
+    lines = ["| recipe | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in recipe.to_params().items()]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,6 @@ on disk before the backend hears the decision. It runs in one thread of one proc
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import time
@@ -23,6 +22,7 @@ from cellsearch.tune.job import Report, SearchJob, Task, fold_path
 from cellsearch.tune.limits import REDRAWS, Bounds
 from cellsearch.tune.pool import Pool
 from cellsearch.tune.record import Record
+from cellsearch.tune.study import has_recipe, keep_recipe, recipe_params
 from cellsearch.tune.watch import SearchObserver, Space
 
 __all__ = ["Decision", "Driver", "SearchObserver", "Task"]
@@ -81,6 +81,11 @@ class Driver:
         self._live: dict[int, _Live] = {}
         self._failures = 0
         self._redraws = 0
+        whole = list(space.whole)
+        # In the order of the file a small budget would never reach the last choices.
+        random.Random(job.seed).shuffle(whole)
+        named = (BASELINE, *space.starts)
+        self._given = tuple(dict.fromkeys((*named, *whole)))
         trials = self._study.get_trials(deepcopy=False)
         self._orphans = [t for t in trials if t.state == TrialState.RUNNING]
         self._counted = sum(
@@ -88,18 +93,14 @@ class Driver:
             and not t.user_attrs.get("beyond_limits")
             for t in trials
         )
-        self._whole = bool(space.whole)
+        self._whole = bool(whole)
         if not trials:
-            whole = list(space.whole)
-            # In the order of the file a small budget would never reach the last choices.
-            random.Random(job.seed).shuffle(whole)
-            named = (BASELINE, *space.starts)
-            for number, recipe in enumerate(dict.fromkeys((*named, *whole))):
+            for number, recipe in enumerate(self._given):
                 self._study.enqueue_trial(
                     dict(space.fixed_params(recipe)),
                     user_attrs={
                         "baseline": number == 0,
-                        "given": json.dumps(recipe.to_params()),
+                        "given": number,
                         "spared": recipe in named,
                     },
                 )
@@ -220,15 +221,16 @@ class Driver:
     def _enter(self, trial: optuna.Trial, *, adopted: bool) -> Task:
         attrs = trial.user_attrs
         baseline = bool(attrs.get("baseline", False))
-        if "recipe" in attrs:
-            recipe = Recipe.from_params(json.loads(attrs["recipe"]))
+        stored = trial.storage.get_trial(trial._trial_id)
+        if has_recipe(stored):
+            recipe = Recipe.from_params(recipe_params(stored))
         else:
             if "given" in attrs:
-                recipe = Recipe.from_params(json.loads(attrs["given"]))
+                recipe = self._given[attrs["given"]]
                 self._space.record(trial, recipe)
             else:
                 recipe = self._space.suggest(trial)
-            trial.set_user_attr("recipe", json.dumps(recipe.to_params()))
+            keep_recipe(trial, recipe)
         begun = adopted and any(
             fold_path(self._job.run_folder, trial.number, fold).exists()
             for fold in range(self._pool.folds)
@@ -282,7 +284,8 @@ class Driver:
 
     def _end(self, live: _Live, state: TrialState, score: float | None, reason: str) -> None:
         matrix = self._pool.confusion(live.results) if live.folds else None
-        complaint = self._record.end(live.trial, state, live.results, matrix, score, reason)
+        recipe, folds = live.task.recipe, live.results
+        complaint = self._record.end(live.trial, recipe, state, folds, matrix, score, reason)
         if complaint:
             self._observer.message(complaint)
         self._counted += state != TrialState.FAIL

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from cellsearch.learn.fold_result import FoldResult
+from cellsearch.space.recipe import Recipe
 from cellsearch.tune import dashboard
 from cellsearch.tune.job import fold_path
 from cellsearch.tune.store import Store
@@ -62,6 +63,7 @@ class Record:
     def end(
         self,
         trial: optuna.Trial,
+        recipe: Recipe,
         state: TrialState,
         folds: Sequence[FoldResult],
         matrix: NDArray[np.int64] | None,
@@ -72,6 +74,7 @@ class Record:
 
         Args:
             trial: whose.
+            recipe: of the trial.
             state: COMPLETE, PRUNED or FAIL.
             folds: those finished.
             matrix: (K, K) counts of all of them; None without folds.
@@ -90,7 +93,7 @@ class Record:
             trial.set_user_attr("confusion", [[int(n) for n in row] for row in matrix])
             shown = reason or f"{self.metric.replace('_', ' ')} {score:.4f}"
             headline = f"trial {trial.number}, {state.name.lower()}: {shown}"
-            complaint = self._picture(trial, matrix, headline, folds)
+            complaint = self._picture(trial, recipe, matrix, headline, folds)
         value = score if state == TrialState.COMPLETE else None
         self.study.tell(trial, value, state=state)
         return complaint
@@ -112,13 +115,16 @@ class Record:
     def _picture(
         self,
         trial: optuna.Trial,
+        recipe: Recipe,
         matrix: NDArray[np.int64],
         headline: str,
         folds: Sequence[FoldResult],
     ) -> str:
         """A picture that cannot be made must not fail the trial."""
         try:
-            path = dashboard.attach(trial, self.run_folder, matrix, self.classes, headline=headline)
+            path = dashboard.attach(
+                trial, self.run_folder, recipe, matrix, self.classes, headline=headline
+            )
             dashboard.attach_curves(
                 trial.storage,
                 trial.study._study_id,

@@ -14,10 +14,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cellsearch.errors import MismatchError, StorageError
-from cellsearch.space.recipe import Recipe
+from cellsearch.space.recipe import ParamValue, Recipe
 from cellsearch.tune.storage import open_storage, shown_url
 
 STARTUP_TRIALS = 20
+RECIPE = "cellsearch:recipe"
 FACTS = ("space_sha256", "dataset_sha256", "splits_sha256", "metric")
 
 
@@ -183,14 +184,24 @@ def row_of(trial: FrozenTrial) -> TrialRow:
     )
 
 
+def keep_recipe(trial: optuna.Trial, recipe: Recipe) -> None:
+    """Write a trial's recipe into the study.
+
+    Not as an attribute of the user: the dashboard makes a column of each, and this one would be
+    8,000 pixels wide. People read it in the trial's note.
+    """
+    params = json.dumps(recipe.to_params())
+    trial.storage.set_trial_system_attr(trial._trial_id, RECIPE, params)
+
+
 def has_recipe(trial: FrozenTrial) -> bool:
     """False for a trial that was waiting, or lost between its draw and its recipe."""
-    return "recipe" in trial.user_attrs
+    return RECIPE in trial.system_attrs
 
 
-def recipe_params(trial: FrozenTrial) -> Mapping[str, Any]:
+def recipe_params(trial: FrozenTrial) -> Mapping[str, ParamValue]:
     """Flat parameters of the recipe that the trial was begun with."""
-    stored: Mapping[str, Any] = json.loads(trial.user_attrs["recipe"])
+    stored: Mapping[str, ParamValue] = json.loads(trial.system_attrs[RECIPE])
     return stored
 
 

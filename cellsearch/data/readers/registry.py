@@ -104,13 +104,18 @@ def layout(reader: str, options: Mapping[str, Any]) -> Layout:
         raise ConfigError(
             f"no reader {reader!r}{near_miss(reader, _MODULES)}; readers: {', '.join(_MODULES)}"
         )
-    model: type[ReaderOptions] = _MODULES[reader].Options
-    return Layout(reader, parse_options(model, options, reader=f"reader {reader}"))
+    return Layout(reader, parse_options(options_of(reader), options, reader=f"reader {reader}"))
+
+
+def options_of(reader: str) -> type[ReaderOptions]:
+    """The schema of a reader's options."""
+    schema: type[ReaderOptions] = _MODULES[reader].Options
+    return schema
 
 
 def option_names(reader: str) -> set[str]:
     """Names of the options that a reader takes."""
-    return set(_MODULES[reader].Options.model_fields)
+    return set(options_of(reader).model_fields)
 
 
 def detect(path: Path) -> str:
