@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from cellsearch.tune.storage import open_storage
 from cellsearch.tune.study import SearchOutcome, read_study
 
 import search_cases as cases
-from conftest import squares
+from conftest import REPOSITORY, squares
 
 BACKENDS = ["local", pytest.param("ray", marks=pytest.mark.slow)]
 
@@ -200,3 +202,19 @@ def test_real_training_learns_with_ray(tmp_path: Path) -> None:
     storage = open_storage(job.storage_url)
     assert storage.get_all_studies()
     assert not (job.run_folder / "ray").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("uv") is None, reason="no uv on the path")
+def test_under_uv_run_workers_are_where_the_driver_is(tmp_path: Path) -> None:
+    """Ray's own way would pack the working directory and install everything for each worker."""
+    script = tmp_path / "where.py"
+    script.write_text(
+        "import os\n"
+        "from cellsearch.tune import ray_tune\n"
+        "with ray_tune.cluster(slots=1, threads=1):\n"
+        "    print(ray_tune.ray.get(ray_tune.ray.remote(lambda: os.getcwd()).remote()))\n"
+    )
+    command = ["uv", "run", "--no-sync", "--project", str(REPOSITORY), "python", str(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path)

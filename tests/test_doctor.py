@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -67,6 +68,22 @@ def test_an_old_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install" in one(checks, "timm").remedy
     assert one(checks, "optuna").state == "problem"
     assert "1.0" in one(checks, "optuna").found
+
+
+def test_a_torch_that_is_compiled_anew_each_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "torch.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (check,) = installation.compiled()
+    assert "PYTHONDONTWRITEBYTECODE" in check.found
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert not list(installation.compiled())
+    py_compile.compile(str(tmp_path / "torch.py"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert not list(installation.compiled())
 
 
 def test_missing_extras_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def examine(
         yield from found
 
     yield from installation.packages()
+    yield from installation.compiled()
     yield from installation.extras()
     yield from machine.cores()
     yield from machine.memory()

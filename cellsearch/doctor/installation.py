@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -62,6 +65,21 @@ def packages() -> Iterator[Check]:
             )
         elif each.name in NAMED:
             yield Check(each.name, "ok", version_here)
+
+
+def compiled() -> Iterator[Check]:
+    """Whether each process would compile torch anew, which takes it seconds."""
+    found = find_spec("torch")
+    if not sys.dont_write_bytecode or found is None or found.cached is None:
+        return
+    if not Path(found.cached).is_file():
+        yield Check(
+            "compiled files",
+            "warning",
+            "Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE is set), and torch is "
+            "not compiled: each process begins seconds later",
+            "uv sync --all-extras --compile-bytecode, or unset PYTHONDONTWRITEBYTECODE",
+        )
 
 
 def extras() -> Iterator[Check]:

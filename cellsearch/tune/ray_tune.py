@@ -40,6 +40,9 @@ ENVIRONMENT = {
     # Compiled kernels of recipes long gone; the default keeps 1,024 of them in each worker.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Under `uv run` Ray would pack the working directory, cells and all, and install everything
+    # anew for each worker.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 for _name, _value in ENVIRONMENT.items():
     # A ray that somebody imported before has made up its mind about tokens; the processes it
