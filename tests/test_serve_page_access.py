@@ -64,6 +64,7 @@ def test_everything_is_reached_by_keyboard(page: Any, bench: Bench) -> None:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowUp")
     tab_to(page, ".tile")
+    page.wait_for_function("() => !document.querySelector('[aria-busy]')")
     first = shown(page)[0]
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
@@ -84,6 +85,22 @@ def test_everything_is_reached_by_keyboard(page: Any, bench: Bench) -> None:
     page.keyboard.press("Home")
     assert page.evaluate(at) == 0
     tab_to(page, "#next")
+
+
+def test_an_answer_that_comes_late_leaves_the_focus_in_the_gallery(page: Any, bench: Bench) -> None:
+    send(page, bench.files, cells=90)
+    before = shown(page)
+    page.evaluate(
+        """() => {
+          document.querySelector(".tile").focus();
+          const sort = document.querySelector("#sort");
+          sort.selectedIndex = sort.options.length - 1;
+          sort.dispatchEvent(new Event("change", {bubbles: true}));
+        }"""
+    )
+    page.wait_for_function("first => document.querySelector('.tile').dataset.index != first",
+                           arg=before[0])  # fmt: skip
+    assert page.evaluate("() => document.activeElement.matches('.tile')")
 
 
 def test_what_moves_is_told_to_screen_readers(page: Any, bench: Bench) -> None:

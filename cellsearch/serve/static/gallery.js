@@ -106,7 +106,10 @@ export class Gallery {
   draw() {
     const parts = this.channel === "montage" && !this.colours ? this.card.channels.length : 1;
     this.list.style.setProperty("--aspect", (parts * this.card.width) / this.card.height);
+    // Whoever stands on a tile when an answer comes would be thrown to the top of the page.
+    const held = this.list.contains(document.activeElement);
     this.fill(this.cells.map((cell, place) => this.tile(cell, place)));
+    if (held) this.focus(this.current);
     byId("none").hidden = this.total > 0;
     byId("reset").hidden = !this.filtered;
     byId("keys").hidden = !this.cells.length;
