@@ -76,7 +76,8 @@ def test_config_says_what_a_program_needs(case: Made) -> None:
 def test_ranges_are_those_of_training_cells_alone(case: Made, tmp_path: Path) -> None:
     images = np.array(case.dataset.images)
     images[case.splits.holdout] = 255  # were they looked at, high would be 255
-    marked = replace(case.dataset, images=images)
+    fitted = replace(case.dataset.provenance, fit="pad")
+    marked = replace(case.dataset, images=images, provenance=fitted)
     probabilities = case.predictor.predict_proba(marked, case.splits.holdout)
     card = write_card(
         tmp_path / "card",
@@ -85,6 +86,8 @@ def test_ranges_are_those_of_training_cells_alone(case: Made, tmp_path: Path) ->
     assert [part.high for part in card.config.ranges] == [
         part.high for part in case.card.config.ranges
     ]
+    assert (case.card.config.fit, card.config.fit) == ("refuse", "pad")
+    assert "padded about their centre" in (card.folder / "README.md").read_text()
 
 
 def test_predictions_hold_every_hold_out_cell(case: Made) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from test_cli import cellsearch
 
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import CardConfig
@@ -132,6 +134,31 @@ def test_the_cards_own_rule_for_sizes_is_followed(case: Made) -> None:
     np.testing.assert_array_equal(prepare(image, config), case.dataset.images[:1])
     with pytest.raises(CardError, match="choose"):
         prepare(image, config, fit="refuse")
+
+
+def test_the_command_brings_sizes_to_the_cards_as_in_training(
+    case: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops = tmp_path / "new"
+    crops.mkdir()
+    tifffile.imwrite(crops / "a.tif", case.dataset.images[0])
+    tifffile.imwrite(crops / "b.tif", case.dataset.images[1, :, 1:13, 2:16])
+    code, _, error = cellsearch(capsys, monkeypatch, "predict", case.card.folder, crops)
+    assert code == 2
+    assert "fit=pad" in error
+    card = case.copy(tmp_path)
+    config = json.loads((card / "config.json").read_text())
+    (card / "config.json").write_text(json.dumps(config | {"fit": "pad"}))
+    write_checksums(card)
+    code, out, error = cellsearch(capsys, monkeypatch, "predict", card, crops, "--json")
+    assert code == 0, error
+    found = [list(cell["probabilities"].values()) for cell in json.loads(out)["cells"]]
+    expected = CardPredictor.load(card).predict(
+        [case.dataset.images[0], case.dataset.images[1, :, 1:13, 2:16]]
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.savez(tmp_path / "new.npz", images=case.dataset.images[:2])
+    assert cellsearch(capsys, monkeypatch, "predict", card, tmp_path / "new.npz")[0] == 0
 
 
 def as_floats(config: CardConfig, factor: float) -> CardConfig:

@@ -358,7 +358,10 @@ def test_mixed_sizes_are_listed_or_made_alike(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2 sizes .*: 6x8 \(5 images.*4x5 \(1 images") as caught:
         read(root)
     assert "size=6x8 with fit=pad or fit=resize" in str(caught.value)
-    padded = np.asarray(read(root, size="6x8").images)
+    raw = read(root, size="6x8")
+    assert raw.provenance is not None
+    assert raw.provenance.fit == "pad", "a card that learns from them must do the same"
+    padded = np.asarray(raw.images)
     np.testing.assert_array_equal(padded[-1, :, 1:5, 1:6], planes[0][:, :4, :5])
     assert read(root, size="3", fit="resize").images[0].shape == (3, 3, 3)
     with pytest.raises(DataError, match="5 images are larger than size=5x5"):

@@ -41,7 +41,7 @@ def described(
         recipe: of the winner.
         dataset: all cells, hold-out included.
         splits: hold-out and folds.
-        search_facts: of which ``variant`` and ``fit`` are read.
+        search_facts: of which ``variant`` is read.
         rules: of calibration, abstention, sets and priors.
         exported: the graph.
         features: that the graph takes; None where it takes images.
@@ -57,7 +57,7 @@ def described(
         ranges=channel_ranges(dataset.images, splits.development, dataset.channels),
         height=dataset.images.shape[2],
         width=dataset.images.shape[3],
-        fit=search_facts.get("fit", "refuse"),
+        fit=dataset.provenance.fit or "refuse",
         members=members,
         parameters=exported.parameters,
         not_estimable=tuple(splits.not_estimable),

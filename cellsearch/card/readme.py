@@ -21,6 +21,11 @@ from cellsearch.card.readme_search import importance_section, verdict_section
 from cellsearch.card.usage import FILES, OPTIONAL, usage
 from cellsearch.learn.metrics import TITLES, Metric, metric_named
 
+_FITTED = {
+    "refuse": "",
+    "pad": "; others were padded about their centre to it, and the card does the same",
+    "resize": "; others were resized to it, and the card does the same",
+}
 _STATES = {
     "complete": "complete",
     "pruned": "stopped early (pruned)",
@@ -152,6 +157,7 @@ def _data(story: Story) -> str:
     lines.append(
         f"- crops of {config.height} x {config.width} px, {config.dtype}"
         + (f", {story.pixel_size_um:g} um a pixel" if story.pixel_size_um else "")
+        + _FITTED[config.fit]
     )
     lines.append(f"- sha256 of the cells: `{facts.sha256}`")
     if story.notes:

@@ -11,6 +11,7 @@ import typer
 from cellsearch.cli.options import (
     Abstain,
     CardArgument,
+    Fit,
     Json,
     Mirror,
     ReaderOptions,
@@ -39,9 +40,7 @@ def predict(
             metavar="PROGRAMME=PATH",
         ),
     ] = None,
-    fit: Annotated[
-        str | None, typer.Option(help="Bring other crop sizes to the card's: pad or resize.")
-    ] = None,
+    fit: Fit = None,
     abstain: Abstain = None,
     sets: Sets = None,
     fractions: Annotated[
@@ -71,15 +70,17 @@ def predict(
     predictor = CardPredictor.load(card)
     abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)
     config, options = predictor.config, reader_options(option)
+    size = f"{config.height}x{config.width}"
     if fit is not None:
-        # Images of several sizes are brought to the card's as they are read.
-        options = {"size": f"{config.height}x{config.width}", "fit": fit} | options
+        options = {"size": size, "fit": fit} | options
     on_progress = after(QUIET_SECONDS, Terminal().progress)
     cells = cells_to_predict(
         images,
         channels=config.channels,
         variant=variant,
         mirror=mirror,
+        # Crops of several sizes are brought to the card's as those were that it learnt from.
+        defaults={} if config.fit == "refuse" else {"size": size, "fit": config.fit},
         on_progress=on_progress,
         **options,
     )

@@ -53,6 +53,12 @@ Sets = Annotated[
     float | None,
     typer.Option(help="Prediction sets that hold the true class so often, such as 0.9."),
 ]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        help="Bring other crop sizes to the card's: pad or resize (default: as in training)."
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print facts as one JSON document on standard output.")
 ]

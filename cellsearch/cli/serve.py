@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.cli.options import Abstain, CardArgument, Sets
+from cellsearch.cli.options import Abstain, CardArgument, Fit, Sets
 
 
 def serve(
@@ -18,9 +18,7 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of one prediction; by default the cores, at most 8.")
     ] = None,
-    fit: Annotated[
-        str | None, typer.Option(help="Bring other crop sizes to the card's: pad or resize.")
-    ] = None,
+    fit: Fit = None,
     abstain: Abstain = None,
     sets: Sets = None,
     max_upload: Annotated[

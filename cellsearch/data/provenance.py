@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Provenance:
         label_free: channels that are seen without a stain.
         pixel_size_um: side of a pixel in micrometres; None where it is not known.
         notes: what one must know of the cells.
+        fit: how crops of several sizes were brought to one; empty where none was asked for.
     """
 
     title: str = ""
@@ -30,6 +31,7 @@ class Provenance:
     label_free: tuple[str, ...] = ()
     pixel_size_um: float | None = None
     notes: str = ""
+    fit: Literal["", "pad", "resize"] = ""
 
     def with_notes(self, *notes: str) -> Provenance:
         """The same with these notes, a line each, below those it has."""

@@ -23,6 +23,7 @@ from cellsearch.data.readers.registry import (
     is_zarr,
     layout,
     option_names,
+    options_of,
 )
 from cellsearch.errors import ConfigError, DataError
 
@@ -140,6 +141,7 @@ def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
             label_free=tuple(c.name for c in manifest.channels if c.label_free),
             pixel_size_um=manifest.pixel_size_um,
             notes=manifest.notes,
+            fit=raw.provenance.fit if raw.provenance else "",
         ).with_notes(raw.provenance.notes if raw.provenance else ""),
     )
     differing = [
@@ -176,7 +178,12 @@ def _from_path(
 
 
 def read_unlabelled(
-    path: str | Path, *, channels: int, on_progress: Progress | None = None, **reader_options: Any
+    path: str | Path,
+    *,
+    channels: int,
+    defaults: Mapping[str, Any] | None = None,
+    on_progress: Progress | None = None,
+    **reader_options: Any,
 ) -> CellDataset:
     """Images without labels, for prediction; not cached.
 
@@ -186,6 +193,7 @@ def read_unlabelled(
             are needed); a ``.csv`` or ``.tsv`` table with a path column; or a file of many cells:
             ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif``.
         channels: number of channels that the images must have.
+        defaults: options where none is given; those that the reader lacks are passed over.
         on_progress: told what is being done, how many are done, how many there are.
         reader_options: options of the reader, such as ``size="40x40"`` and ``codes="Ch3,Ch6"``.
 
@@ -198,6 +206,9 @@ def read_unlabelled(
     """
     root = Path(path).expanduser()
     reader = _many_celled(root, reader_options)
+    schema = plain.Options if reader is None else options_of(reader)
+    known = {k: v for k, v in (defaults or {}).items() if k in schema.model_fields}
+    reader_options = known | reader_options
     if reader is not None:
         raw = layout(reader, {"labelled": False, **reader_options}).read(root, on_progress)
     else:
@@ -229,12 +240,14 @@ def cells_to_predict(
     channels: Sequence[str],
     variant: str | None = None,
     mirror: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
     **reader_options: Any,
 ) -> CellDataset:
     """Images by path, or the cells of a data set by name, with a card's channels.
 
-    A data set that has these channels among others gives them in this order.
+    A data set that has these channels among others gives them in this order. ``defaults`` are for
+    images by path, as in ``read_unlabelled``.
 
     Raises:
         ConfigError: a name or option is wrong.
@@ -242,7 +255,11 @@ def cells_to_predict(
     """
     if is_path(name_or_path):
         return read_unlabelled(
-            name_or_path, channels=len(channels), on_progress=on_progress, **reader_options
+            name_or_path,
+            channels=len(channels),
+            defaults=defaults,
+            on_progress=on_progress,
+            **reader_options,
         )
     cells = load_dataset(
         name_or_path, variant=variant, mirror=mirror, on_progress=on_progress, **reader_options

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cellsearch.catalog import near_miss
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
     Progress,
     RawCells,
@@ -23,7 +24,7 @@ from cellsearch.data.readers import (
     table,
 )
 from cellsearch.data.readers.folders import images_below, visible
-from cellsearch.data.readers.options import ReaderOptions, parse_options
+from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 ACCEPTED = (
@@ -31,15 +32,15 @@ ACCEPTED = (
     "images and labels, an OME-TIFF of many cells, an OME-Zarr, a .cif, or a .yaml manifest"
 )
 VERSIONS: Mapping[str, int] = {
-    "folders": 1,
-    "table": 2,
-    "channel_files": 1,
+    "folders": 2,
+    "table": 3,
+    "channel_files": 2,
     "montage": 1,
     "npz": 2,
-    "hdf5": 1,
-    "ome_tiff": 1,
-    "ome_zarr": 1,
-    "cif": 1,
+    "hdf5": 2,
+    "ome_tiff": 2,
+    "ome_zarr": 2,
+    "cif": 2,
     "synthetic": 1,
 }
 """Raised when a reader begins to read the same files otherwise, so that caches are made anew."""
@@ -72,7 +73,11 @@ class Layout:
     def read(self, root: Path, on_progress: Progress | None = None) -> RawCells:
         """Read every cell below ``root``."""
         read: Callable[..., RawCells] = _MODULES[self.reader].read
-        return read(root, self.options, on_progress)
+        raw = read(root, self.options, on_progress)
+        if isinstance(self.options, ImageOptions) and self.options.size is not None:
+            origin = replace(raw.provenance or Provenance(), fit=self.options.fit)
+            return replace(raw, provenance=origin)
+        return raw
 
     def facts(self) -> dict[str, Any]:
         """What the result depends on besides the files, as plain values."""
