@@ -44,6 +44,11 @@ def say(text: str) -> None:
     _console().print(text, soft_wrap=True, markup=False)
 
 
+def counted(number: int, word: str) -> str:
+    """``1 finding``, ``2 findings``."""
+    return f"{number:,} {word}{'s' * (number != 1)}"
+
+
 def say_json(facts: object) -> None:
     """Print facts as one JSON document; paths as text, numbers that are not finite as null."""
     print(json_text(facts))  # noqa: T201
@@ -98,7 +103,8 @@ def check_report(report: CheckReport, cells: CellDataset) -> None:
         return
     table(("severity", "kind", "what"), rows)
     errors = sum(f.severity == "error" for f in report.findings)
-    say(f"{cells.name}: {len(cells):,} cells checked, {len(rows)} findings, {errors} errors")
+    found = f"{counted(len(rows), 'finding')}, {counted(errors, 'error')}"
+    say(f"{cells.name}: {len(cells):,} cells checked, {found}")
 
 
 def leaderboard(rows: Sequence[TrialRow], metric: str, *, limit: int = 10) -> None:

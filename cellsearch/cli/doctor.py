@@ -33,7 +33,7 @@ def doctor(
     """
     from cellsearch.doctor import examine
     from cellsearch.progress import Terminal
-    from cellsearch.report import say, say_json
+    from cellsearch.report import counted, say, say_json
 
     checks = []
     progress = Terminal().progress
@@ -46,7 +46,7 @@ def doctor(
     if as_json:
         say_json({"problems": problems, "warnings": warnings, "checks": checks})
     elif problems or warnings:
-        say(f"{problems} problems, {warnings} warnings")
+        say(f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}")
     else:
         say("all is well; look at your cells: cellsearch init FOLDER")
     if problems:
