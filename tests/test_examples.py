@@ -41,7 +41,7 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
 
 def test_generated_cells_before_the_split_raise_the_figure() -> None:
     printed = run(
-        "augmented_before_the_split.py", "demo", "--steps", 40, "--epochs", 3, "--width", 8,
+        "augmented_before_the_split.py", "demo", "--steps", 12, "--epochs", 3, "--width", 8,
         "--folds", 2,
     )  # fmt: skip
     rows = [line for line in printed.splitlines() if line.startswith("WGAN")]
