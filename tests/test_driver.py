@@ -20,6 +20,7 @@ import pytest
 from cellsearch.errors import MismatchError, RunError, StorageError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.space.recipe import Recipe
+from cellsearch.tune.attachments import read_note
 from cellsearch.tune.backend import LocalBackend
 from cellsearch.tune.interrupt import EXIT_STATUS
 from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
@@ -229,20 +230,25 @@ def test_a_trial_lost_between_its_draw_and_its_recipe_is_adopted(tmp_path: Path)
 def test_what_the_study_holds_of_a_trial(tmp_path: Path) -> None:
     job = cases.prepare(squares(), tmp_path)
     finish(job, budget=3, epochs=1)
-    trials = read_study(job.storage_url, job.study_name).trials
-    assert trials[0].user_attrs["baseline"] is True
-    for trial in trials:
+    study = read_study(job.storage_url, job.study_name)
+    assert study.trials[0].user_attrs["baseline"] is True
+    for trial in study.trials:
         attrs = trial.user_attrs
         folds = finished_folds(job.run_folder, trial.number, range(attrs["folds"]))
-        matrix = np.array(attrs["confusion"])
-        assert matrix.sum() == sum(len(fold.cells) for fold in folds)
+        cells = np.concatenate([fold.cells for fold in folds])
+        called = np.concatenate([fold.probabilities for fold in folds]).argmax(axis=1)
+        labels = squares().labels[cells]
         assert sorted(trial.intermediate_values) == list(range(attrs["folds"]))
         assert attrs["seconds"] == pytest.approx(sum(fold.seconds for fold in folds))
         assert attrs["images_per_second"] > 0
-        recalls = matrix.diagonal() / matrix.sum(axis=1)
-        assert trial.value == pytest.approx(recalls.mean())
+        recalls = [(called[labels == label] == label).mean() for label in range(3)]
+        assert trial.value == pytest.approx(np.mean(recalls))
+        note = read_note(study._storage, study._study_id, trial._trial_id)
+        assert f"| class-0 | {(labels[called == 0] == 0).mean():.3f} | {recalls[0]:.3f} |" in note
+        assert "| optim.lr | " in note
         assert Recipe.from_params(recipe_params(trial)).to_params()
-        assert max(len(str(value)) for value in attrs.values()) < 200, "columns of the dashboard"
+        short = [str(value) for key, value in attrs.items() if key != "reason"]
+        assert max(map(len, short)) < 40, "the dashboard makes a column of each"
         if trial.state == optuna.trial.TrialState.PRUNED:
             assert trial.value == trial.intermediate_values[attrs["folds"] - 1]
 

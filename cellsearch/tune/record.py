@@ -90,7 +90,6 @@ class Record:
         if matrix is not None:
             images = sum(result.images_per_second * result.seconds for result in folds)
             trial.set_user_attr("images_per_second", float(images / max(seconds, 1e-9)))
-            trial.set_user_attr("confusion", [[int(n) for n in row] for row in matrix])
             shown = reason or f"{self.metric.replace('_', ' ')} {score:.4f}"
             headline = f"trial {trial.number}, {state.name.lower()}: {shown}"
             complaint = self._picture(trial, recipe, matrix, headline, folds)
