@@ -122,13 +122,14 @@ def _corrected(
     """p of each importance against the largest of all parameters by chance.
 
     Standardised first, since a parameter of many values has more by chance than one of two
-    (Westfall & Young 1993, section 2.5).
+    (Westfall & Young 1993, section 2.5); by mean and spread of what was found and what was dealt
+    together, so that where nothing matters each of them is as likely to be the largest.
     """
-    null = np.array([[each[name] for name in names] for each in dealt])
-    sd = np.maximum(null.std(axis=0, ddof=1), 1e-12)
-    largest = ((null - null.mean(axis=0)) / sd).max(axis=1)
-    beyond = largest[:, None] >= (found - null.mean(axis=0)) / sd
-    return np.asarray((1.0 + beyond.sum(axis=0)) / (1.0 + len(null)))
+    dealt_rows = [[each[name] for name in names] for each in dealt]
+    every = np.array([found.tolist(), *dealt_rows])
+    standard = (every - every.mean(axis=0)) / np.maximum(every.std(axis=0, ddof=1), 1e-12)
+    beyond = standard[1:].max(axis=1)[:, None] >= standard[0]
+    return np.asarray((1.0 + beyond.sum(axis=0)) / len(every))
 
 
 def _copied(trials: Sequence[FrozenTrial]) -> optuna.Study:
