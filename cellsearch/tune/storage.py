@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import optuna
@@ -79,6 +80,8 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         raise StorageError(f"storage {shown}: {_one_line(error, parsed)}") from None
     storage.engine.dispose()
     _swift(storage.engine)
+    # Whoever reads a study lets go of it in the end; its connections would linger at the server.
+    weakref.finalize(storage, storage.engine.dispose)
     return storage
 
 
