@@ -10,7 +10,7 @@ from cellsearch.card.figures import FEW_CELLS, Estimate
 from cellsearch.card.markdown import difference, figure, recall_of
 from cellsearch.learn.metrics import METRICS, TITLES
 from cellsearch.predictions import NAMES
-from cellsearch.report import say, table
+from cellsearch.report import counted, say, table
 
 if TYPE_CHECKING:
     from cellsearch.compare_runs import RunsReport
@@ -42,7 +42,7 @@ def runs_report(report: RunsReport, drawn: Sequence[Path] = ()) -> None:
                 *(_gap(run.recall_differences[name]) for run in report.runs[1:]),
             ]
         )
-    grouped = f" in {report.groups:,} groups" if report.groups is not None else ""
+    grouped = f" in {counted(report.groups, 'group')}" if report.groups is not None else ""
     where = f"{NAMES[report.part].capitalize()}, {report.cells:,} cells{grouped}"
     table(headers, rows, title=f"{where} (95 % intervals)")
     for name, run in zip(names[1:], report.runs[1:], strict=True):

@@ -148,13 +148,14 @@ class Terminal:
             self._close_bar()
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
-        from cellsearch.report import summary_lines
+        from cellsearch.report import held_out_groups, summary_lines
 
         self._job, self._folds, self._began = job, splits.k, time.monotonic()
         self.message(f"run {folder}")
         for line in summary_lines(cells):
             self.message(line)
-        self.message(splits.describe())
+        for line in (splits.describe(), *held_out_groups(cells, splits)):
+            self.message(line)
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

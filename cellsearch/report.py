@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cellsearch.card.figures import Estimate
     from cellsearch.data.check import CheckReport
     from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.splits import Splits
     from cellsearch.run import SearchResult
     from cellsearch.tune.study import TrialRow
 
@@ -69,6 +70,20 @@ def summary_lines(cells: CellDataset) -> list[str]:
         f"channels: {named}",
         f"classes: {numbers}; imbalance {present.max() / present.min():,.0f} to 1",
     ]
+
+
+def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
+    """How many groups there are and are held out; none where cells are independent."""
+    if cells.groups is None:
+        return []
+    held = len(set(cells.groups[splits.holdout].tolist()))
+    lines = [f"groups: {len(set(cells.groups.tolist())):,}, of which {held:,} in the hold-out"]
+    if held == 1:
+        lines.append(
+            "one group in the hold-out: its figures cannot tell how another would differ; a larger "
+            "--holdout takes more, --outer K holds out each once"
+        )
+    return lines
 
 
 def dataset_summary(cells: CellDataset) -> None:

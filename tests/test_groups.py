@@ -15,11 +15,13 @@ from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.group_probe import group_lines, probe_groups
 from cellsearch.data.readers.stack import find_groups
+from cellsearch.data.splits import draw_splits
 from cellsearch.data.suggested_groups import suggest_groups
 from cellsearch.errors import DataError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.provenance import GeneratorTrace, indices_sha256
 from cellsearch.learn.provenance import Provenance as MadeOf
+from cellsearch.report import held_out_groups
 
 CLASSES = ("ab", "cd")
 
@@ -229,3 +231,17 @@ def test_the_cells_of_a_fold_survive_its_file(tmp_path: Path) -> None:
     assert found.generators[0].indices_sha256 == indices_sha256(learnt)
     plain.save(tmp_path / "fold-0.npz")
     assert FoldResult.load(tmp_path / "fold-0.npz").provenance is None
+
+
+@pytest.mark.parametrize(("groups", "held"), [(6, 1), (60, 12)])
+def test_a_run_says_how_many_groups_are_held_out(groups: int, held: int) -> None:
+    cells = cells_of(
+        None,
+        ids=[f"{n:03d}" for n in range(120)],
+        groups=[f"g{n * groups // 120}" for n in range(120)],
+    )
+    splits = draw_splits(cells, folds=2, seed=0)
+    lines = held_out_groups(cells, splits)
+    assert lines[0] == f"groups: {groups}, of which {held} in the hold-out"
+    assert (len(lines) == 2) == (held == 1)
+    assert held_out_groups(replace(cells, groups=None), splits) == []
