@@ -29,9 +29,9 @@ from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import FeatureFacts
 from cellsearch.data.dataset import CellDataset
 from cellsearch.elsewhere.bioimageio import Package, export_bioimageio
-from cellsearch.elsewhere.facts import Facts, Reference, facts_of, references
 from cellsearch.elsewhere.onnx_file import write_onnx
 from cellsearch.elsewhere.rdf import About, Author
+from cellsearch.elsewhere.references import Reference, references
 from cellsearch.errors import CardError
 
 from card_cases import Made, made
@@ -209,16 +209,17 @@ def test_citations_are_parted_by_their_dois() -> None:
     assert references("not stated") == []
 
 
-def test_citation_and_scale_are_read_from_the_card(case: Made, tmp_path: Path) -> None:
-    assert facts_of(case.card) == Facts("", None)
+def test_citation_and_scale_of_the_cells_are_the_packages(case: Made, tmp_path: Path) -> None:
     folder = case.copy(tmp_path)
-    readme = folder / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    text = text.replace("- cite: not stated", "- cite: A &lt; B, doi:10.1234/x")
-    text = re.sub(r"^(- crops of .*)$", r"\1, 0.5 um a pixel", text, flags=re.MULTILINE)
-    readme.write_text(text, encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text())
+    config["dataset"] |= {"citation": "A < B, doi:10.1234/x", "pixel_size_um": 0.5}
+    (folder / "config.json").write_text(json.dumps(config))
     write_checksums(folder)
-    assert facts_of(ModelCard.load(folder)) == Facts("A < B, doi:10.1234/x", 0.5)
+    made = export_bioimageio(ModelCard.load(folder), tmp_path / "package", About())
+    text = (tmp_path / "package" / "rdf.yaml").read_text()
+    assert "10.1234/x" in text
+    assert "scale: 0.5" in text
+    assert not any("cite" in note for note in made.notes)
 
 
 def test_one_onnx_file_says_what_it_takes(case: Made, tmp_path: Path) -> None:

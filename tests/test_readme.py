@@ -40,10 +40,8 @@ def story(config: CardConfig, **changes: object) -> Story:
     )
     base = Story(
         config=config,
-        citation="Doe 2020",
         notes="",
         label_free=("brightfield",),
-        pixel_size_um=0.5,
         grouped=False,
         counts=(150, 20, 2),
         folds=5,

@@ -44,13 +44,19 @@ class ChannelRange(_Part):
 
 
 class DatasetFacts(_Part):
-    """Which cells the model comes from."""
+    """Which cells the model comes from.
+
+    ``citation`` is what to cite of them, ``pixel_size_um`` the side of a pixel in micrometres; both
+    are empty where the data set does not say, and in cards of before 2026-11-21.
+    """
 
     name: str
     variant: str | None = None
     title: str = ""
     licence: str = ""
+    citation: str = ""
     url: str = ""
+    pixel_size_um: float | None = Field(None, gt=0.0)
     synthetic: bool = False
     sha256: str
     cells: int = Field(ge=1)

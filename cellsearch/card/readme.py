@@ -46,10 +46,8 @@ class Story:
 
     Attributes:
         config: of the card.
-        citation: of the data.
         notes: on the data.
         label_free: channels that need no label.
-        pixel_size_um: side of a pixel, micrometres; None where it is not known.
         grouped: whether groups (donors, plates) kept cells together in the splits.
         counts: cells of each class in the whole data set.
         folds: of the search.
@@ -67,10 +65,8 @@ class Story:
     """
 
     config: CardConfig
-    citation: str
     notes: str
     label_free: tuple[str, ...]
-    pixel_size_um: float | None
     grouped: bool
     counts: tuple[int, ...]
     folds: int
@@ -149,14 +145,14 @@ def _data(story: Story) -> str:
     lines = [
         f"- name: `{facts.name}`" + (f", variant `{facts.variant}`" if facts.variant else ""),
         f"- licence: {plain(facts.licence) or 'not stated'}",
-        f"- cite: {plain(story.citation) or 'not stated'}",
+        f"- cite: {plain(facts.citation) or 'not stated'}",
     ]
     if facts.url:
         lines.append(f"- source: {facts.url}")
     lines.append(f"- channels: {_channels(story)}")
     lines.append(
         f"- crops of {config.height} x {config.width} px, {config.dtype}"
-        + (f", {story.pixel_size_um:g} um a pixel" if story.pixel_size_um else "")
+        + (f", {facts.pixel_size_um:g} um a pixel" if facts.pixel_size_um else "")
         + _FITTED[config.fit]
     )
     lines.append(f"- sha256 of the cells: `{facts.sha256}`")

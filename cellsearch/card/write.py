@@ -238,10 +238,8 @@ def _write_into(
     )
     story = Story(
         config=config,
-        citation=dataset.provenance.citation,
         notes=dataset.provenance.notes,
         label_free=dataset.provenance.label_free,
-        pixel_size_um=dataset.provenance.pixel_size_um,
         grouped=dataset.groups is not None,
         counts=tuple(dataset.counts.tolist()),
         folds=splits.k,

@@ -12,8 +12,8 @@ from cellsearch.cli.options import CardArgument, Force, Json
 from cellsearch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cellsearch.elsewhere.facts import Reference
     from cellsearch.elsewhere.rdf import About
+    from cellsearch.elsewhere.references import Reference
 
 FORMATS = ("bioimageio", "huggingface", "onnx")
 
@@ -187,8 +187,8 @@ def _about(
     pixel_size: float | None,
     name: str | None,
 ) -> About:
-    from cellsearch.elsewhere.facts import references
     from cellsearch.elsewhere.rdf import About, Author
+    from cellsearch.elsewhere.references import references
 
     authors = []
     for text in author or ():

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.card.card import ModelCard
-from cellsearch.elsewhere.facts import Reference, facts_of, references
 from cellsearch.elsewhere.local_paths import without_places
+from cellsearch.elsewhere.references import Reference, references
 from cellsearch.errors import CardError
 
 RDF = "rdf.yaml"
@@ -71,8 +71,8 @@ def described(spec: Any, card: ModelCard, about: About, root: Path) -> tuple[Any
     from bioimageio.spec import ValidationContext
     from pydantic import ValidationError
 
-    facts, notes = facts_of(card), []
-    cited = [*references(facts.citation), *about.cite]
+    notes: list[str] = []
+    cited = [*references(card.config.dataset.citation), *about.cite]
     licence = _licence(about, card)
     for missing, option in (
         (not about.authors, "authors (--author NAME)"),
@@ -83,7 +83,7 @@ def described(spec: Any, card: ModelCard, about: About, root: Path) -> tuple[Any
             notes.append(option)
     try:
         with ValidationContext(root=root, file_name=RDF, log_warnings=False):
-            return _model(spec, card, about, licence, cited, facts.pixel_size_um), notes
+            return _model(spec, card, about, licence, cited), notes
     except ValidationError as error:
         if "SerializationInfo" in str(error):
             raise CardError(
@@ -102,10 +102,9 @@ def _model(
     about: About,
     licence: str | None,
     cited: Sequence[Reference],
-    pixel_size_um: float | None,
 ) -> Any:
     config, dataset = card.config, card.config.dataset
-    size = about.pixel_size_um or pixel_size_um
+    size = about.pixel_size_um or dataset.pixel_size_um
     scale = {} if size is None else {"scale": size, "unit": "micrometer"}
     space = [
         spec.SpaceInputAxis(id=spec.AxisId(axis), size=length, **scale)
