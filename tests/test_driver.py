@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -225,6 +226,22 @@ def test_a_trial_lost_between_its_draw_and_its_recipe_is_adopted(tmp_path: Path)
     (row,) = [row for row in outcome.rows if row.number == trial.number]
     assert row.state in ("COMPLETE", "PRUNED")
     assert row.recipe.optim.lr == rate, "what was drawn is kept, what is missing is drawn"
+
+
+def test_a_trial_that_waited_in_a_study_of_before_is_taken(tmp_path: Path) -> None:
+    """Its recipe stood in JSON under ``given``."""
+    job = cases.prepare(squares(), tmp_path)
+    finish(job, budget=1, epochs=1)
+    given = {"optim.lr": 0.005, "train.epochs": 2}
+    study = read_study(job.storage_url, job.study_name)
+    study.enqueue_trial(
+        {"optim.lr": 0.005},
+        user_attrs={"baseline": False, "given": json.dumps(given), "spared": True},
+    )
+    outcome = finish(job, budget=2, epochs=1)
+    (row,) = [row for row in outcome.rows if not row.baseline]
+    assert row.recipe == Recipe.from_params(given)
+    assert row.state in ("COMPLETE", "PRUNED")
 
 
 def test_what_the_study_holds_of_a_trial(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import warnings
 from pathlib import Path
@@ -161,3 +162,13 @@ def test_notes_are_where_the_dashboard_looks(url: str, tmp_path: Path) -> None:
     assert dashboard.get_note(trial) == body
     assert "| a\\|b | 1.000 | 0.750 | 0.857 | 4 |" in body
     assert "| c | not estimable | not estimable | not estimable | 0 |" in body
+
+
+def test_a_study_of_before_is_still_read(url: str, tmp_path: Path) -> None:
+    """Its recipes are attributes of the user, in JSON."""
+    study = opened(url, tmp_path)
+    trial = study.ask()
+    trial.set_user_attr("recipe", json.dumps({"optim.lr": 0.01}))
+    study.tell(trial, 0.5)
+    (row,) = studies.leaderboard(study)
+    assert row.recipe.optim.lr == 0.01

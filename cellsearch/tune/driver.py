@@ -6,6 +6,7 @@ on disk before the backend hears the decision. It runs in one thread of one proc
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import time
@@ -226,7 +227,10 @@ class Driver:
             recipe = Recipe.from_params(recipe_params(stored))
         else:
             if "given" in attrs:
-                recipe = self._given[attrs["given"]]
+                # Studies of before 2026-11-21 hold the recipe itself.
+                held = attrs["given"]
+                known = isinstance(held, int)
+                recipe = self._given[held] if known else Recipe.from_params(json.loads(held))
                 self._space.record(trial, recipe)
             else:
                 recipe = self._space.suggest(trial)

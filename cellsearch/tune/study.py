@@ -196,12 +196,16 @@ def keep_recipe(trial: optuna.Trial, recipe: Recipe) -> None:
 
 def has_recipe(trial: FrozenTrial) -> bool:
     """False for a trial that was waiting, or lost between its draw and its recipe."""
-    return RECIPE in trial.system_attrs
+    return RECIPE in trial.system_attrs or "recipe" in trial.user_attrs
 
 
 def recipe_params(trial: FrozenTrial) -> Mapping[str, ParamValue]:
-    """Flat parameters of the recipe that the trial was begun with."""
-    stored: Mapping[str, ParamValue] = json.loads(trial.system_attrs[RECIPE])
+    """Flat parameters of the recipe that the trial was begun with.
+
+    Studies of before 2026-11-21 hold it as an attribute of the user.
+    """
+    text = trial.system_attrs.get(RECIPE) or trial.user_attrs["recipe"]
+    stored: Mapping[str, ParamValue] = json.loads(text)
     return stored
 
 
