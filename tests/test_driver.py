@@ -235,7 +235,7 @@ def test_a_trial_that_waited_in_a_study_of_before_is_taken(tmp_path: Path) -> No
     given = {"optim.lr": 0.005, "train.epochs": 2}
     study = read_study(job.storage_url, job.study_name)
     study.enqueue_trial(
-        {"optim.lr": 0.005},
+        dict(cases.space(1).fixed_params(Recipe.from_params(given))),
         user_attrs={"baseline": False, "given": json.dumps(given), "spared": True},
     )
     outcome = finish(job, budget=2, epochs=1)
