@@ -79,10 +79,7 @@ def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
     held = len(set(cells.groups[splits.holdout].tolist()))
     lines = [f"groups: {len(set(cells.groups.tolist())):,}, of which {held:,} in the hold-out"]
     if held == 1:
-        lines.append(
-            "one group in the hold-out: its figures cannot tell how another would differ; a larger "
-            "--holdout takes more, --outer K holds out each once"
-        )
+        lines.append("one group in the hold-out: its figures cannot tell how another would differ")
     return lines
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cellsearch.data.cache import key_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import apply_rare
+from cellsearch.data.saved_dataset import described
 from cellsearch.data.source import cache_folder, load_dataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.task import apply_task
@@ -66,7 +68,8 @@ def _saved(cells: CellDataset) -> CellDataset:
     """Cells on disk, where every worker maps them."""
     if cells.folder is not None:
         return cells
-    folder = cache_folder() / "arrays" / cells.sha256
+    # The same pixels and labels may bear another name, or notes that the card must tell.
+    folder = cache_folder() / "arrays" / key_of(described(cells))
     return CellDataset.open(folder) if folder.is_dir() else cells.save(folder)
 
 

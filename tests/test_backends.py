@@ -216,5 +216,7 @@ def test_under_uv_run_workers_are_where_the_driver_is(tmp_path: Path) -> None:
         "    print(ray_tune.ray.get(ray_tune.ray.remote(lambda: os.getcwd()).remote()))\n"
     )
     command = ["uv", "run", "--no-sync", "--project", str(REPOSITORY), "python", str(script)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout.strip() == str(tmp_path)

@@ -87,7 +87,7 @@ def test_ranges_are_those_of_training_cells_alone(case: Made, tmp_path: Path) ->
         part.high for part in case.card.config.ranges
     ]
     assert (case.card.config.fit, card.config.fit) == ("refuse", "pad")
-    assert "padded about their centre" in (card.folder / "README.md").read_text()
+    assert "padded to it about their centre" in (card.folder / "README.md").read_text()
 
 
 def test_predictions_hold_every_hold_out_cell(case: Made) -> None:

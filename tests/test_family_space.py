@@ -138,6 +138,23 @@ def test_what_no_recipe_of_a_space_reads_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize("families", [["cnn", "logreg"], ["logreg", "cnn"]])
+def test_the_reason_told_is_that_of_the_recipes_that_could_read_it(families: list[str]) -> None:
+    asked = space(model__family={"choice": families}, optim__name="adam", optim__momentum=0.9)
+    assert without_effect(asked) == [
+        "optim.momentum has no effect: it counts where optim.name is sgd or momentum, which never "
+        "happens here"
+    ]
+
+
+def test_units_of_a_head_that_is_never_there_are_told() -> None:
+    assert without_effect(space(model__head_layers=0, model__head=64)) == [
+        "model.head has no effect: it counts where model.head_layers is 1 or more, which never "
+        "happens here"
+    ]
+    assert without_effect(space(model__head_layers={"int": [0, 2]}, model__head=64)) == []
+
+
 def test_what_some_recipes_read_is_not_told() -> None:
     asked = space(
         model__family={"choice": ["logreg", "cnn"]},

@@ -16,9 +16,10 @@ from test_cli import cellsearch
 
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import CardConfig
-from cellsearch.card.inputs import pad_or_cut, prepare
+from cellsearch.card.inputs import prepare
 from cellsearch.card.predict import CardPredictor, to_rows, write_csv
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.readers.stack import pad_or_cut
 from cellsearch.errors import CardError
 
 from card_cases import Made, made
@@ -157,8 +158,32 @@ def test_the_command_brings_sizes_to_the_cards_as_in_training(
         [case.dataset.images[0], case.dataset.images[1, :, 1:13, 2:16]]
     )
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    np.savez(tmp_path / "new.npz", images=case.dataset.images[:2])
-    assert cellsearch(capsys, monkeypatch, "predict", card, tmp_path / "new.npz")[0] == 0
+    code, _, error = cellsearch(capsys, monkeypatch, "predict", card, crops, "--fit", "refuse")
+    assert code == 2
+    assert "2 sizes" in error
+
+
+@pytest.mark.parametrize("kind", ["npz", "ome.tif"])
+def test_larger_crops_are_cut_whatever_file_they_come_in(
+    case: Made,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    images = case.dataset.images[:2]
+    larger = np.pad(images, ((0, 0), (0, 0), (2, 2), (3, 3)))
+    path = tmp_path / f"new.{kind}"
+    if kind == "npz":
+        np.savez(path, images=larger)
+    else:
+        tifffile.imwrite(path, larger, photometric="minisblack", metadata={"axes": "TCYX"})
+    asked = ("predict", case.card.folder, path, "--fit", "pad", "--json")
+    code, out, error = cellsearch(capsys, monkeypatch, *asked)
+    assert code == 0, error
+    found = [list(cell["probabilities"].values()) for cell in json.loads(out)["cells"]]
+    expected = CardPredictor.load(case.card.folder).predict(images)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def as_floats(config: CardConfig, factor: float) -> CardConfig:

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from cellsearch.data.cache import key_of
-from cellsearch.data.source import cache_folder, load_dataset
+from cellsearch.data.source import cache_folder, load_dataset, read_unlabelled
 from cellsearch.errors import CatalogError, ConfigError, DataError, FetchError, ReadError
 
 MANIFEST = """\
@@ -254,3 +254,15 @@ def test_reading_loads_neither_torch_nor_ray(mine: Path, cache: Path) -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_reader_that_is_none_is_named_also_for_prediction(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no reader 'tabel'; did you mean 'table'"):
+        read_unlabelled(tmp_path, channels=3, layout="tabel")
+
+
+def test_a_manifest_keeps_what_its_reader_found_out(mine: Path, cache: Path) -> None:
+    text = mine.read_text().replace("{reader: folders}", "{reader: folders, options: {size: 8x8}}")
+    mine.write_text(text + "notes: ours\n")
+    cells = load_dataset(str(mine), cache=cache)
+    assert (cells.provenance.fit, cells.provenance.notes) == ("pad", "ours")

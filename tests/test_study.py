@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import warnings
@@ -172,3 +173,14 @@ def test_a_study_of_before_is_still_read(url: str, tmp_path: Path) -> None:
     study.tell(trial, 0.5)
     (row,) = studies.leaderboard(study)
     assert row.recipe.optim.lr == 0.01
+
+
+def test_who_lets_go_of_a_storage_leaves_no_connection(url: str) -> None:
+    storage = open_storage(url)
+    storage.get_all_studies()
+    engine = storage.engine
+    pool = engine.pool
+    assert pool.checkedin() == 1
+    del storage
+    gc.collect()
+    assert pool.checkedin() == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ import cellsearch
 from cellsearch import SearchSpace
 from cellsearch.cli.options import task_options
 from cellsearch.data.task import apply_task
-from cellsearch.errors import ConfigError, DataError
+from cellsearch.errors import ConfigError, DataError, RunError
+from cellsearch.progress import Silent
 from cellsearch.run_folder import IDENTITY, RunConfig, read_record, unfinished
+from cellsearch.run_inputs import cells_for
 
 from conftest import squares
 from test_run import TINY, Stopper
@@ -142,3 +146,30 @@ def test_datasets_show_the_task(command, tmp_path: Path) -> None:
     assert code == 2
     assert error.count("\n") == 1
     assert "--folds: leave it out" in error
+
+
+def test_the_same_pixels_with_other_notes_are_saved_apart() -> None:
+    """A card tells the notes, and brings crops to size as they were: both must be this run's."""
+    config = RunConfig.of(dataset="squares")
+    plain = squares()
+    padded = replace(plain, provenance=replace(plain.provenance, fit="pad", notes="seen"))
+    found = [cells_for(config, None, cells, Silent()) for cells in (plain, padded)]
+    assert [cells.provenance.fit for cells in found] == ["", "pad"]
+    assert found[0].sha256 == found[1].sha256
+    assert found[0].folder != found[1].folder
+
+
+def test_resume_takes_rules_of_the_card(
+    command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def resume(folder: Path, **changes: Any) -> None:
+        asked.update(changes)
+        raise RunError("far enough")
+
+    monkeypatch.setattr("cellsearch.run.resume", resume)
+    code, _, error = command("resume", tmp_path, "--abstain", "coverage=0.9", "--sets", 0.8)
+    assert (code, "far enough" in error) == (2, True)
+    assert (asked["abstain"], asked["sets"]) == ("coverage=0.9", 0.8)
+    assert "budget" not in asked

@@ -47,7 +47,7 @@ class DatasetFacts(_Part):
     """Which cells the model comes from.
 
     ``citation`` is what to cite of them, ``pixel_size_um`` the side of a pixel in micrometres; both
-    are empty where the data set does not say, and in cards of before 2026-11-21.
+    are empty where the data set does not say, and in older cards.
     """
 
     name: str

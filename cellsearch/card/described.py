@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import cellsearch
 from cellsearch.card.config import (
     CardConfig,
     DatasetFacts,
     FeatureFacts,
+    Fit,
     OnnxFacts,
     channel_ranges,
     dtype_range,
@@ -57,7 +58,7 @@ def described(
         ranges=channel_ranges(dataset.images, splits.development, dataset.channels),
         height=dataset.images.shape[2],
         width=dataset.images.shape[3],
-        fit=dataset.provenance.fit or "refuse",
+        fit=dataset.provenance.fit if dataset.provenance.fit in get_args(Fit) else "refuse",
         members=members,
         parameters=exported.parameters,
         not_estimable=tuple(splits.not_estimable),
@@ -82,7 +83,8 @@ def _dataset_facts(dataset: CellDataset, search_facts: Mapping[str, Any]) -> Dat
         licence=origin.licence,
         citation=origin.citation,
         url=origin.url,
-        pixel_size_um=origin.pixel_size_um,
+        # Files are known that say 0 where they do not know.
+        pixel_size_um=origin.pixel_size_um if (origin.pixel_size_um or 0.0) > 0.0 else None,
         synthetic=origin.synthetic,
         sha256=dataset.sha256,
         cells=len(dataset),

@@ -32,10 +32,22 @@ def prepare(images: Images, config: CardConfig, *, fit: str | None = None) -> ND
     """
     _require_shape(images, config)
     _require_dtype(images, config)
-    fitted = _fitted(images, config, fit or config.fit)
+    fitted = _fitted(images, config, fit_rule(config, fit))
     _require_finite(fitted)
     _require_range(fitted, config)
     return fitted
+
+
+def fit_rule(config: CardConfig, asked: str | None) -> str:
+    """What is done with crops of another size: as asked, else the card's own rule.
+
+    Raises:
+        CardError: no such rule.
+    """
+    rule = asked or config.fit
+    if rule not in get_args(Fit):
+        raise CardError(f"--fit: must be one of {', '.join(get_args(Fit))}; got {rule!r}")
+    return rule
 
 
 def measured(images: NDArray[Any]) -> NDArray[np.float32]:
@@ -74,20 +86,6 @@ def require_known_features(folder: Path, config: CardConfig) -> None:
         )
 
 
-def pad_or_cut(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Centre a (C, h, w) image on (C, H, W): cut what is larger, pad what is smaller.
-
-    New pixels are those of the readers' ``fit=pad``: the median of each channel's border.
-    """
-    from cellsearch.data.readers.stack import pad
-
-    for axis, wanted in enumerate(size, start=1):
-        spare = image.shape[axis] - wanted
-        if spare > 0:
-            image = image.take(range(spare // 2, spare // 2 + wanted), axis=axis)
-    return image if image.shape[1:] == size else pad(image, size)
-
-
 def _require_shape(images: Images, config: CardConfig) -> None:
     if not len(images):
         raise CardError("no images were given")
@@ -121,8 +119,6 @@ def _require_dtype(images: Images, config: CardConfig) -> None:
 
 
 def _fitted(images: Images, config: CardConfig, fit: str) -> NDArray[Any]:
-    if fit not in get_args(Fit):
-        raise CardError(f"--fit: must be one of {', '.join(get_args(Fit))}; got {fit!r}")
     wanted = (config.height, config.width)
     sizes = sorted({(image.shape[1], image.shape[2]) for image in images})
     if sizes == [wanted]:
@@ -136,7 +132,7 @@ def _fitted(images: Images, config: CardConfig, fit: str) -> NDArray[Any]:
             "`--fit resize` (another scale: stretched to the size)"
         )
     # The readers' own: a crop must be changed here as it was for training.
-    from cellsearch.data.readers.stack import resize
+    from cellsearch.data.readers.stack import pad_or_cut, resize
 
     change = pad_or_cut if fit == "pad" else resize
     return np.stack([change(np.asarray(image), wanted) for image in images])

@@ -23,8 +23,8 @@ from cellsearch.learn.metrics import TITLES, Metric, metric_named
 
 _FITTED = {
     "refuse": "",
-    "pad": "; others were padded about their centre to it, and the card does the same",
-    "resize": "; others were resized to it, and the card does the same",
+    "pad": "; smaller ones are padded to it about their centre, larger ones cut",
+    "resize": "; others are resized to it",
 }
 _STATES = {
     "complete": "complete",

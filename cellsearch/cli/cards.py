@@ -56,6 +56,7 @@ def predict(
 
     Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
     """
+    from cellsearch.card.inputs import fit_rule
     from cellsearch.card.predict import CardPredictor, to_rows, write_csv
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
@@ -69,22 +70,21 @@ def predict(
     targets = parse_targets(to)
     predictor = CardPredictor.load(card)
     abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)
-    config, options = predictor.config, reader_options(option)
+    config = predictor.config
+    rule = fit_rule(config, fit)
     size = f"{config.height}x{config.width}"
-    if fit is not None:
-        options = {"size": size, "fit": fit} | options
     on_progress = after(QUIET_SECONDS, Terminal().progress)
     cells = cells_to_predict(
         images,
         channels=config.channels,
         variant=variant,
         mirror=mirror,
-        # Crops of several sizes are brought to the card's as those were that it learnt from.
-        defaults={} if config.fit == "refuse" else {"size": size, "fit": config.fit},
+        # Crops of several sizes cannot lie in one array: brought to the card's as they are read.
+        defaults={} if rule == "refuse" else {"size": size, "fit": rule, "cut": True},
         on_progress=on_progress,
-        **options,
+        **reader_options(option),
     )
-    probabilities = predict_cells(predictor, cells.images, on_progress=on_progress)
+    probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
     rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)
     sample = None
     if fractions is not None or len(rows) > 1:

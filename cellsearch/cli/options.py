@@ -56,7 +56,7 @@ Sets = Annotated[
 Fit = Annotated[
     str | None,
     typer.Option(
-        help="Bring other crop sizes to the card's: pad or resize (default: as in training)."
+        help="Crops of another size: pad (or cut), resize or refuse (default: as in training)."
     ),
 ]
 Json = Annotated[

@@ -34,10 +34,12 @@ class Provenance:
     fit: Literal["", "pad", "resize"] = ""
 
     def with_notes(self, *notes: str) -> Provenance:
-        """The same with these notes, a line each, below those it has."""
-        held = self.notes.splitlines()
-        new = [line for note in notes for line in note.splitlines() if line not in held]
-        return replace(self, notes="\n".join([*held, *new]))
+        """The same with those of these notes that it lacks, below those it has."""
+        held = self.notes
+        for note in notes:
+            if note not in held:
+                held = f"{held}\n{note}".strip()
+        return replace(self, notes=held)
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Provenance:

@@ -246,8 +246,8 @@ def cells_to_predict(
 ) -> CellDataset:
     """Images by path, or the cells of a data set by name, with a card's channels.
 
-    A data set that has these channels among others gives them in this order. ``defaults`` are for
-    images by path, as in ``read_unlabelled``.
+    A data set that has these channels among others gives them in this order. ``defaults`` are as in
+    ``read_unlabelled``, and come before what a manifest says.
 
     Raises:
         ConfigError: a name or option is wrong.
@@ -261,8 +261,14 @@ def cells_to_predict(
             on_progress=on_progress,
             **reader_options,
         )
+    taken = option_names(load_manifest(name_or_path).layout.reader)
+    known = {name: value for name, value in (defaults or {}).items() if name in taken}
     cells = load_dataset(
-        name_or_path, variant=variant, mirror=mirror, on_progress=on_progress, **reader_options
+        name_or_path,
+        variant=variant,
+        mirror=mirror,
+        on_progress=on_progress,
+        **(known | reader_options),
     )
     if cells.channels != tuple(channels) and set(channels) <= set(cells.channels):
         return cells.select_channels(channels)

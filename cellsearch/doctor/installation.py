@@ -76,7 +76,7 @@ def compiled() -> Iterator[Check]:
         yield Check(
             "compiled files",
             "warning",
-            "Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE is set), and torch is "
+            "Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE, or -B), and torch is "
             "not compiled: each process begins seconds later",
             "uv sync --all-extras --compile-bytecode, or unset PYTHONDONTWRITEBYTECODE",
         )

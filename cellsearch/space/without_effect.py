@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import get_args
 
 from cellsearch.space.dice import Dice
 from cellsearch.space.models import ClassicalModel
-from cellsearch.space.parameters import ACTIVE_WHEN, ParamValue
+from cellsearch.space.parameters import ACTIVE_WHEN, COUNTERS
 from cellsearch.space.recipe import Recipe, split_name
 from cellsearch.space.search_space import SearchSpace
 
@@ -24,25 +23,35 @@ def without_effect(space: SearchSpace) -> list[str]:
     Such a parameter spoils nothing, but it spends the sampler's attention, and whoever wrote it
     expects something of it.
     """
-    reasons: dict[str, str] = {}
+    why: dict[str, set[str]] = {}
     used: set[str] = set()
+    networks = False
     for seed in range(DRAWS):
         values = space.values(Dice(seed))
-        read = {split_name(name)[0] for name in Recipe.from_params(values).to_params()}
+        recipe = Recipe.from_params(values)
+        networks = networks or recipe.model.family not in _CLASSICAL
+        read = {split_name(name)[0] for name in recipe.to_params()}
         for target in values:
             name = split_name(target)[0]
-            reason = _reason(name, values, read)
-            if reason:
-                reasons.setdefault(name, reason)
+            if recipe.model.family in _CLASSICAL and name.startswith(_OF_NETWORKS):
+                why.setdefault(name, set())
+            elif name not in read:
+                why.setdefault(name, set()).add(_condition(name))
             else:
                 used.add(name)
-    return [f"{name} has no effect: {why}" for name, why in reasons.items() if name not in used]
+    only = "only networks read it, " + (
+        "and it is asked for where there is none" if networks else "and the space has none"
+    )
+    return [
+        f"{name} has no effect: {min(conditions, default=only)}"
+        for name, conditions in why.items()
+        if name not in used
+    ]
 
 
-def _reason(name: str, values: Mapping[str, ParamValue], read: set[str]) -> str:
-    if values.get("model.family") in _CLASSICAL and name.startswith(_OF_NETWORKS):
-        return "only networks read it, and the space has none"
-    if name in read:
-        return ""
+def _condition(name: str) -> str:
+    """Why a recipe that was given a parameter does not read it."""
+    if name in COUNTERS:
+        return f"it counts where {COUNTERS[name]} is 1 or more, which never happens here"
     other, wanted = ACTIVE_WHEN[name]
     return f"it counts where {other} is {' or '.join(map(str, wanted))}, which never happens here"

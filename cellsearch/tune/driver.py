@@ -227,7 +227,7 @@ class Driver:
             recipe = Recipe.from_params(recipe_params(stored))
         else:
             if "given" in attrs:
-                # Studies of before 2026-11-21 hold the recipe itself.
+                # Older studies hold the recipe itself, in JSON.
                 held = attrs["given"]
                 known = isinstance(held, int)
                 recipe = self._given[held] if known else Recipe.from_params(json.loads(held))

@@ -202,7 +202,7 @@ def has_recipe(trial: FrozenTrial) -> bool:
 def recipe_params(trial: FrozenTrial) -> Mapping[str, ParamValue]:
     """Flat parameters of the recipe that the trial was begun with.
 
-    Studies of before 2026-11-21 hold it as an attribute of the user.
+    Older studies hold it as an attribute of the user.
     """
     text = trial.system_attrs.get(RECIPE) or trial.user_attrs["recipe"]
     stored: Mapping[str, ParamValue] = json.loads(text)

@@ -60,6 +60,9 @@ class ImageOptions(ReaderOptions):
     fit: Literal["pad", "resize"] = Field(
         "pad", description="how: centred, edges filled with the border's median; or interpolated"
     )
+    cut: bool = Field(
+        False, description="with fit=pad, cut larger crops about their centre: else refused"
+    )
     group_pattern: str | None = Field(
         None, description="regular expression with one group, searched in the file's path"
     )

@@ -105,15 +105,19 @@ def layout(reader: str, options: Mapping[str, Any]) -> Layout:
     Raises:
         ConfigError: no such reader or option; the nearest name is offered.
     """
-    if reader not in _MODULES:
-        raise ConfigError(
-            f"no reader {reader!r}{near_miss(reader, _MODULES)}; readers: {', '.join(_MODULES)}"
-        )
     return Layout(reader, parse_options(options_of(reader), options, reader=f"reader {reader}"))
 
 
 def options_of(reader: str) -> type[ReaderOptions]:
-    """The schema of a reader's options."""
+    """The schema of a reader's options.
+
+    Raises:
+        ConfigError: no such reader; the nearest name is offered.
+    """
+    if reader not in _MODULES:
+        raise ConfigError(
+            f"no reader {reader!r}{near_miss(reader, _MODULES)}; readers: {', '.join(_MODULES)}"
+        )
     schema: type[ReaderOptions] = _MODULES[reader].Options
     return schema
 

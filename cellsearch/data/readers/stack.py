@@ -96,6 +96,8 @@ def stack(
         return np.stack(crops)
     if options.fit == "resize":
         return np.stack([resize(crop, options.size) for crop in crops])
+    if options.cut:
+        return np.stack([pad_or_cut(crop, options.size) for crop in crops])
     height, width = options.size
     large = [
         f"{source} {crop.shape[1]}x{crop.shape[2]}"
@@ -105,7 +107,7 @@ def stack(
     if large:
         raise DataError(
             f"{len(large)} images are larger than size={height}x{width}, which fit=pad cannot "
-            f"shrink; take a larger size or fit=resize: {listed(large)}"
+            f"shrink; take a larger size, cut=true or fit=resize: {listed(large)}"
         )
     return np.stack([pad(crop, options.size) for crop in crops])
 
@@ -144,6 +146,15 @@ def pad(crop: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     padded[:] = np.median(border, axis=1).astype(crop.dtype)[:, None, None]
     padded[:, top : top + height, left : left + width] = crop
     return padded
+
+
+def pad_or_cut(crop: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Centre a (C, h, w) crop on (C, H, W): cut what is larger, pad what is smaller."""
+    for axis, wanted in enumerate(size, start=1):
+        spare = crop.shape[axis] - wanted
+        if spare > 0:
+            crop = crop.take(range(spare // 2, spare // 2 + wanted), axis=axis)
+    return crop if crop.shape[1:] == size else pad(crop, size)
 
 
 def resize(crop: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
