@@ -87,9 +87,10 @@ def find(kind: Kind, name_or_path: str) -> Path:
     if folder is not None and (folder / f"{name_or_path}.yaml").is_file():
         return folder / f"{name_or_path}.yaml"
     known = names(kind)
+    other = "no file or folder here either" if kind == "datasets" else "a path ends in .yaml"
     raise CatalogError(
         f"no {_SINGULAR[kind]} '{name_or_path}'{near_miss(name_or_path, known)} "
-        f"(built in: {', '.join(known) or 'none'}; a path ends in .yaml)"
+        f"(built in: {', '.join(known) or 'none'}; {other})"
     )
 
 

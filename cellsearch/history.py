@@ -39,13 +39,15 @@ def past_run(folder: Path) -> PastRun:
         RunError: not the folder of a run.
         StorageError: its database does not answer.
     """
-    from cellsearch.tune.study import leaderboard, read_study
+    from cellsearch.tune.study import find_study, leaderboard
 
     record = read_record(folder)
     url = storage_url(record.config, folder)
     if record.config.storage is None and not (folder / "study.db").exists():
         return PastRun(folder, record, ())
-    return PastRun(folder, record, tuple(leaderboard(read_study(url, study_name(record, folder)))))
+    study = find_study(url, study_name(record, folder))
+    # None where it was interrupted before its first trial.
+    return PastRun(folder, record, () if study is None else tuple(leaderboard(study)))
 
 
 def verdict_lines(card: Path) -> list[str]:
@@ -103,7 +105,8 @@ def run_line(folder: Path) -> tuple[str, ...]:
     try:
         run = past_run(folder)
     except CellsearchError as error:
-        return (str(folder), config.dataset, config.space, config.metric, "", "", "", str(error))
+        metric = config.metric.replace("_", " ")
+        return (str(folder), config.dataset, config.space, metric, "", "", "", str(error))
     done = sum(row.state in ("COMPLETE", "PRUNED") for row in run.rows)
     bound = f" of {config.budget}" if config.budget is not None else ""
     scores = (
@@ -117,5 +120,5 @@ def run_line(folder: Path) -> tuple[str, ...]:
         config.metric.replace("_", " "),
         f"{done}{bound}",
         *scores,
-        record.state,
+        "finished" if record.state == "finished" else "unfinished",
     )

@@ -111,13 +111,20 @@ def search(
 
 
 def resume(
-    folder: Path | str, *, observer: RunObserver | None = None, **changes: Any
+    folder: Path | str,
+    *,
+    observer: RunObserver | None = None,
+    command: str | None = None,
+    **changes: Any,
 ) -> SearchResult:
-    """Go on with an interrupted run; ``changes`` may name budget, seconds, slots and the like."""
+    """Go on with an interrupted run; ``changes`` may name budget, seconds, slots and the like.
+
+    ``command`` is what was typed, for the card.
+    """
     folder = Path(folder)
     record = read_record(folder)
     values = {name: getattr(record.config, name) for name in RunConfig.model_fields} | changes
-    return start(RunConfig.of(**values), out=folder, observer=observer)
+    return start(RunConfig.of(**values), out=folder, observer=observer, command=command)
 
 
 def start(
@@ -168,7 +175,7 @@ def start(
         space_sha256=space.sha256,
         splits_sha256=splits.sha256,
         created=old.created if old else datetime.now(UTC).isoformat(timespec="seconds"),
-        command=old.command if old else command or f"cellsearch resume {folder}",
+        command=_commands(old, config, command) or f"cellsearch resume {folder}",
         study=study_name(old, folder) if old else folder.resolve().name,
     )
     if old is None:
@@ -192,7 +199,11 @@ def start(
         raise
     card = None
     if not outcome.interrupted:
-        card = _handed_over(record, folder, cells, splits, outcome, observer)
+        try:
+            card = _handed_over(record, folder, cells, splits, outcome, observer)
+        except KeyboardInterrupt:
+            observer.message(f"interrupted; go on with: cellsearch resume {folder}")
+            raise
         write_record(folder, record.model_copy(update={"state": "finished"}))
     return SearchResult(
         folder=folder,
@@ -202,6 +213,14 @@ def start(
         card=card,
         interrupted=outcome.interrupted,
     )
+
+
+def _commands(old: RunRecord | None, config: RunConfig, command: str | None) -> str:
+    """What was typed to make the run; a line more where going on asked for something else."""
+    if old is None:
+        return command or ""
+    changed = command and config != old.config and command not in old.command.splitlines()
+    return f"{old.command}\n{command}" if changed else old.command
 
 
 def _searched(

@@ -12,7 +12,7 @@ from cellsearch.data.saved_dataset import described
 from cellsearch.data.source import cache_folder, load_dataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.task import apply_task
-from cellsearch.errors import CellsearchError, MismatchError
+from cellsearch.errors import CellsearchError, DataError, MismatchError
 from cellsearch.run_folder import RunConfig, read_record
 from cellsearch.space.search_space import SearchSpace
 
@@ -61,7 +61,13 @@ def cells_for(
         cells = _cells_of(config, folder, observer)
     else:
         cells = apply_task(cells, **config.task)
-    return _saved(apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split))
+    cells = apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split)
+    if len(cells.classes) == 1:
+        raise DataError(
+            f"{cells.name}: one class alone, {cells.classes[0]}, and two are needed to tell apart: "
+            "put the cells of each class into a folder of its name, or give a table of labels"
+        )
+    return _saved(cells)
 
 
 def _saved(cells: CellDataset) -> CellDataset:

@@ -15,9 +15,10 @@ from PIL import Image
 
 from cellsearch import cli
 from cellsearch.data.dataset import CellDataset
+from cellsearch.tune.storage import open_storage
 
 from conftest import squares
-from test_run import tiny_search
+from test_run import Stopper, tiny_search
 
 
 def cellsearch(
@@ -359,3 +360,25 @@ def test_checking_and_auditing_tell_how_far_they_are(
     assert "probing donor" in error
     assert "looking for leaks" in command("audit", card.parent)[2]
     assert "comparing runs" in command("compare", card.parent, other_run)[2]
+
+
+def test_a_run_broken_off_before_its_first_trial(command, tmp_path: Path) -> None:
+    """Its database holds no study yet, which is no fault of the database."""
+    run = tmp_path / "broken"
+    tiny_search(run, observer=Stopper(1))
+    for file in run.glob("study.db*"):
+        file.unlink()
+    open_storage(f"sqlite:///{run / 'study.db'}")
+    code, out, _ = command("show", run)
+    assert code == 0
+    assert f"no card yet: cellsearch resume {run}" in out
+    code, out, _ = command("runs", tmp_path)
+    assert "unfinished" in out
+
+
+def test_a_run_in_place_of_its_card_is_told(command, tmp_path: Path) -> None:
+    (tmp_path / "run" / "card").mkdir(parents=True)
+    (tmp_path / "run" / "card" / "config.json").touch()
+    code, _, error = command("predict", tmp_path / "run", tmp_path)
+    assert code == 2
+    assert f"the card of this run is {tmp_path / 'run' / 'card'}" in error

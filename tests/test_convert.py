@@ -307,3 +307,9 @@ def test_a_table_is_plain_to_read(tmp_path: Path) -> None:
             provenance=Provenance(),
         ),
     )
+
+
+def test_a_suffix_of_no_format_is_no_name_of_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no format has the suffix \.csv"):
+        write_cells(cells(), tmp_path / "cells.csv")
+    assert not list(tmp_path.iterdir())

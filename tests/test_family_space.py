@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from test_cli import cellsearch
 
 from cellsearch import catalog
 from cellsearch.errors import SpaceError
@@ -168,3 +171,11 @@ def test_what_some_recipes_read_is_not_told() -> None:
 @pytest.mark.parametrize("name", catalog.names("search_spaces"))
 def test_every_parameter_of_a_shipped_space_has_an_effect(name: str) -> None:
     assert without_effect(SearchSpace.load(name)) == []
+
+
+def test_a_space_is_printed_as_one_begins_ones_own(capsys: Any, monkeypatch: Any) -> None:
+    code, out, _ = cellsearch(capsys, monkeypatch, "spaces", "show", "quick", "--yaml")
+    assert code == 0
+    path = Path(os.environ["CELLSEARCH_CACHE"]) / "mine.yaml"
+    path.write_text(out)
+    assert SearchSpace.load(path).sha256 == SearchSpace.load("quick").sha256

@@ -173,3 +173,25 @@ def test_resume_takes_rules_of_the_card(
     assert (code, "far enough" in error) == (2, True)
     assert (asked["abstain"], asked["sets"]) == ("coverage=0.9", 0.8)
     assert "budget" not in asked
+    assert asked["command"].endswith("--abstain coverage=0.9 --sets 0.8")
+
+
+def test_what_resume_changed_is_part_of_the_command(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    cellsearch.search(CELLS, SearchSpace.from_dict(TINY), out=out, budget=2, folds=2,
+                      backend="local", threads=1, observer=Stopper(1))  # fmt: skip
+    begun = read_record(out).command
+    cellsearch.resume(out, budget=1, command="cellsearch resume run --budget 1")
+    assert read_record(out).command == f"{begun}\ncellsearch resume run --budget 1"
+    assert "cellsearch resume run --budget 1" in (out / "card" / "README.md").read_text()
+
+
+def test_one_class_alone_is_refused_before_anything_is_trained(
+    command: Any, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "one", squares((30,)))
+    code, _, error = command("run", "--dataset", tmp_path / "one", "--out", tmp_path / "run")
+    assert (code, "one class alone, class-0" in error) == (2, True)
+    assert not (tmp_path / "run").exists()
+    code, out, _ = command("datasets", "check", tmp_path / "one")
+    assert (code, "one-class" in out) == (1, True)

@@ -199,7 +199,9 @@ def read_config(folder: Path) -> CardConfig:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         what = "holds no config.json" if folder.is_dir() else "is no folder"
-        raise CardError(f"{folder} is not a card: it {what}") from None
+        inside = folder / "card"
+        hint = f"; the card of this run is {inside}" if (inside / CONFIG).is_file() else ""
+        raise CardError(f"{folder} is not a card: it {what}{hint}") from None
     except OSError as error:
         raise CardError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:

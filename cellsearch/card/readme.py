@@ -272,7 +272,7 @@ def _limits(story: Story) -> str:
         ),
         f"- **Input**: only {_shape(config)}; intensities seen in training: "
         + ", ".join(f"{plain(p.channel)} {p.low:g} to {p.high:g}" for p in config.ranges)
-        + ". Another scale is refused; another exposure is not noticed.",
+        + ". Intensities of another scale are refused; another exposure is not noticed.",
         "- **Every image gets a class**: debris, doublets and cells of other kinds too. "
         + calibrated_or_not(story.confidence),
         "- **Shares**: where classes are mixed otherwise than here, precision changes, and so does "

@@ -42,11 +42,13 @@ def _calibration(confidence: Confidence, members: int) -> str:
     if found.value == 1.0 and found.note:
         text += f"No temperature is applied: {found.note}.\n\n"
     else:
-        sure = "over" if found.value > 1 else "under"
+        sure = f"{'over' if found.value > 1 else 'under'}-confident"
+        if found.low <= 1.0 <= found.high:
+            sure = f"perhaps {sure}: 1, which changes nothing, is in the interval"
         text += (
             f"The graph gives softmax(log(p) / T) with the temperature **T = {found.value:.2f}** "
             f"(95 % interval {found.low:.2f} to {found.high:.2f}; before it the model is "
-            f"{sure}-confident), fitted by likelihood on {found.cells:,} out-of-fold cells alone "
+            f"{sure}), fitted by likelihood on {found.cells:,} out-of-fold cells alone "
             "(Guo et al. 2017), without class weights: probabilities are to be right for the mix "
             "of this data set. "
             "It changes no predicted class."

@@ -235,7 +235,8 @@ def resume(
     if is_nested(run):
         _nested_ends(resume_nested(run, observer=Terminal(), **given), as_json=as_json)
         return
-    result = resume(run, observer=Terminal(), **given)
+    command = shlex.join(["cellsearch", *sys.argv[1:]])
+    result = resume(run, observer=Terminal(), command=command, **given)
     _ends(result, read_record(result.folder).config.metric, as_json=as_json)
 
 

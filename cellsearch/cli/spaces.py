@@ -40,15 +40,26 @@ def list_spaces(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: SpaceArgument, as_json: Json = False) -> None:
+def show(
+    name: SpaceArgument,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the expanded space as YAML, to begin one's own.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Every parameter of a space, with its range and condition.
 
     Example: cellsearch spaces show default
+
+    Example: cellsearch spaces show quick --yaml > mine.yaml
     """
     from cellsearch.report import say_json, table
     from cellsearch.space.search_space import SearchSpace
 
     space = SearchSpace.load(name)
+    if as_yaml:
+        typer.echo(space.to_yaml(), nl=False)
+        return
     if as_json:
         facts = {"name": space.name, "title": space.title, "limits": space.limits}
         say_json(facts | {"parameters": space.describe(), "sha256": space.sha256})

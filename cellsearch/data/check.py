@@ -176,6 +176,9 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
         names = named(dataset, unlabelled)
         message = f"{len(unlabelled)} cells have no label: {some(names)}; label or remove them"
         findings.append(Finding("unlabelled", "warning", names, message))
+    if len(dataset.classes) == 1:
+        message = f"{dataset.classes[0]} is the only class, and two are needed to tell apart"
+        findings.append(Finding("one-class", "error", (), message))
     counts = units_per_class(dataset, units_of(dataset, twins))
     small = set(too_small(counts, folds).tolist())
     word = unit_word(dataset)

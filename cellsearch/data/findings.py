@@ -23,6 +23,7 @@ Kind = Literal[
     "saturated",
     "outlier-intensity",
     "tiny-class",
+    "one-class",
     "not-estimable",
     "unlabelled",
     "duplicate-id",

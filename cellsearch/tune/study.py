@@ -147,10 +147,22 @@ def read_study(url: str, name: str) -> optuna.Study:
     Raises:
         StorageError: it does not answer, or there is no such study.
     """
+    study = find_study(url, name)
+    if study is None:
+        raise StorageError(f"no study {name!r} in {shown_url(url)}")
+    return study
+
+
+def find_study(url: str, name: str) -> optuna.Study | None:
+    """The same; None where the database holds no such study.
+
+    Raises:
+        StorageError: it does not answer.
+    """
     try:
         return optuna.load_study(study_name=name, storage=open_storage(url))
     except KeyError:
-        raise StorageError(f"no study {name!r} in {shown_url(url)}") from None
+        return None
 
 
 def leaderboard(study: optuna.Study) -> list[TrialRow]:

@@ -132,7 +132,11 @@ def _read_tiff(path: Path, pages: int | None) -> NDArray[Any]:
                 raise
             planes = _tiff_by_pillow(path, frames)
     if len(frames) > 1 and pages is not None and len(planes) != pages:
-        raise ReadError(f"{len(frames)} pages, but {pages} channels: pages are read as channels")
+        raise ReadError(
+            f"{len(frames)} pages, but {pages} channels: pages are read as channels; a file of "
+            "many cells is read with --option layout=ome_tiff and axes=TCYX (TYX for one channel, "
+            "TYXS for colour)"
+        )
     return planes
 
 

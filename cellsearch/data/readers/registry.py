@@ -165,7 +165,10 @@ def folder_reader(path: Path) -> str:
     """
     folders_within = [folder for folder in visible(path) if folder.is_dir()]
     if not folders_within:
-        raise DataError(f"{path}: no class folders in it; expected {ACCEPTED}")
+        raise DataError(
+            f"{path}: no class folders in it; expected {ACCEPTED}; of images that lie loose, "
+            f"`cellsearch init {path} -o labels.csv` writes a table to fill in"
+        )
     # The first folder with images tells; listing all of a large set takes seconds.
     images = next(filter(None, map(images_below, folders_within)), None)
     if images is None:

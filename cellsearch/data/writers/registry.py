@@ -67,6 +67,12 @@ def format_of(out: Path, asked: str | None, *, labelled: bool = True) -> Format:
     """
     by_suffix = BY_SUFFIX.get(out.suffix.lower())
     if asked is None:
+        if by_suffix is None and out.suffix and not out.is_dir():
+            raise ConfigError(
+                f"-o {out}: no format has the suffix {out.suffix}"
+                f"{near_miss(out.suffix, BY_SUFFIX)}; suffixes: {', '.join(BY_SUFFIX)}; a name "
+                "without one makes a folder, --to table one with a table of labels"
+            )
         return by_suffix or ("folder" if labelled else "table")
     for name in get_args(Format):
         if name == asked:
