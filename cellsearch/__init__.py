@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard, load_card
+    from cellsearch.card.replay import VerifyReport
     from cellsearch.classifier import CellClassifier
     from cellsearch.data.dataset import CellDataset, Provenance
     from cellsearch.data.source import load_dataset
@@ -39,15 +40,20 @@ if TYPE_CHECKING:
         predictions_frame,
         trials_frame,
     )
+    from cellsearch.progress import RunObserver, Silent, Terminal
     from cellsearch.run import SearchResult, resume, search
     from cellsearch.run_folder import RunConfig
     from cellsearch.space.recipe import BASELINE, Recipe
     from cellsearch.space.search_space import SearchSpace
+    from cellsearch.tune.study import TrialRow
 
 __version__ = "0.1.0"
 
+import_module("cellsearch.privacy").keep_silent()
+
 _HOMES = {
     "cellsearch.card.card": ("ModelCard", "load_card"),
+    "cellsearch.card.replay": ("VerifyReport",),
     "cellsearch.classifier": ("CellClassifier",),
     "cellsearch.data.dataset": ("CellDataset", "Provenance"),
     "cellsearch.data.source": ("load_dataset",),
@@ -77,10 +83,12 @@ _HOMES = {
         "predictions_frame",
         "trials_frame",
     ),
+    "cellsearch.progress": ("RunObserver", "Silent", "Terminal"),
     "cellsearch.run": ("SearchResult", "resume", "search"),
     "cellsearch.run_folder": ("RunConfig",),
     "cellsearch.space.recipe": ("BASELINE", "Recipe"),
     "cellsearch.space.search_space": ("SearchSpace",),
+    "cellsearch.tune.study": ("TrialRow",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -103,13 +111,18 @@ __all__ = [
     "Recipe",
     "RunConfig",
     "RunError",
+    "RunObserver",
     "SearchResult",
     "SearchSpace",
+    "Silent",
     "SpaceError",
     "SplitError",
     "Splits",
     "StorageError",
+    "Terminal",
     "TrialError",
+    "TrialRow",
+    "VerifyReport",
     "cells_frame",
     "confusion_frame",
     "draw_splits",

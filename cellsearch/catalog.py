@@ -38,6 +38,10 @@ Kind = Literal["datasets", "search_spaces"]
 M = TypeVar("M", bound=BaseModel)
 
 _SINGULAR = {"datasets": "data set", "search_spaces": "search space"}
+_BEGUN_BY = {
+    "datasets": "`cellsearch init FOLDER` writes one for your cells",
+    "search_spaces": "`cellsearch spaces show default --yaml > my.yaml` writes one to begin with",
+}
 _SUFFIXES = (".yaml", ".yml")
 WITHIN = "dataset.yaml"
 """A manifest of this name lies in the folder of the cells that it describes."""
@@ -82,7 +86,11 @@ def find(kind: Kind, name_or_path: str) -> Path:
     if path.suffix in _SUFFIXES or len(path.parts) > 1:
         if path.is_file():
             return path
-        raise CatalogError(f"{_SINGULAR[kind]} '{name_or_path}': no such file")
+        beside = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        raise CatalogError(
+            f"{_SINGULAR[kind]} '{name_or_path}': no such file{near_miss(path.name, beside)}; "
+            f"{_BEGUN_BY[kind]}"
+        )
     folder = _folder(kind)
     if folder is not None and (folder / f"{name_or_path}.yaml").is_file():
         return folder / f"{name_or_path}.yaml"

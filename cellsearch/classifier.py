@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from cellsearch.classifier_fit import as_params, search_recipe, train_recipe
-from cellsearch.classifier_inputs import asked_images, known_labels, training_cells
+from cellsearch.classifier_inputs import asked_images, known_labels, training_cells, weights_of
 from cellsearch.errors import InputError
 from cellsearch.kept_card import KeptCard
 from cellsearch.space.recipe import Recipe
@@ -51,7 +51,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         holdout: share of the cells that the search locks away.
         rare: what is done with classes too small for the folds: ``refuse``, or ``keep`` for
             training alone.
-        seed: of splits, sampler and training. On a CPU the same seed gives the same model.
+        seed: of splits, sampler and training, 0 or more. On a CPU the same seed gives the same
+            model, of a search too where it runs in this process and not against the clock.
         backend: who runs the trials: ``local`` (this process) or ``ray``.
         out: folder below which each fit makes a run of its own, ``fit-1``, ``fit-2``, ...; None
             keeps runs until the process ends (``card_.save(folder)`` keeps a card).
@@ -162,20 +163,24 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """``metric`` (balanced accuracy by default) of these cells, not scikit-learn's accuracy.
 
+        It is over the classes that ``y`` holds: one of which no cell is given has no recall or F1,
+        and cells wrongly called so count against the classes that they are of.
+
         Args:
             X: as in ``fit``.
             y: (N,) true classes, all known to ``fit``.
-            sample_weight: (N,) weights of the cells.
+            sample_weight: (N,) weights of the cells, 0 or more.
 
         Raises:
-            InputError: a label that the classifier was not fitted on; also a ``ValueError``.
+            InputError: a label that the classifier was not fitted on, or weights that are none;
+                also a ``ValueError``.
         """
         from cellsearch.learn.metrics import score
 
         predicted = self.predict_proba(X).argmax(axis=1)
         truth = known_labels(y, self.classes_, len(predicted))
         k = len(self.classes_)
-        weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+        weights = weights_of(sample_weight, len(truth))
         counts = np.bincount(truth * k + predicted, weights=weights, minlength=k * k)
         return float(score(self.metric, counts.reshape(k, k)))
 

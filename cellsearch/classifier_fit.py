@@ -74,6 +74,7 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
         RunError: it was interrupted, or completed no trial.
     """
     from cellsearch.durations import seconds
+    from cellsearch.learn.portable import repeatable_precision
     from cellsearch.progress import Silent, Terminal
     from cellsearch.run import search
 
@@ -82,6 +83,7 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
             f"rare: must be one of {', '.join(RARE)}; got {estimator.rare!r} (leave classes out "
             "of y, or merge them there)"
         )
+    precision = repeatable_precision(estimator.device)
     folder = new_folder(estimator.out)
     result = search(
         cells.save(folder / "cells"),
@@ -97,6 +99,7 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
         seed=estimator.seed,
         backend=estimator.backend,
         device=estimator.device,
+        precision="auto" if precision is None else str(precision),
         threads=estimator.threads,
     )
     if result.card is None or result.best is None:

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from cellsearch.data.arrays import to_images
+from cellsearch.data.columns import column
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import DataError, InputError
 
@@ -34,6 +35,7 @@ def training_cells(
         InputError: shapes that do not fit, one class only, or pixels that float32 cannot hold.
         ValueError: whatever else scikit-learn refuses: NaN, no cells, a continuous target.
     """
+    require_parameters(estimator)
     if _dimensions(X) in (3, 4):
         pixels = _stack(X)
         if y is None:
@@ -44,6 +46,8 @@ def training_cells(
     else:
         rows, targets = validate_data(estimator, X, y, dtype="numeric")
         pixels = _unfold(rows, estimator.image_shape)
+    if targets.dtype.kind == "O":
+        _require_known(targets)
     check_classification_targets(targets)
     classes, positions = np.unique(targets, return_inverse=True)
     if len(classes) < 2:
@@ -64,6 +68,56 @@ def training_cells(
         raise InputError(f"fit: {error}") from error
     estimator.n_features_in_ = int(np.prod(cells.images.shape[1:]))
     return cells, classes
+
+
+def require_parameters(estimator: CellClassifier) -> None:
+    """Refuse parameters of the estimator that are out of bounds, all at once.
+
+    Raises:
+        InputError: what is wrong.
+    """
+    found = []
+    seed, threads, shape = estimator.seed, estimator.threads, estimator.image_shape
+    if not _whole(seed) or seed < 0:
+        found.append(f"seed: expected an integer of 0 or more, got {seed!r}")
+    if threads is not None and (not _whole(threads) or threads < 1):
+        found.append(f"threads: expected None or an integer of 1 or more, got {threads!r}")
+    if shape is not None and not (
+        isinstance(shape, Sequence | np.ndarray) and len(shape) == 3 and all(map(_whole, shape))
+    ):
+        found.append(
+            f"image_shape: expected (channels, height, width) as integers, of which one may be -1; "
+            f"got {shape!r}"
+        )
+    if found:
+        raise InputError("; ".join(found))
+
+
+def weights_of(sample_weight: ArrayLike | None, cells: int) -> NDArray[np.float64] | None:
+    """(N,) float64 weights of cells, 0 or more.
+
+    Raises:
+        InputError: another length, weights below 0 or not finite, or none above 0.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.shape != (cells,):
+        raise InputError(f"sample_weight: {cells} cells, but weights of shape {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise InputError("sample_weight: expected finite weights of 0 or more, and one above 0")
+    return weights
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _require_known(targets: NDArray[Any]) -> None:
+    try:
+        column(targets, "y", len(targets), remedy="leave these cells out of X and y")
+    except DataError as error:
+        raise InputError(f"fit: {error}") from None
 
 
 def asked_images(estimator: CellClassifier, X: ArrayLike, shape: Shape) -> NDArray[Any]:
@@ -141,8 +195,8 @@ def _unfold(rows: NDArray[Any], shape: Sequence[int] | None) -> NDArray[Any]:
 
 
 def _numbers(pixels: NDArray[Any]) -> NDArray[Any]:
-    """uint8, uint16 and float32 as they are, all else as the nearest float32."""
-    if pixels.dtype in (np.uint8, np.uint16, np.float32):
+    """Integers and float32 as they are, all else as the nearest float32."""
+    if pixels.dtype.kind in "iub" or pixels.dtype == np.float32:
         return pixels
     with np.errstate(over="ignore"):
         converted = pixels.astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +16,10 @@ from cellsearch.answers import ALPHA, holm
 from cellsearch.card.card import ModelCard
 from cellsearch.card.compare import compare
 from cellsearch.card.figures import LEVEL, Estimate
+from cellsearch.card.whole_files import write_text
 from cellsearch.data.dataset import CellDataset
-from cellsearch.errors import CellsearchError, ConfigError, MismatchError, RunError
+from cellsearch.errors import CardError, CellsearchError, ConfigError, MismatchError, RunError
+from cellsearch.history import card_of
 from cellsearch.learn.clusters import Codes, group_codes
 from cellsearch.learn.metrics import METRICS, TITLES, Metric, metric_named
 from cellsearch.learn.swap_test import swap_test
@@ -75,19 +78,20 @@ class RunsReport:
         return json.dumps(asdict(self) | {"level": LEVEL}, indent=2)
 
     def write_csv(self, path: Path) -> None:
-        """A row for each run and figure.
+        """A row for each run and figure, wholly or not at all.
 
         Raises:
             RunError: the file cannot be written.
         """
+        rows = [row for run in self.runs for row in self._rows(run)]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
         try:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                rows = [row for run in self.runs for row in self._rows(run)]
-                writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror}") from None
+            write_text(path, text.getvalue())
+        except CardError as error:
+            raise RunError(str(error)) from None
 
     def _rows(self, run: RunFigures) -> list[dict[str, Any]]:
         figures: list[tuple[str, Estimate, Estimate | None]] = [
@@ -143,7 +147,7 @@ def compare_runs(
         raise ConfigError("compare: give two runs or more, or one and --answers TABLE")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError("compare: the same run is given twice")
-    cards = [ModelCard.load(_card_of(folder)) for folder in folders]
+    cards = [ModelCard.load(card_of(folder)) for folder in folders]
     _require_same(folders, cards)
     said = [predictions_of(folder, part) for folder in folders]
     reference = said[0]
@@ -215,13 +219,6 @@ def _verdict(gap: Estimate, p: float, metric: Metric) -> str:
     word, sign = ("better", 1.0) if gap.value > 0.0 else ("worse", -1.0)
     low, high = sorted((sign * gap.low, sign * gap.high))
     return f"{word} by {sign * gap.value:.3f} ({low:.3f} to {high:.3f}) {TITLES[metric]}"
-
-
-def _card_of(run: Path) -> Path:
-    card = run / "card" if (run / "card").is_dir() else run
-    if not (card / "config.json").is_file():
-        raise RunError(f"{run} has no card yet; finish it with `cellsearch resume {run}`")
-    return card
 
 
 def _require_same(folders: Sequence[Path], cards: Sequence[ModelCard]) -> None:

@@ -117,11 +117,11 @@ def fold_scores_frame(run: SearchResult | Path | str) -> DataFrame:
     return pd.DataFrame(rows, columns=list(_OF_FOLD))
 
 
-def figures_frame(card: ModelCard | Path | str) -> DataFrame:
+def figures_frame(card: ModelCard | SearchResult | Path | str) -> DataFrame:
     """Every figure of a card with its 95 % interval.
 
     Args:
-        card: a card, its folder, or the folder of a finished run.
+        card: a card, its folder, what ``search`` gave, or the folder of a finished run.
 
     Returns:
         ``part`` (hold-out, out-of-fold), ``model`` (winner, baseline, winner minus baseline),
@@ -165,11 +165,13 @@ def _estimate(figure: Mapping[str, float] | None) -> tuple[float, float, float]:
     return facts["value"], facts["low"], facts["high"]
 
 
-def confusion_frame(card: ModelCard | Path | str, part: Part = "holdout") -> DataFrame:
+def confusion_frame(
+    card: ModelCard | SearchResult | Path | str, part: Part = "holdout"
+) -> DataFrame:
     """(K, K) counts of the winner: index ``true``, columns ``predicted``.
 
     Args:
-        card: a card, its folder, or the folder of a finished run.
+        card: a card, its folder, what ``search`` gave, or the folder of a finished run.
         part: ``holdout`` or ``oof`` (out-of-fold).
 
     Raises:
@@ -185,11 +187,13 @@ def confusion_frame(card: ModelCard | Path | str, part: Part = "holdout") -> Dat
     )
 
 
-def predictions_frame(card: ModelCard | Path | str, part: Part = "holdout") -> DataFrame:
+def predictions_frame(
+    card: ModelCard | SearchResult | Path | str, part: Part = "holdout"
+) -> DataFrame:
     """A row for each cell of the hold-out, or of the folds, and what the winner said of it.
 
     Args:
-        card: a card, its folder, or the folder of a finished run.
+        card: a card, its folder, what ``search`` gave, or the folder of a finished run.
         part: ``holdout`` or ``oof`` (out-of-fold).
 
     Returns:
@@ -246,11 +250,16 @@ def cells_frame(dataset: CellDataset, splits: Splits | None = None) -> DataFrame
     return pd.DataFrame(columns)
 
 
-def _card_of(card: ModelCard | Path | str) -> ModelCard:
+def _card_of(card: ModelCard | SearchResult | Path | str) -> ModelCard:
     from cellsearch.card.card import ModelCard
 
     if isinstance(card, ModelCard):
         return card
+    if not isinstance(card, Path | str):
+        # What ``search`` gave.
+        if card.card is None:
+            raise RunError(f"{card.folder} has no card: its search was interrupted; resume it")
+        return card.card
     folder = Path(card)
     return ModelCard.load(folder / "card" if (folder / "run.json").is_file() else folder)
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from cellsearch.errors import RunError
 from cellsearch.run_folder import RunConfig, RunRecord, replace_text
-from cellsearch.space.recipe import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +52,7 @@ def hand_over(
         raise ValueError("hand_over needs a complete trial")
     _record_scoring(folder, best, outcome)
     config = record.config
-    predictors = _final(best.recipe, cells, splits, config, observer, "winner")
+    predictors = _final(best, folder, cells, splits, config, observer, "winner")
     _write_provenance(folder, "winner", predictors)
     probabilities = _mean_probabilities(predictors, cells, splits.holdout)
     baseline = None
@@ -61,13 +60,12 @@ def hand_over(
     if reference is not None and reference.state == "COMPLETE":
         of_baseline = probabilities
         if reference.number != best.number:
-            members = _final(reference.recipe, cells, splits, config, observer, "baseline")
+            members = _final(reference, folder, cells, splits, config, observer, "baseline")
             _write_provenance(folder, "baseline", members)
             of_baseline = _mean_probabilities(members, cells, splits.holdout)
         baseline = BaselineFigures(
             oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=of_baseline
         )
-    observer.message("exporting the card")
     return write_card(
         folder / "card",
         predictors=predictors,
@@ -77,13 +75,14 @@ def hand_over(
         holdout_probabilities=probabilities,
         oof=_out_of_fold(folder, best, cells, splits),
         baseline=baseline,
-        search_facts=_facts(record, outcome, best),
+        search_facts=_facts(record, outcome, best) | {"precision": str(predictors[0].precision)},
         command=record.command,
         generators=_generators(predictors[0], cells),
         abstain=config.abstain,
         sets=config.sets,
         findings=findings(record, folder, cells, splits, outcome, observer),
         projection="umap" if find_spec("umap") else "tsne",
+        on_stage=observer.message,
     )
 
 
@@ -105,7 +104,8 @@ def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> Non
 
 
 def _final(
-    recipe: Recipe,
+    row: TrialRow,
+    folder: Path,
     cells: CellDataset,
     splits: Splits,
     config: RunConfig,
@@ -114,7 +114,11 @@ def _final(
 ) -> list[Predictor]:
     """One network of all development cells, or one of each fold's training cells."""
     from cellsearch.learn.fit import fit
+    from cellsearch.learn.precision import Precision
     from cellsearch.learn.transfer import read_backbone
+    from cellsearch.tune.job import finished_folds
+
+    recipe = row.recipe
 
     def follow(member: int) -> Callable[[int, dict[str, float]], None]:
         def on_epoch(epoch: int, _: dict[str, float]) -> None:
@@ -125,6 +129,8 @@ def _final(
     epochs = recipe.train.epochs
     members = 1 if config.final == "refit" else splits.k
     backbone = None if config.init_from is None else read_backbone(config.init_from)
+    # As in the folds by which the recipe was judged, rather than what a stopwatch says today.
+    precision = Precision.parse(finished_folds(folder, row.number, range(1))[0].precision)
     trained = []
     for member in range(members):
         cells_of = splits.development if config.final == "refit" else splits.training(member)
@@ -135,6 +141,7 @@ def _final(
                 cells_of,
                 seed=config.seed + member + 1000 * attempt,
                 device=config.device,
+                precision=precision,
                 backbone=backbone,
                 on_epoch=follow(member),
                 on_stage=observer.progress,

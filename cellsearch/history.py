@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from cellsearch.run_folder import RunRecord, read_record, storage_url, study_nam
 
 if TYPE_CHECKING:
     from cellsearch.tune.study import TrialRow
+
+RUN_COLUMNS = ("run", "dataset", "space", "metric", "trials", "best", "baseline", "state")
+"""Headings of ``run_line``."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,80 @@ class PastRun:
     def baseline(self) -> TrialRow | None:
         """Trial 0."""
         return next((row for row in self.rows if row.baseline), None)
+
+
+def require_run(folder: Path, *, repeated: bool = False) -> None:
+    """Refuse what is no run, and say what it is instead.
+
+    Args:
+        folder: that a user named.
+        repeated: take repeated searches (``--outer``, ``--repeats``) too.
+
+    Raises:
+        RunError: with where the run is, if that can be known.
+    """
+    from cellsearch.nested import is_nested
+
+    if (folder / "run.json").is_file() or (repeated and is_nested(folder)):
+        return
+    if is_nested(folder):
+        raise RunError(f"{folder} holds repeated searches{_inner(folder, '')}")
+    what = ""
+    if folder.is_file() and not (folder.parent / "run.json").is_file():
+        what = "it is a file; name a folder"
+    elif (folder / "config.json").is_file() and not (folder.parent / "run.json").is_file():
+        what = "it is a card without its run"
+    elif next(folder.glob("*/run.json"), None) is not None:
+        what = f"it holds runs; `cellsearch runs {shlex.quote(str(folder))}` lists them"
+    if what:
+        raise RunError(f"{folder} is not the folder of a run: {what}")
+    # It tells a folder that is missing, or that lies in a run.
+    read_record(folder)
+
+
+def card_of(run: Path) -> Path:
+    """The card of a finished run; a card is its own.
+
+    Raises:
+        RunError: no run, repeated searches, or a run without a card yet.
+    """
+    card = run / "card" if (run / "card").is_dir() else run
+    if not (card / "config.json").is_file():
+        require_run(run)
+        raise RunError(f"{run} has no card yet; {_finish(run)}")
+    return card
+
+
+def require_card(card: Path) -> None:
+    """Say of a run that is named in place of its card, or before it has one, what to do.
+
+    Raises:
+        RunError: an unfinished run, or repeated searches; what is wrong with another folder is
+            said where the card is read.
+    """
+    from cellsearch.nested import is_nested
+
+    if (card / "config.json").is_file() or (card / "card" / "config.json").is_file():
+        return
+    if is_nested(card):
+        raise RunError(f"{card} holds repeated searches, each with a card{_inner(card, 'card')}")
+    for run in (card, card.parent):
+        if (run / "run.json").is_file() and (run == card or card.name == "card"):
+            raise RunError(f"{card} is not a card: {run} has none yet; {_finish(run)}")
+
+
+def _finish(run: Path) -> str:
+    return f"finish it with `cellsearch resume {shlex.quote(str(run))}`"
+
+
+def _inner(folder: Path, part: str) -> str:
+    """What to name in place of repeated searches."""
+    from cellsearch.nested import nested_runs
+
+    found = [str(each / part) for each in nested_runs(folder)]
+    if not found:
+        return f", none of them begun; {_finish(folder)}"
+    return f"; name one of them: {', '.join(found)}"
 
 
 def past_run(folder: Path) -> PastRun:

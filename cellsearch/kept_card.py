@@ -49,12 +49,18 @@ class KeptCard:
     def probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """(N, K) float32 of (N, C, H, W) raw images, by onnxruntime.
 
+        Pipelines hand whole numbers on as floats or wider integers; they are taken back to the
+        card's dtype where each value stays what it is.
+
         Raises:
-            CardError: values of quite another range than those it was trained on.
+            CardError: values of quite another range than those it was trained on, or that its
+                dtype cannot hold.
         """
         dtype = np.dtype(self.card.config.dtype)
-        if images.dtype != dtype and np.can_cast(images.dtype, dtype, casting="safe"):
-            images = images.astype(dtype)
+        if images.dtype != dtype:
+            with np.errstate(invalid="ignore"):
+                cast = images.astype(dtype)
+            images = cast if np.array_equal(cast, images) else images
         return self.card.predict(images)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -24,10 +24,15 @@ class Problem:
     text: str
 
 
+MISSED = "; did you mean "
+
+
 def near_miss(name: str, candidates: Iterable[str]) -> str:
-    """``; did you mean 'jurkat'?``, or empty when nothing is near."""
-    close = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """``; did you mean 'jurkat'?``, or empty when nothing is near and nothing holds the name."""
+    known = [str(candidate) for candidate in candidates]
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    close = close or [each for each in known if len(str(name)) > 1 and str(name) in each]
+    return f"{MISSED}'{close[0]}'?" if close else ""
 
 
 def pointer(path: Sequence[str | int]) -> str:
@@ -51,7 +56,8 @@ def problems(model: type[BaseModel], failure: ValidationError, data: Any) -> lis
     joined = []
     for path, said in texts.items():
         rest = [said[0], *(s.removeprefix("expected ") for s in said[1:])]
-        joined.append(Problem(path, " or ".join(rest) + values[path]))
+        expected, sign, hint = " or ".join(rest).partition(MISSED)
+        joined.append(Problem(path, expected + values[path] + sign + hint))
     return joined
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from cellsearch.report import say, table
@@ -14,7 +15,7 @@ def nested_result(result: NestedResult) -> None:
     """Print each search, the classes of the pooled cells, and the estimate."""
     summary = result.summary
     if summary is None:
-        say(f"interrupted; go on with: cellsearch resume {result.folder}")
+        say(f"interrupted; go on with: cellsearch resume {shlex.quote(str(result.folder))}")
         return
     named = summary.metric.replace("_", " ")
     table(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cellsearch.card.config import read_config
 from cellsearch.errors import CardError, RunError
+from cellsearch.history import card_of
 
 Part = Literal["holdout", "oof"]
 FILES: Mapping[Part, str] = {"holdout": "predictions.csv", "oof": "out_of_fold.csv"}
@@ -47,9 +48,7 @@ def predictions_of(run: Path, part: Part) -> Predictions:
     Raises:
         RunError: no card, or a card without these predictions.
     """
-    card = run / "card" if (run / "card").is_dir() else run
-    if not (card / "config.json").is_file():
-        raise RunError(f"{run} has no card yet; finish it with `cellsearch resume {run}`")
+    card = card_of(run)
     config = read_config(card)
     rows = _rows(card / FILES[part])
     position = {name: k for k, name in enumerate(config.classes)}

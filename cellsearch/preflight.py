@@ -15,6 +15,7 @@ from cellsearch.space.seen import seen_size
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
+    from cellsearch.run_folder import RunConfig
 
 DRAWS = 300
 """Random recipes of a space that are looked at; each kind of model among them once."""
@@ -54,6 +55,19 @@ def require_weights(space: SearchSpace) -> None:
 
     if found := dict.fromkeys(said for model in named if (said := missing(model))):
         raise SpaceError(f"space {space.name!r} cannot be searched here: " + "\n".join(found))
+
+
+def require_device(config: RunConfig) -> None:
+    """Refuse a device that is not here; those of a cluster are on other machines.
+
+    Raises:
+        ConfigError: no such device.
+    """
+    if config.device in ("auto", "cpu") or config.address is not None:
+        return
+    from cellsearch.learn.precision import resolve_device
+
+    resolve_device(config.device)
 
 
 def _models(recipes: list[Recipe], cells: CellDataset) -> Iterator[str]:

@@ -70,8 +70,8 @@ class RunObserver(Protocol):
         """The search is over, however it ended."""
 
 
-class Silent:
-    """An observer that says nothing."""
+class Silent(RunObserver):
+    """An observer that says nothing; one of your own inherits from it and says what it wants."""
 
     def message(self, text: str) -> None:
         pass
@@ -103,7 +103,7 @@ class _Running:
     score: float | None = None
 
 
-class Terminal:
+class Terminal(RunObserver):
     """Live tables at a terminal; plain lines where the output is a file or a pipe.
 
     Progress goes to standard error, so that results can be piped.
@@ -148,6 +148,7 @@ class Terminal:
             self._close_bar()
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
+        from cellsearch.data.readers.column_notes import undeclared_in
         from cellsearch.report import held_out_groups, summary_lines
 
         self._job, self._folds, self._began = job, splits.k, time.monotonic()
@@ -156,6 +157,8 @@ class Terminal:
             self.message(line)
         for line in (splits.describe(), *held_out_groups(cells, splits)):
             self.message(line)
+        for line in undeclared_in(cells.provenance.notes) if cells.groups is None else ():
+            self.message(f"warning: {line}")
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

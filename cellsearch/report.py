@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +13,10 @@ from cellsearch.json_text import json_text
 
 if TYPE_CHECKING:
     from cellsearch.answers import AnswersReport, Scores
-    from cellsearch.card.card import ModelCard
     from cellsearch.card.figures import Estimate
     from cellsearch.data.check import CheckReport
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
-    from cellsearch.run import SearchResult
     from cellsearch.tune.study import TrialRow
 
 PLAIN_WIDTH = 160
@@ -68,8 +65,18 @@ def summary_lines(cells: CellDataset) -> list[str]:
         f"{cells.name}{kind}: {len(cells):,} cells, {channels} x {height} x {width}, "
         f"{cells.images.dtype}",
         f"channels: {named}",
-        f"classes: {numbers}; imbalance {present.max() / present.min():,.0f} to 1",
+        f"classes: {numbers}; imbalance {present.max() / present.min():,.0f} to 1"
+        if len(present)
+        else "classes: no cell has a label",
     ]
+
+
+def interval(figure: dict[str, float] | None, *, sign: str = "") -> str:
+    """``0.767 (0.653 to 0.841)``; a dash where there is no figure."""
+    if figure is None:
+        return "-"
+    spec = f"{sign}.3f"
+    return f"{figure['value']:{spec}} ({figure['low']:{spec}} to {figure['high']:{spec}})"
 
 
 def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
@@ -125,20 +132,19 @@ def leaderboard(rows: Sequence[TrialRow], metric: str, *, limit: int = 10) -> No
 
     complete = [row for row in rows if row.state == "COMPLETE"]
     named = metric.replace("_", " ")
-    table(
-        ("rank", "trial", named, "minutes", "recipe"),
-        [
-            (
-                str(rank),
-                f"{row.number}{' (baseline)' if row.baseline else ''}",
-                f"{row.score:.4f}",
-                f"{row.seconds / 60:.1f}",
-                brief(row.recipe),
-            )
-            for rank, row in enumerate(complete[:limit], start=1)
-        ],
-        title=f"Out-of-fold {named}, pooled over the folds",
-    )
+    lines = [
+        (
+            str(rank),
+            f"{row.number}{' (baseline)' if row.baseline else ''}",
+            f"{row.score:.4f}",
+            f"{row.seconds / 60:.1f}",
+            brief(row.recipe),
+        )
+        for rank, row in enumerate(complete[:limit], start=1)
+    ]
+    if lines:
+        title = f"Out-of-fold {named}, pooled over the folds"
+        table(("rank", "trial", named, "minutes", "recipe"), lines, title=title)
     for row in complete[limit:]:
         if row.baseline:
             say(f"baseline (trial {row.number}): {row.score:.4f}")
@@ -147,81 +153,6 @@ def leaderboard(rows: Sequence[TrialRow], metric: str, *, limit: int = 10) -> No
         f"{len(complete)} complete, {counts['PRUNED']} stopped early, {counts['FAIL']} failed"
         + (f", {counts['RUNNING']} unfinished" if counts["RUNNING"] else "")
     )
-
-
-def run_result(result: SearchResult, metric: str) -> None:
-    """Print how a run ended: leaderboard, hold-out per class, where the card lies."""
-    leaderboard(result.trials, metric)
-    if result.interrupted:
-        say(f"interrupted; go on with: cellsearch resume {result.folder}")
-        return
-    if result.card is not None:
-        from cellsearch.history import verdict_lines
-
-        card_figures(result.card)
-        for line in verdict_lines(result.card.folder):
-            say(line)
-        next_steps(result.folder)
-
-
-def next_steps(run: Path) -> None:
-    """Print where a run's card lies, and what to type next."""
-    card = shlex.quote(str(run / "card"))
-    say(f"card: {run / 'card'}")
-    say(f"the whole story, one HTML file:    cellsearch report {shlex.quote(str(run))}")
-    say(f"classify new images:               cellsearch predict {card} IMAGES -o cells.csv")
-    say(f"the same in the browser:           cellsearch serve {card}")
-    say(f"look for leaks:                    cellsearch audit {shlex.quote(str(run))}")
-
-
-def card_figures(card: ModelCard) -> None:
-    """Print the hold-out's figures of a card, winner beside baseline."""
-    holdout = card.metrics["hold_out"]
-    winner, baseline = holdout["winner"], holdout["baseline"]
-    rows = []
-    for name, facts in winner["per_class"].items():
-        if not facts["estimable"]:
-            rows.append((name, str(facts["support"]), "not estimable", "", "", ""))
-            continue
-        before = baseline["per_class"][name]["recall"] if baseline else None
-        cells = int(facts["support"])
-        shown = (
-            _recall(facts["recall"], cells),
-            _interval(facts["precision"]),
-            _interval(facts["f1"]),
-            _recall(before, cells),
-        )
-        rows.append((name, str(cells), *shown))
-    table(
-        ("class", "cells", "recall", "precision", "F1", "recall of the baseline"),
-        rows,
-        title=f"Hold-out, {winner['cells']:,} cells the search never saw (95 % intervals)",
-    )
-    for metric in ("balanced_accuracy", "weighted_f1"):
-        line = f"hold-out {metric.replace('_', ' ')} {_interval(winner['metrics'][metric])}"
-        if baseline:
-            line += (
-                f"; baseline {_interval(baseline['metrics'][metric])}"
-                f"; difference {_interval(holdout['difference'][metric], sign='+')}"
-            )
-        say(line)
-
-
-def _interval(figure: dict[str, float] | None, *, sign: str = "") -> str:
-    if figure is None:
-        return "-"
-    spec = f"{sign}.3f"
-    return f"{figure['value']:{spec}} ({figure['low']:{spec}} to {figure['high']:{spec}})"
-
-
-def _recall(figure: dict[str, float] | None, cells: int) -> str:
-    """``0 of 3 found: 0-71 %`` for a class of a few cells."""
-    from cellsearch.card.figures import FEW_CELLS
-    from cellsearch.card.markdown import found_of
-
-    if figure is None or cells >= FEW_CELLS:
-        return _interval(figure)
-    return found_of(round(figure["value"] * cells), cells, figure["low"], figure["high"])
 
 
 def prediction_report(
@@ -301,7 +232,7 @@ def answers_report(report: AnswersReport) -> None:
 
 def _estimate(estimate: Estimate, *, sign: str = "") -> str:
     facts = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return _interval(facts, sign=sign)
+    return interval(facts, sign=sign)
 
 
 def _p(value: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CellsearchError, RunError
-from cellsearch.preflight import require_feasible, require_weights
+from cellsearch.preflight import require_device, require_feasible, require_weights
 from cellsearch.run_folder import (
     RunConfig,
     RunRecord,
-    new_folder,
     read_record,
     replace_text,
     require_same,
     storage_url,
     study_name,
-    unfinished,
     write_record,
 )
-from cellsearch.run_inputs import cells_for, space_for, splits_for
+from cellsearch.run_inputs import as_begun, built_in_python, cells_for, space_for, splits_for
+from cellsearch.run_place import clear, make_folder, require_free, unfinished
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.space.without_effect import without_effect
+from cellsearch.tune.lock import HeldError
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
@@ -77,8 +78,8 @@ class SearchResult:
 
 
 def search(
-    dataset: CellDataset | str,
-    space: SearchSpace | str = "default",
+    dataset: CellDataset | str | Path,
+    space: SearchSpace | Mapping[str, Any] | str | Path = "default",
     *,
     out: Path | str | None = None,
     observer: RunObserver | None = None,
@@ -88,26 +89,23 @@ def search(
 
     Args:
         dataset: cells, or the name or path of a dataset.
-        space: a search space, or its name or path.
-        out: the run's folder; by default the next ``runs/<dataset>-<date>-<n>``.
+        space: a search space, its name or path, or what ``SearchSpace.from_dict`` takes.
+        out: the run's folder; by default that of an unfinished run of the same request, cells and
+            space in ``runs``, else the next ``runs/<dataset>-<date>-<n>``.
         observer: who watches; by default nobody.
         settings: any other field of ``RunConfig``: ``budget``, ``metric``, ``folds``, ...
 
     Raises:
         CellsearchError: the run cannot start; nothing is left half-written.
     """
+    cells, built = built_in_python(dataset, space, settings)
     config = RunConfig.of(
-        dataset=dataset if isinstance(dataset, str) else dataset.name,
-        space=space if isinstance(space, str) else space.name,
+        dataset=str(dataset) if cells is None else cells.name,
+        space=str(space) if built is None else built.name,
         **settings,
     )
-    return start(
-        config,
-        out=Path(out) if out is not None else None,
-        cells=None if isinstance(dataset, str) else dataset,
-        space=None if isinstance(space, str) else space,
-        observer=observer,
-    )
+    place = Path(out) if out is not None else None
+    return start(config, out=place, cells=cells, space=built, observer=observer)
 
 
 def resume(
@@ -117,9 +115,18 @@ def resume(
     command: str | None = None,
     **changes: Any,
 ) -> SearchResult:
-    """Go on with an interrupted run; ``changes`` may name budget, seconds, slots and the like.
+    """Go on with an interrupted run; what is finished is not done again.
 
-    ``command`` is what was typed, for the card.
+    Args:
+        folder: of the run. Cells and spaces built in Python are read back from it.
+        observer: who watches; by default nobody.
+        command: what was typed, for the card.
+        changes: ``budget``, ``seconds``, ``slots``, ``threads``, ``backend``, ``address``,
+            ``abstain``, ``sets``.
+
+    Raises:
+        RunError: not the folder of a run, it is finished, or a value is out of bounds.
+        MismatchError: its cells, splits or space are others by now.
     """
     folder = Path(folder)
     record = read_record(folder)
@@ -146,28 +153,35 @@ def start(
     from cellsearch.progress import Silent
 
     observer = observer or Silent()
-    folder = out or (None if fresh else unfinished(config, runs))
-    space = space or space_for(config, folder)
-    if config.init_from is None:
-        require_weights(space)
-    cells = cells_for(config, folder, cells, observer)
-    folder = folder or new_folder(config, runs)
-    old = read_record(folder) if (folder / "run.json").exists() else None
-    if old is None and folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} holds other files; give --out a new folder")
+    old = read_record(out) if out is not None and (out / "run.json").exists() else None
     if old is not None and old.state == "finished":
         raise RunError(
-            f"{folder} is finished: its hold-out has been scored, so searching on would be "
+            f"{out} is finished: its hold-out has been scored, so searching on would be "
             "choosing by it; see it with `cellsearch show`, or start anew with another --out"
         )
+    was_there = out is not None and old is None and require_free(out)
+    if cells is not None:
+        cells = cells_for(config, None, cells, observer)
+    cells, space, built = as_begun(old, out, cells, space)
+    if out is None and not fresh and (found := unfinished(config, runs, cells=cells, space=space)):
+        out, old = found, read_record(found)
+    space = space or space_for(config, out)
+    if config.init_from is None:
+        require_weights(space)
+    if cells is None:
+        cells = cells_for(config, out, None, observer)
     if config.init_from is not None:
         from cellsearch.init_from import begin_from
 
         space = begin_from(config.init_from, space, cells)
-    splits = splits_for(config, folder, cells, splits, observer)
+    splits = splits_for(config, out, cells, splits, observer)
     require_feasible(space, cells, splits)
     for line in without_effect(space):
         observer.message(f"space {space.name!r}: {line}")
+    require_device(config)
+    folder, made = (
+        (out, False) if old and out else make_folder(out, config, runs, was_there=was_there)
+    )
     record = RunRecord(
         config=config,
         dataset_folder=cells.folder or Path(),
@@ -175,12 +189,11 @@ def start(
         space_sha256=space.sha256,
         splits_sha256=splits.sha256,
         created=old.created if old else datetime.now(UTC).isoformat(timespec="seconds"),
-        command=_commands(old, config, command) or f"cellsearch resume {folder}",
+        command=_commands(old, config, command) or f"cellsearch resume {shlex.quote(str(folder))}",
         study=study_name(old, folder) if old else folder.resolve().name,
+        built=built,
     )
-    if old is None:
-        folder.mkdir(parents=True, exist_ok=True)
-    else:
+    if old is not None:
         require_same(
             old,
             record,
@@ -193,16 +206,20 @@ def start(
         splits.save(folder / "splits.json")
         write_record(folder, record)
         outcome = _searched(record, folder, cells, splits, space, observer)
+    except HeldError:
+        raise
     except CellsearchError:
-        if old is None and not (folder / "trials").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        if made or was_there:
+            clear(folder, keep=was_there)
         raise
     card = None
     if not outcome.interrupted:
         try:
             card = _handed_over(record, folder, cells, splits, outcome, observer)
         except KeyboardInterrupt:
-            observer.message(f"interrupted; go on with: cellsearch resume {folder}")
+            observer.message(
+                f"interrupted; go on with: cellsearch resume {shlex.quote(str(folder))}"
+            )
             raise
         write_record(folder, record.model_copy(update={"state": "finished"}))
     return SearchResult(
@@ -242,6 +259,9 @@ def _searched(
         study = read_study(job.storage_url, job.study_name)
         return outcome_of(study, interrupted=False, timed_out=False)
     observer.begins(folder, cells, splits, job)
+    if record.config.backend == "ray":
+        where = "here" if job.address is None else f"at {job.address}"
+        observer.message(f"starting Ray {where}; trials at a time: {job.slots}")
     try:
         return search_trials(job, space, observer, backend(record.config.backend))
     finally:
@@ -273,6 +293,7 @@ def _job(record: RunRecord, folder: Path, cells: CellDataset) -> SearchJob:
         address=config.address,
         race=config.race,
         init_from=None if config.init_from is None else config.init_from.resolve(),
+        precision=None if config.precision == "auto" else config.precision,
     )
 
 

@@ -32,6 +32,7 @@ from pydantic import (
 
 from cellsearch.data.plan import Plan
 from cellsearch.errors import ConfigError, MismatchError, RunError
+from cellsearch.located import near_miss, problems
 
 FORMAT_VERSION = 1
 
@@ -56,17 +57,18 @@ class RunConfig(BaseModel):
     folds: int = Field(default_factory=lambda known: _plan(known).folds, le=50)
     holdout: float = Field(default_factory=lambda known: _plan(known).holdout, gt=0.0)
     rare: str = "refuse"
-    seed: int = Field(0, ge=0, lt=2**31)
-    budget: int | None = Field(50, ge=1)
-    seconds: float | None = Field(None, gt=0.0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    budget: int | None = Field(default=50, ge=1)
+    seconds: float | None = Field(default=None, gt=0.0)
     race: bool = True
     final: Literal["refit", "ensemble"] = "refit"
     abstain: str | None = None
-    sets: float | None = Field(None, gt=0.0, lt=1.0)
+    sets: float | None = Field(default=None, gt=0.0, lt=1.0)
     backend: Literal["ray", "local"] = "ray"
-    slots: int | None = Field(None, ge=1)
-    threads: int | None = Field(None, ge=1)
+    slots: int | None = Field(default=None, ge=1, le=1024)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last"] = "auto"
     storage: str | None = None
     address: str | None = None
 
@@ -118,7 +120,7 @@ class RunConfig(BaseModel):
         from cellsearch.learn.metrics import METRICS
 
         if value not in METRICS:
-            raise ValueError(f"is one of {', '.join(METRICS)}")
+            raise ValueError(f"expected one of {', '.join(METRICS)}{near_miss(value, METRICS)}")
         return value
 
     @property
@@ -136,14 +138,13 @@ class RunConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [
-                f"--{'.'.join(map(str, p['loc'])).replace('_', '-')}: "
-                f"{p['msg'].removeprefix('Value error, ')}, got {p['input']!r}"
-                for p in error.errors()
-                # Said of fields that were not given, as soon as another one is wrong.
-                if p["type"] != "default_factory_not_called"
+            said = [
+                f"--{'.'.join(map(str, found.path)).replace('_', '-')}: {found.text}"
+                for found in problems(cls, error, values)
+                # A default that waits for a field which is wrong has no place of its own.
+                if found.path
             ]
-            raise RunError("; ".join(problems)) from None
+            raise RunError("; ".join(said)) from None
 
 
 def _plan(known: Mapping[str, Any]) -> Plan:
@@ -168,12 +169,16 @@ IDENTITY = (
     "holdout",
     "rare",
     "seed",
+    "precision",
 )
 """Fields a resumed run may not change; budget, time, slots and the like it may."""
 
 
 class RunRecord(BaseModel):
-    """``run.json``."""
+    """``run.json``.
+
+    ``built`` tells what was handed over from Python rather than named: ``cells``, ``space``.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -186,6 +191,7 @@ class RunRecord(BaseModel):
     created: str
     command: str
     study: str | None = None
+    built: tuple[Literal["cells", "space"], ...] = ()
     state: Literal["searching", "finished"] = "searching"
 
 
@@ -202,14 +208,24 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / "run.json"
     if not path.is_file():
-        raise RunError(f"{folder} is not the folder of a run: it holds no run.json")
+        raise RunError(_no_run(folder))
     try:
         facts = json.loads(path.read_text())
         if isinstance(facts, dict) and facts.get("format_version", 0) > FORMAT_VERSION:
             raise RunError(f"{path} was written by a newer cellsearch; upgrade to go on with it")
         return RunRecord.model_validate(facts)
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise RunError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+
+
+def _no_run(folder: Path) -> str:
+    if not folder.exists():
+        return f"{folder}: no such folder; `cellsearch runs` lists the runs that lie here"
+    if (folder.parent / "run.json").is_file():
+        return f"{folder} is not the folder of a run but lies in one: give {folder.parent}"
+    return f"{folder} is not the folder of a run: it holds no run.json"
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -244,20 +260,6 @@ def storage_url(config: RunConfig, folder: Path) -> str:
 def study_name(record: RunRecord, folder: Path) -> str:
     """Of the study; runs made before the name was written down had their folder's."""
     return record.study or folder.resolve().name
-
-
-def unfinished(config: RunConfig, parent: Path) -> Path | None:
-    """The newest run below ``parent`` that was asked the same and did not end."""
-    found = []
-    for path in parent.glob("*/run.json"):
-        try:
-            record = read_record(path.parent)
-        except RunError:
-            continue
-        same = all(getattr(record.config, name) == getattr(config, name) for name in IDENTITY)
-        if same and record.state != "finished" and record.config.storage == config.storage:
-            found.append((record.created, path.parent))
-    return max(found)[1] if found else None
 
 
 def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: str) -> None:

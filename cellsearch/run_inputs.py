@@ -2,22 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from cellsearch.data.arrays import digest
 from cellsearch.data.cache import key_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import apply_rare
-from cellsearch.data.saved_dataset import described
+from cellsearch.data.saved_dataset import described, require_unchanged
 from cellsearch.data.source import cache_folder, load_dataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.task import apply_task
-from cellsearch.errors import CellsearchError, DataError, MismatchError
-from cellsearch.run_folder import RunConfig, read_record
+from cellsearch.errors import CellsearchError, DataError, MismatchError, RunError
+from cellsearch.run_folder import RunConfig, RunRecord, read_record
 from cellsearch.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from cellsearch.progress import RunObserver
+
+
+def built_in_python(
+    dataset: object, space: object, settings: Mapping[str, Any]
+) -> tuple[CellDataset | None, SearchSpace | None]:
+    """Cells and space where they were handed over rather than named.
+
+    Raises:
+        RunError: neither cells nor a name; or settings of a reader for cells that were read.
+        SpaceError: what is wrong with a space given as a mapping.
+    """
+    if not isinstance(dataset, CellDataset | str | Path):
+        raise RunError(
+            f"dataset: expected a CellDataset, a name or a path, got {type(dataset).__name__}; "
+            "CellDataset.from_arrays(images, labels) makes one of arrays"
+        )
+    if not isinstance(space, SearchSpace | Mapping | str | Path):
+        raise RunError(
+            "space: expected a SearchSpace, a mapping, a name or a path, got "
+            f"{type(space).__name__}"
+        )
+    cells = dataset if isinstance(dataset, CellDataset) else None
+    idle = [name for name in ("options", "variant", "mirror") if settings.get(name)]
+    if cells is not None and idle:
+        raise RunError(
+            f"{', '.join(idle)}: of a reader, but these cells were read already; give them to "
+            "CellDataset.from_folder, from_table or load_dataset"
+        )
+    if isinstance(space, Mapping):
+        return cells, SearchSpace.from_dict(space)
+    return cells, space if isinstance(space, SearchSpace) else None
+
+
+def as_begun(
+    old: RunRecord | None,
+    folder: Path | None,
+    cells: CellDataset | None,
+    space: SearchSpace | None,
+) -> tuple[CellDataset | None, SearchSpace | None, tuple[Literal["cells", "space"], ...]]:
+    """Cells and space built in Python, those of an old run read back, and which of them were.
+
+    A name that Python code gave its cells may be a built-in's too, or a folder's.
+
+    Raises:
+        RunError: the run's cells do not lie here any more.
+    """
+    if old is None or folder is None:
+        given: tuple[tuple[Literal["cells", "space"], object], ...]
+        given = (("cells", cells), ("space", space))
+        return cells, space, tuple(name for name, each in given if each is not None)
+    if cells is None and "cells" in old.built:
+        if not old.dataset_folder.is_dir():
+            raise RunError(
+                f"{folder}: its cells were built in Python and lie in {old.dataset_folder} no "
+                "more; call search(...) again with the same cells and out"
+            )
+        cells = CellDataset.open(old.dataset_folder)
+    if space is None and "space" in old.built:
+        space = SearchSpace.load(str(folder / "space.yaml"))
+    return cells, space, old.built
 
 
 def space_for(config: RunConfig, folder: Path | None) -> SearchSpace:
@@ -74,20 +136,23 @@ def _saved(cells: CellDataset) -> CellDataset:
     """Cells on disk, where every worker maps them."""
     if cells.folder is not None:
         return cells
-    # The same pixels and labels may bear another name, or notes that the card must tell.
-    folder = cache_folder() / "arrays" / key_of(described(cells))
+    require_unchanged(cells)
+    # The same pixels and labels may bear another name, or notes that the card must tell; and they
+    # may be of other files.
+    origins = digest({}, [cells.sources, cells.object_numbers])
+    folder = cache_folder() / "arrays" / key_of(described(cells) | {"origins": origins})
     return CellDataset.open(folder) if folder.is_dir() else cells.save(folder)
 
 
 def splits_for(
     config: RunConfig,
-    folder: Path,
+    folder: Path | None,
     cells: CellDataset,
     given: Splits | None,
     observer: RunObserver,
 ) -> Splits:
     """The frozen splits of the run, else those given, else new ones."""
-    if (folder / "splits.json").exists():
+    if folder is not None and (folder / "splits.json").exists():
         return Splits.load(folder / "splits.json", cells)
     if given is not None:
         if given.dataset_sha256 != cells.sha256:

@@ -66,7 +66,6 @@ def findings(
         both = Found(verdict, mattered)
         if study is not None:
             _tell_dashboard(study, folder, both, observer)
-        observer.message("measuring confidence and drawing the card's figures")
         return both
 
     return found

@@ -203,6 +203,18 @@ def test_rules_need_out_of_fold_probabilities_and_a_free_name(case: Made, tmp_pa
     assert rules_for(folder, case.card.config) == (None, None)
 
 
+def test_a_changed_table_gives_no_thresholds(case: Made, tmp_path: Path) -> None:
+    folder = case.copy(tmp_path)
+    table = folder / "out_of_fold.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    said = r"cannot be trusted: out_of_fold\.csv has changed since the card was written"
+    for asked in ({"sets": 0.9}, {"abstain": "coverage=0.9"}):
+        with pytest.raises(CardError, match=said):
+            rules_for(folder, case.card.config, **asked)
+    # Without them the table is of no concern.
+    assert rules_for(folder, case.card.config) == (None, None)
+
+
 def test_rules_from_the_table_are_those_from_memory(case: Made) -> None:
     folder, config = case.card.folder, case.card.config
     abstention, sets = rules_for(folder, config, abstain="coverage=0.7", sets=0.8)

@@ -222,6 +222,9 @@ def test_columns_that_cannot_be_told_are_refused(
 def test_a_run_without_a_card_says_so(tmp_path: Path) -> None:
     table = written(tmp_path / "t.csv", "id,class", [("0", "a")])
     (tmp_path / "run").mkdir()
+    with pytest.raises(RunError, match=r"it holds no run\.json"):
+        compare_answers(tmp_path / "run", table)
+    (tmp_path / "run" / "run.json").write_text("{}")
     with pytest.raises(RunError, match="no card yet; finish it with"):
         compare_answers(tmp_path / "run", table)
 

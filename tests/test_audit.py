@@ -15,6 +15,7 @@ from cellsearch import CellDataset, SearchSpace, cli, search
 from cellsearch.audit import AuditReport, audit_run
 from cellsearch.audit.report import Check
 from cellsearch.learn.fold_result import FoldResult
+from cellsearch.run_folder import read_record
 
 from conftest import squares
 from test_run import TINY, Stopper, tiny_search
@@ -96,6 +97,8 @@ def test_it_prints_a_line_a_check_and_json(whole: Path, command) -> None:
     code, out, _ = command("audit", whole)
     assert code == 0
     assert "passed          groups are on one side: 12 groups" in out
+    wanted = read_record(whole).dataset_sha256[:12]
+    assert f"cells as they were read then, sha256 {wanted}; files they came from are not" in out
     assert "14 checks passed, 0 failed, 1 not applicable" in out
     code, out, _ = command("audit", whole, "--json")
     assert code == 0

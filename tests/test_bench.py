@@ -16,7 +16,13 @@ from cellsearch.card.abstain import Abstention
 from cellsearch.card.conformal import PredictionSets
 from cellsearch.card.predict import Row, to_rows
 from cellsearch.data.dataset import CellDataset
-from cellsearch.elsewhere.bench import Target, Written, parse_targets, write_for
+from cellsearch.elsewhere.bench import (
+    Target,
+    Written,
+    parse_targets,
+    refuse_places,
+    write_for,
+)
 from cellsearch.elsewhere.decided import safe_names
 from cellsearch.elsewhere.numbering import origins, places
 from cellsearch.errors import CardError, ConfigError
@@ -196,6 +202,31 @@ def test_targets_name_every_mistake_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_targets(["ideas", "excel=x.csv", "qupath=a", "napari=a"])
     for part in ("got 'ideas'", "'excel' is not one of", "a is given twice"):
+        assert part in str(caught.value)
+
+
+def test_places_that_cannot_be_written_are_told_before_cells_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    fine = parse_targets([f"ideas={tmp_path / 'new'}", f"qupath={tmp_path / 'a.tsv'}"])
+    refuse_places(fine, {"-o": tmp_path / "o.csv", "--fractions": None})
+    wrong = parse_targets(
+        [
+            f"qupath={tmp_path / 'a.geojson'}",
+            f"napari={tmp_path / 'o.csv'}",
+            f"cellprofiler={tmp_path / 'folder'}",
+            f"ideas={tmp_path / 'file'}",
+        ]
+    )
+    with pytest.raises(ConfigError) as caught:
+        refuse_places(wrong, {"-o": tmp_path / "o.csv", "--fractions": tmp_path / "no" / "f.csv"})
+    for part in (
+        f"--fractions {tmp_path / 'no' / 'f.csv'}: there is no folder {tmp_path / 'no'}",
+        "a.geojson: it is a table; let its name end in .csv or .tsv or .txt",
+        "o.csv: -o writes there already",
+        "folder: that is a folder; name a file in it",
+        "file: that is a file; name a folder",
+    ):
         assert part in str(caught.value)
 
 

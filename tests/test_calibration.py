@@ -23,6 +23,7 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.rules import find_rules
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
+from cellsearch.result_report import decided_lines
 
 from card_cases import Made, made
 
@@ -210,9 +211,14 @@ def test_the_card_shows_before_and_after(case: Made, hot: Any) -> None:
     assert "plots/reliability_hold_out.png" in hot.readme
     assert (hot.folder / "plots" / "reliability_hold_out.svg").is_file()
     confidence = hot.metrics["confidence"]
-    assert confidence["abstention"]["hold_out"]["coverage"]["value"] <= 1
+    coverage = confidence["abstention"]["hold_out"]["coverage"]["value"]
+    assert coverage <= 1
     assert confidence["sets"]["hold_out"]["level"] == 0.8
     assert "## Abstention" in hot.readme
+    abstaining, in_sets, *_ = decided_lines(hot.metrics)
+    assert f"(coverage 0.8): a class for {coverage:.3f} (" in abstaining
+    assert f"{confidence['sets']['hold_out']['mean_size']:.2f} classes" in in_sets
+    assert decided_lines({"confidence": {}}) == []
     assert "## Prediction sets" in hot.readme
 
 

@@ -29,9 +29,10 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import CardError
 from cellsearch.learn.metrics import METRICS
+from cellsearch.result_report import card_figures
 from cellsearch.space.recipe import Recipe
 
-from card_cases import COMMAND, RECIPE, Made, made
+from card_cases import COMMAND, FACTS, RECIPE, Made, made
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +293,22 @@ def test_counts_alone_will_do_for_a_baseline(case: Made, tmp_path: Path) -> None
 
 
 # -- load and verify
+
+
+def test_a_baseline_that_won_is_not_held_against_itself(
+    case: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = FACTS | {"winner": 0, "baseline_trial": 0}
+    won = write_card(tmp_path / "card", **case.ingredients(search_facts=facts))
+    card_figures(won)
+    said = capsys.readouterr().out
+    score = won.metrics["hold_out"]["winner"]["metrics"]["balanced_accuracy"]["value"]
+    assert f"hold-out balanced accuracy {score:.3f} (" in said
+    assert "baseline" not in said
+    assert "recall of the baseline" not in won._repr_html_()
+    card_figures(case.card)
+    assert "; baseline 0." in capsys.readouterr().out
+    assert "recall of the baseline" in case.card._repr_html_()
 
 
 def test_a_card_verifies_and_loads(case: Made) -> None:

@@ -100,7 +100,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
         ("name: Ab", "$.name: a name is written in small letters, got 'Ab' (my.yaml:1)"),
         (
             "name: a\nreader: {layout: tabel}",
-            "$.reader: expected layout to be one of folders, table; did you mean 'table'?",
+            "$.reader: expected layout to be one of folders, table, got {'layout': 'tabel'}; "
+            "did you mean 'table'?",
         ),
         ("name: a\nreader: {depth: 2}", "$.reader: needs the key 'layout' (my.yaml:2)"),
         (
@@ -185,6 +186,16 @@ def test_unknown_name_offers_the_nearest() -> None:
         catalog.find("search_spaces", "no/such.yaml")
 
 
+def test_a_path_that_is_not_there_names_its_neighbour_and_the_next_step(tmp_path: Path) -> None:
+    write(tmp_path, "a: 1\n", "cells.yaml")
+    with pytest.raises(CatalogError) as caught:
+        catalog.find("datasets", str(tmp_path / "cell.yaml"))
+    assert "no such file; did you mean 'cells.yaml'?" in str(caught.value)
+    assert "cellsearch init FOLDER" in str(caught.value)
+    with pytest.raises(CatalogError, match="cellsearch spaces show default --yaml"):
+        catalog.find("search_spaces", "mine.yaml")
+
+
 def test_packaged_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "cellsearch"
     (package / "_shipped" / "datasets").mkdir(parents=True)
@@ -200,4 +211,6 @@ def test_packaged_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_near_miss_is_silent_when_nothing_is_near() -> None:
     assert catalog.near_miss("jurkt", ["jurkat", "demo"]) == "; did you mean 'jurkat'?"
+    assert catalog.near_miss("f1", ["accuracy", "macro_f1"]) == "; did you mean 'macro_f1'?"
     assert catalog.near_miss("xyz", ["jurkat", "demo"]) == ""
+    assert catalog.near_miss("", ["jurkat", "demo"]) == ""

@@ -11,6 +11,7 @@ from cellsearch.data.check import CheckReport, Finding, check_dataset, find_twin
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.data.twins import Twin, flat_channels
+from cellsearch.report import summary_lines
 
 PHASES = {
     "Experiment_1/G1": 900,
@@ -260,7 +261,11 @@ def test_unlabelled_cells_and_equal_ids_are_reported() -> None:
     labels = np.where(np.arange(30) < 4, -1, 0)
     dataset = CellDataset.from_arrays(images, labels, classes=["only"])
     (found,) = of_kind(check_dataset(dataset), "unlabelled")
-    assert len(found.cells) == 4
+    assert (found.severity, len(found.cells)) == ("warning", 4)
+    bare = CellDataset.from_arrays(images, np.full(30, -1), classes=[])
+    (found,) = of_kind(check_dataset(bare), "unlabelled")
+    assert (found.severity, len(found.cells)) == ("error", 30)
+    assert summary_lines(bare)[-1] == "classes: no cell has a label"
     object.__setattr__(dataset, "ids", np.array(["same", "same", *map(str, range(28))]))
     (doubled,) = of_kind(check_dataset(dataset), "duplicate-id")
     assert (doubled.severity, doubled.cells) == ("error", ("same",))

@@ -100,7 +100,7 @@ def test_a_folder_of_populations_and_files_that_are_none(tmp_path: Path) -> None
     assert raw.classes == ("G1", "G2")
     assert list(raw.object_numbers) == [0, 1, 2, 0, 1, 2]
     assert raw.ids[0] == "G1/a/0"
-    with pytest.raises(DataError, match=r"3 sizes .*size=15x11 with fit=pad"):
+    with pytest.raises(DataError, match=r"3 sizes .*size=15x11 with --option fit=pad"):
         layout("cif", {}).read(tmp_path / "set" / "G1" / "a.cif")
     (tmp_path / "set" / "G1" / "b.cif").write_text("no TIFF")
     (tmp_path / "set" / "G2" / "b.cif").write_bytes(

@@ -248,6 +248,8 @@ def test_the_hold_out_never_trains_the_model_that_predicts(searched) -> None:
 def test_what_was_searched_predicts_by_its_card(searched) -> None:
     X = np.array(squares().images)
     assert np.array_equal(searched.predict_proba(X), searched.card_.predict(X))
+    for dtype in (np.int64, np.float64):
+        assert np.array_equal(searched.predict_proba(X.astype(dtype)), searched.card_.predict(X))
     with pytest.raises(CardError):
         searched.predict_proba(X.astype(np.float32) / 255)
 

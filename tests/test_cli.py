@@ -131,8 +131,9 @@ def one_line(code: int, error: str, *parts: str) -> None:
         (("run", "--dataset", "demo", "--metric", "acc"), ("--metric", "balanced_accuracy")),
         (("run", "--dataset", "demo", "--option", "size"), ("NAME=VALUE",)),
         (("run", "--dataset", "demo", "--variant", "dna"), ("variant",)),
-        (("resume", "nowhere"), ("run.json",)),
-        (("show", "nowhere"), ("run.json",)),
+        (("resume", "nowhere"), ("nowhere", "no such folder")),
+        (("show", "nowhere"), ("nowhere", "no such folder", "cellsearch runs")),
+        (("spaces", "show", "quick", "--yaml", "--json"), ("--yaml, --json",)),
         (("verify", "nowhere"), ("nowhere",)),
         (("spaces", "show", "quik"), ("did you mean 'quick'?",)),
     ],
@@ -159,6 +160,17 @@ def test_a_truncated_image_is_named(command, tmp_path: Path) -> None:
     code, _, error = command("run", "--dataset", root, "--out", tmp_path / "run")
     one_line(code, error, "003.png")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_printed_to_be_typed_is_quoted(command, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "Zellen Übersicht", squares((6, 5, 4)))
+    code, out, error = command("datasets", "describe", root, "--sheet", tmp_path / "s.png")
+    assert code == 0, error
+    assert f"cellsearch datasets check '{root}'\n" in out
+    made = tmp_path / "neu & alt"
+    code, out, error = command("convert", root, "-o", made)
+    assert code == 0, error
+    assert f"cellsearch run --dataset '{made}'\n" in out
 
 
 def test_an_empty_class_folder_is_named(command, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_other_splits_and_no_card_are_refused(tmp_path: Path, runs: list[Path]) 
     with pytest.raises(MismatchError, match=r"data squares of 77 cells .sha256 eeeeeeeeeeee"):
         compare_runs([runs[0], torn])
     (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "run.json").touch()
     with pytest.raises(RunError, match="has no card yet"):
         compare_runs([runs[0], tmp_path / "none"])
     with pytest.raises(ConfigError, match="two runs or more"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from typer.testing import CliRunner
 
 from cellsearch.cli import app
@@ -255,6 +256,30 @@ def test_convert_says_what_it_did_and_how_to_go_on(tmp_path: Path) -> None:
     assert load_dataset(tmp_path / "out").classes == ("S phase", "G1")
 
 
+def test_images_that_lie_loose_are_converted_without_labels(tmp_path: Path) -> None:
+    first = cells()
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    for name, image in zip("abc", first.images[:3], strict=True):
+        tifffile.imwrite(loose / f"{name}.tif", image, photometric="minisblack")
+    table, packed = tmp_path / "table", tmp_path / "cells.npz"
+    for arguments in (["-o", str(table), "--to", "table"], ["-o", str(packed)]):
+        run = CliRunner().invoke(app, ["convert", str(loose), *arguments])
+        assert run.exit_code == 0, run.output
+        assert "no labels; classify them: cellsearch predict CARD" in run.stdout
+    for written in (table / "cells.csv", packed):
+        again = cells_to_predict(str(written), channels=("channel-1", "channel-2"))
+        np.testing.assert_array_equal(again.images, first.images[:3])
+        assert again.ids.tolist() == ["a", "b", "c"]
+    sheet = tmp_path / "sheet.png"
+    run = CliRunner().invoke(app, ["datasets", "describe", str(packed), "--sheet", str(sheet)])
+    assert run.exit_code == 0, run.output
+    assert sheet.is_file()
+    (loose / "labels.csv").write_text("path,label\n")
+    run = CliRunner().invoke(app, ["convert", str(loose), "-o", str(tmp_path / "x.npz")])
+    assert "holds a table" in str(run.exception)
+
+
 def test_convert_as_json_prints_one_document(tmp_path: Path) -> None:
     write_cells(cells(), tmp_path / "in.npz")
     arguments = ["convert", str(tmp_path / "in.npz"), "-o", str(tmp_path / "o.ome.tif"), "--json"]
@@ -277,6 +302,29 @@ def test_convert_refuses_before_it_reads(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["convert", "no-such-set", "-o", str(tmp_path / "out")])
     assert isinstance(run.exception, ConfigError)
     assert "exists already" in str(run.exception)
+
+
+def test_convert_writes_neither_into_nor_around_what_it_reads(tmp_path: Path) -> None:
+    source, around = tmp_path / "ok", tmp_path / "around"
+    write_cells(cells(), source)
+    before = sorted(source.rglob("*"))
+    (tmp_path / "link").symlink_to(source)
+    for out, said in (
+        (source / "sub", f"lies in {source}, which is read"),
+        (tmp_path / "link" / "new.npz", f"lies in {source}, which is read"),
+    ):
+        run = CliRunner().invoke(app, ["convert", str(source), "-o", str(out)])
+        assert isinstance(run.exception, ConfigError)
+        assert said in str(run.exception)
+    assert sorted(source.rglob("*")) == before
+    # A folder of ours, which --force would replace together with the cells in it.
+    write_cells(cells(), around)
+    write_cells(cells(), around / "inner")
+    words = ["convert", str(around / "inner"), "-o", str(around), "--force"]
+    run = CliRunner().invoke(app, words)
+    assert isinstance(run.exception, ConfigError)
+    assert f"holds {around / 'inner'}, which is read" in str(run.exception)
+    assert (around / "inner").is_dir()
 
 
 def test_a_table_is_plain_to_read(tmp_path: Path) -> None:

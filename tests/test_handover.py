@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,10 +20,12 @@ def test_a_dead_refit_is_trained_anew(
     monkeypatch: pytest.MonkeyPatch, tiny_dataset: CellDataset
 ) -> None:
     splits = draw_splits(tiny_dataset, folds=2)
-    seeds, asked = [], []
+    seeds, asked, formats = [], [], set()
+    folds = [SimpleNamespace(precision="bf16+channels_last")]
 
-    def fit(recipe, cells, indices, *, seed, device, backbone, on_epoch, on_stage):
+    def fit(recipe, cells, indices, *, seed, device, precision, backbone, on_epoch, on_stage):
         seeds.append(seed)
+        formats.add(str(precision))
         assert device == "meta"
 
         def predict_proba(dataset, some):
@@ -34,7 +37,10 @@ def test_a_dead_refit_is_trained_anew(
 
     monkeypatch.setattr("cellsearch.learn.fit.fit", fit)
     config = RunConfig.of(dataset="squares", seed=7, device="meta")
-    final = handover._final(Recipe(), tiny_dataset, splits, config, Silent(), "winner")
+    monkeypatch.setattr("cellsearch.tune.job.finished_folds", lambda *_: folds)
+    row = SimpleNamespace(recipe=Recipe(), number=3)
+    final = handover._final(row, Path("run"), tiny_dataset, splits, config, Silent(), "winner")
+    assert formats == {"bf16+channels_last"}
     assert len(final) == 1
     assert seeds == [7, 1007, 2007]
     assert not set(asked) & set(splits.holdout.tolist())

@@ -46,7 +46,7 @@ def test_several_images_of_several_sizes_are_cells(tmp_path: Path) -> None:
     with tifffile.TiffWriter(path, ome=True) as tiff:
         for k in range(3):
             tiff.write(CROPS[k, :, : 10 - k], photometric="minisblack", metadata={"axes": "CYX"})
-    with pytest.raises(DataError, match=r"3 sizes .*size=10x8 with fit=pad"):
+    with pytest.raises(DataError, match=r"3 sizes .*size=10x8 with --option fit=pad"):
         read(path)
     cells = read(path, size="10x8")
     np.testing.assert_array_equal(cells.images[0], CROPS[0])

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 import cellsearch
 from cellsearch import (
     BASELINE, CellClassifier, CellDataset, InputError, ModelCard, Recipe, RunConfig, SearchResult,
-    SearchSpace, Splits, cells_frame, draw_splits, figures_frame, load_card, load_dataset, resume,
-    search, trials_frame,
+    SearchSpace, Silent, Splits, TrialRow, VerifyReport, cells_frame, draw_splits, figures_frame,
+    load_card, load_dataset, resume, search, trials_frame,
 )
 
 images: NDArray[np.uint8] = np.zeros((8, 2, 16, 16), np.uint8)
@@ -33,6 +33,17 @@ card: ModelCard = load_card("card")
 probabilities: NDArray[np.float32] = card.predict(images)
 recipe: Recipe = BASELINE if result.best is None else result.best.recipe
 config: RunConfig = RunConfig.of(dataset="demo")
+made: RunConfig = RunConfig(dataset="demo", budget=3)
+
+
+class Mine(Silent):
+    def message(self, text: str) -> None:
+        print(text)
+
+
+watched: SearchResult = search(Path("cells"), {"parameters": {}}, observer=Mine())
+rows: list[TrialRow] = watched.leaderboard()
+report: VerifyReport = card.verify()
 shown: str = card.headline
 counts: NDArray[np.int64] = load_dataset("demo").counts
 frame = trials_frame(result)

@@ -357,7 +357,7 @@ def test_mixed_sizes_are_listed_or_made_alike(tmp_path: Path) -> None:
     save(root / "b" / "small.png", planes[0][:, :4, :5])
     with pytest.raises(DataError, match=r"2 sizes .*: 6x8 \(5 images.*4x5 \(1 images") as caught:
         read(root)
-    assert "size=6x8 with fit=pad or fit=resize" in str(caught.value)
+    assert "size=6x8 with --option fit=pad or fit=resize" in str(caught.value)
     raw = read(root, size="6x8")
     assert raw.provenance is not None
     assert raw.provenance.fit == "pad", "a card that learns from them must do the same"
@@ -619,6 +619,22 @@ def test_npz_splits_are_joined_or_chosen(tmp_path: Path) -> None:
         read(path, use_split="val")
 
 
+def test_what_stands_beside_the_arrays_of_an_npz_is_read(tmp_path: Path) -> None:
+    large = np.zeros((5, 20, 20, 3), np.uint8)
+    known: dict[str, Any] = {"images": large, "labels": [1, 0, -1, 1, 0]}
+    donors = [f"donor-{k}" for k in (1, 1, 2, 2, 3)]
+    raw = read(savez(tmp_path, **known, groups=donors, classes=["b", "a"], ids=list("vwxyz")))
+    assert (list(raw.labels), raw.classes) == (["a", "b", "", "a", "b"], ("b", "a"))
+    assert (list(raw.groups or ()), list(raw.ids)) == (donors, list("vwxyz"))
+    assert raw.channels == ("red", "green", "blue")
+    named = read(savez(tmp_path, **known, classes=["b", "a"], channels=["DNA", "tubulin", "dark"]))
+    assert named.channels == ("DNA", "tubulin", "dark")
+    with pytest.raises(DataError, match=r"x.npz: 5 images, but 4 groups"):
+        read(savez(tmp_path, **known, groups=donors[:4]))
+    with pytest.raises(DataError, match=r"labels -1 .. 1 for 1 classes"):
+        read(savez(tmp_path, **known, classes=["a"]))
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -665,6 +681,11 @@ def test_unlabelled_from_a_file_a_folder_and_a_table(tmp_path: Path) -> None:
     ]
     npz, _, planes = make_npz(tmp_path / "n")
     np.testing.assert_array_equal(read_unlabelled(npz, channels=3).images, planes)
+    montages, options, _ = make_montage(tmp_path / "m")
+    cells = read_unlabelled(montages, channels=2, **options)
+    np.testing.assert_array_equal(cells.images, np.asarray(read(montages, **options).images))
+    assert cells.classes == ()
+    assert (cells.labels == -1).all()
     with pytest.raises(ReadError, match="no such file or folder"):
         read_unlabelled(tmp_path / "nowhere", channels=1)
 

@@ -157,6 +157,7 @@ def test_the_baseline_stands_beside_it(case: Made) -> None:
     assert "| recall of class-1 | 3 of 4 found: 19-99 % | 0 of 4 found: 0-60 % | +0.750" in text
     won = write_readme(story(case.card.config, search=FACTS | {"winner": 0}))
     assert "The baseline itself won" in won
+    assert "paired difference" not in section(won, "Beside the baseline")
     assert "The baseline itself won" not in text
 
 
@@ -181,10 +182,10 @@ def test_generated_data_is_told_loudly_and_real_data_is_not(case: Made) -> None:
     assert "GENERATED DATA" not in case.card.readme
 
 
-def test_the_six_lines_of_onnxruntime_run_as_printed(case: Made) -> None:
+def test_the_few_lines_of_onnxruntime_run_as_printed(case: Made) -> None:
     blocks = re.findall(r"```python\n(.*?)```", case.card.readme, re.DOTALL)
     plain_onnx, api = blocks
-    assert len(plain_onnx.strip().splitlines()) == 6
+    assert len(plain_onnx.strip().splitlines()) <= 8
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", plain_onnx],
         cwd=case.card.folder,

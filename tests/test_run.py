@@ -14,7 +14,8 @@ from cellsearch import CellDataset, SearchSpace
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.history import past_run
 from cellsearch.progress import Silent
-from cellsearch.run_folder import RunConfig, read_record, unfinished
+from cellsearch.run_folder import RunConfig, read_record
+from cellsearch.run_place import unfinished
 
 from conftest import squares
 
@@ -135,9 +136,24 @@ def test_resuming_with_another_space_shows_the_difference(tmp_path: Path) -> Non
 def test_the_same_request_finds_its_unfinished_run(tmp_path: Path) -> None:
     tiny_search(tmp_path / "run", observer=Stopper(1), metric="macro_f1")
     config = read_record(tmp_path / "run").config
-    assert unfinished(config, tmp_path) == tmp_path / "run"
+    these = {"cells": squares(), "space": SearchSpace.from_dict(TINY)}
+    assert unfinished(config, tmp_path, **these) == tmp_path / "run"
     other = RunConfig.of(**(config.model_dump() | {"metric": "mcc"}))
-    assert unfinished(other, tmp_path) is None
+    assert unfinished(other, tmp_path, **these) is None
+    # A name alone means a built-in's or a folder's cells, not those of Python code.
+    assert unfinished(config, tmp_path) is None
+    assert unfinished(config, tmp_path, **(these | {"cells": squares(seed=5)})) is None
+
+
+def test_every_setting_out_of_bounds_is_told_at_once() -> None:
+    with pytest.raises(cellsearch.RunError) as caught:
+        RunConfig.of(dataset="demo", budget=0, metric="f1", holdout=0.9)
+    assert str(caught.value).split("; --") == [
+        "--metric: expected one of balanced_accuracy, macro_f1, weighted_f1, mcc, worst_recall, "
+        "accuracy, got 'f1'; did you mean 'macro_f1'?",
+        "holdout: expected at most 0.5, got 0.9",
+        "budget: expected an integer >= 1, got 0",
+    ]
 
 
 def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:

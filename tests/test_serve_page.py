@@ -155,6 +155,33 @@ def test_dropped_files_are_taken(page: Any, bench: Bench) -> None:
     assert "dropped.npy" in page.inner_text("#cells")
 
 
+def test_a_folder_dropped_from_outside_is_walked(page: Any, bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "plate 1"
+    (folder / "deep" / "é").mkdir(parents=True)
+    # A browser's reader gives a hundred entries at a time.
+    for k in range(103):
+        np.save(folder / f"{k}.npy", np.load(bench.files[0]))
+    np.save(folder / "deep" / "é" / "last.npy", np.load(bench.files[0]))
+    for litter in (".DS_Store", "Thumbs.db"):
+        (folder / litter).write_bytes(b"no image")
+    box = page.locator("#drop").bounding_box()
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send(
+            "Input.dispatchDragEvent",
+            {
+                "type": kind,
+                "x": box["x"] + 20,
+                "y": box["y"] + 20,
+                "data": {"items": [], "files": [str(folder)], "dragOperationsMask": 1},
+            },
+        )
+    told_of(page, 104)
+    assert page.is_hidden("#refused")
+    page.click("#next")
+    page.wait_for_selector(".tile >> text=plate 1/deep/é/last.npy")
+
+
 def test_many_files_go_in_batches_and_one_too_large_does_not_go(
     bench: Bench, page: Any, watch: Watch, tmp_path: Path
 ) -> None:
@@ -190,15 +217,29 @@ def test_sending_can_be_cancelled(page: Any, bench: Bench) -> None:
     send(page, bench.files[:1], cells=1)
 
 
-def test_a_reload_keeps_the_sample_and_starting_anew_forgets_it(
+def test_starting_anew_waits_for_answers_that_are_under_way(
     page: Any, bench: Bench, watch: Watch
 ) -> None:
     send(page, bench.files, cells=90)
+    held: list[Any] = []
+    page.route("**/cells?**", lambda route: held.append(route))
+    page.select_option("#class", bench.classes[0])
+    page.wait_for_selector("#cells[aria-busy]", state="attached")
+    page.click("#anew")
+    page.wait_for_timeout(200)
+    assert held
+    assert not any(method == "DELETE" for method, _ in watch.sent)
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        for route in held:
+            route.continue_()
+
+
+def test_a_reload_keeps_the_sample_and_starting_anew_forgets_it(page: Any, bench: Bench) -> None:
+    send(page, bench.files, cells=90)
     page.reload()
     told_of(page, 90)
-    page.click("#anew")
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        page.click("#anew")
     assert page.is_hidden("#sample")
     page.wait_for_function("() => !sessionStorage.length")
-    page.wait_for_timeout(200)
-    assert any(method == "DELETE" for method, _ in watch.sent)
     send(page, bench.files[1:2], cells=9)

@@ -17,8 +17,9 @@ from cellsearch.cli.options import task_options
 from cellsearch.data.task import apply_task
 from cellsearch.errors import ConfigError, DataError, RunError
 from cellsearch.progress import Silent
-from cellsearch.run_folder import IDENTITY, RunConfig, read_record, unfinished
+from cellsearch.run_folder import IDENTITY, RunConfig, read_record
 from cellsearch.run_inputs import cells_for
+from cellsearch.run_place import unfinished
 
 from conftest import squares
 from test_run import TINY, Stopper
@@ -109,9 +110,14 @@ def test_a_run_keeps_task_and_split_when_it_is_resumed(tmp_path: Path) -> None:
     )
     assert stopped.interrupted
     same = read_record(out).config
-    assert unfinished(same, tmp_path) == out
+    these = {
+        "cells": cellsearch.CellDataset.open(read_record(out).dataset_folder),
+        "space": SearchSpace.from_dict(TINY),
+    }
+    assert unfinished(same, tmp_path, **these) == out
     for change in ({"merge": {}}, {"split": "50/30/20"}):
-        assert unfinished(RunConfig.of(**(same.model_dump() | change)), tmp_path) is None
+        changed = RunConfig.of(**(same.model_dump() | change))
+        assert unfinished(changed, tmp_path, **these) is None
     result = cellsearch.resume(out)
     assert {row.state for row in result.trials} == {"COMPLETE"}
     assert result.card.config.classes == ("small", "not-small")
@@ -169,6 +175,7 @@ def test_resume_takes_rules_of_the_card(
         raise RunError("far enough")
 
     monkeypatch.setattr("cellsearch.run.resume", resume)
+    (tmp_path / "run.json").write_text("{}")
     code, _, error = command("resume", tmp_path, "--abstain", "coverage=0.9", "--sets", 0.8)
     assert (code, "far enough" in error) == (2, True)
     assert (asked["abstain"], asked["sets"]) == ("coverage=0.9", 0.8)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cellsearch.audit.evidence import Evidence, read_any
 from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.data.placing import HOLDOUT
+from cellsearch.data.readers.column_notes import undeclared_in
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import suggest_groups
 from cellsearch.data.twins import find_twins
@@ -27,7 +28,11 @@ def same_cells(evidence: Evidence) -> Check:
     problems = []
     if found != wanted:
         problems.append(f"sha256 was {wanted[:12]}, is {found[:12]}")
-    return verdict(name, problems, f"{len(evidence.cells):,} cells, sha256 {wanted[:12]}")
+    seen = (
+        f"{len(evidence.cells):,} cells as they were read then, sha256 {wanted[:12]}; "
+        "files they came from are not read again"
+    )
+    return verdict(name, problems, seen)
 
 
 def same_splits(evidence: Evidence) -> Check:
@@ -56,7 +61,7 @@ def twins_together(evidence: Evidence) -> Check:
         where = " and ".join(_spoken(int(place[cell])) for cell in pair)
         problems.append(f"{first} and {second} show the same picture, in {where}")
     cells = [cell for pair in torn for cell in evidence.named(np.array(pair))]
-    return verdict(name, problems, f"{len(twins)} pairs of twins found", cells)
+    return verdict(name, problems, f"pairs of twins found: {len(twins)}", cells)
 
 
 def groups_together(evidence: Evidence) -> Check:
@@ -66,7 +71,8 @@ def groups_together(evidence: Evidence) -> Check:
     if groups is None:
         suggested = suggest_groups(evidence.cells)
         seen = f", but names suggest {suggested[0].describe()}" if suggested else ""
-        return nothing(name, f"none were declared{seen}")
+        passed_over = undeclared_in(evidence.cells.provenance.notes)
+        return nothing(name, "; ".join([f"none were declared{seen}", *passed_over]))
     if evidence.splits is None:
         return nothing(name, "splits.json cannot be read")
     place, tied = places(evidence.splits, len(evidence.cells))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def same_request(evidence: Evidence) -> Check:
         if others:
             problems.append(f"trial {number} has another {' and '.join(others)}")
     problems += [f"{file} cannot be read" for file in evidence.damaged]
-    return verdict(name, problems, f"{len(evidence.requests)} trials")
+    return verdict(name, problems, f"trials: {len(evidence.requests)}")
 
 
 def validation_cells(evidence: Evidence) -> Check:
@@ -64,7 +64,7 @@ def validation_cells(evidence: Evidence) -> Check:
             cells += evidence.named(wrong)
         elif each.result.probabilities.shape != (len(found), len(evidence.cells.classes)):
             problems.append(f"{each.name}: not one row of probabilities a cell")
-    return verdict(name, problems, f"{len(evidence.folds)} folds", cells)
+    return verdict(name, problems, _counted(evidence.folds), cells)
 
 
 def trained_on(evidence: Evidence) -> Check:
@@ -156,12 +156,12 @@ def _each(
     told = [each for each in evidence.folds if each.result.provenance is not None]
     if not told:
         return nothing(name, "the folds do not say which cells they were made of")
-    problems, cells, looked = [], [], 0
+    problems, cells, looked = [], [], []
     for each in told:
         made = each.result.provenance
         if made is None or each.fold >= splits.k or (applies is not None and not applies(made)):
             continue
-        looked += 1
+        looked.append(each)
         for problem, wrong in _doubts(made, each, splits, doubt, len(evidence.cells)):
             problems.append(f"{each.name}: {problem} ({len(wrong):,})")
             cells += evidence.named(wrong)
@@ -169,7 +169,16 @@ def _each(
         return nothing(name, otherwise)
     silent = len(evidence.folds) - len(told)
     more = f"; {silent} do not say which cells they were made of" if silent else ""
-    return verdict(name, problems, f"{looked} folds{more}", cells)
+    return verdict(name, problems, f"{_counted(looked)}{more}", cells)
+
+
+def _counted(folds: Sequence[TrialFold]) -> str:
+    """``15 folds of 3 trials``."""
+    trials = len({each.trial for each in folds})
+    return " of ".join(
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for count, word in ((len(folds), "fold"), (trials, "trial"))
+    )
 
 
 def _doubts(

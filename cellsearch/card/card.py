@@ -94,7 +94,17 @@ class ModelCard:
         return CardPredictor.load(self.folder)
 
     def predict(self, images: Images, *, fit: str | None = None) -> NDArray[np.float32]:
-        """(N, K) float32 probabilities of (N, C, H, W) raw images; see ``CardPredictor``."""
+        """(N, K) float32 probabilities; rows add up to 1, columns are ``classes``.
+
+        Args:
+            images: (N, C, H, W) raw intensities of the card's dtype and channels, or a list of
+                (C, h, w) crops of any sizes.
+            fit: ``refuse``, ``pad`` or ``resize`` crops of another size; by default as the cells
+                of the training were brought to one.
+
+        Raises:
+            CardError: images that do not suit the card, or a model that was changed.
+        """
         return self.predictor.predict(images, fit=fit)
 
     def verify(self) -> VerifyReport:
@@ -126,5 +136,12 @@ class ModelCard:
 
 
 def load_card(folder: Path | str) -> ModelCard:
-    """Open a card; the same as ``ModelCard.load``."""
+    """Open a card; the same as ``ModelCard.load``.
+
+    Args:
+        folder: of the card.
+
+    Raises:
+        CardError: no card there, files missing, or written by a newer cellsearch.
+    """
     return ModelCard.load(folder)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellsearch.card.figures import FEW_CELLS
 from cellsearch.card.markdown import found_of
+from cellsearch.card.metrics_file import rival
 from cellsearch.markup import Markup, block, line, note, table
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ def headline_parts(card: ModelCard) -> list[Markup]:
     if verdict:
         parts.append(line(f"verdict: {verdict['sentence']}"))
     holdout = card.metrics["hold_out"]
-    winner, baseline = holdout["winner"], holdout["baseline"]
+    winner, baseline = holdout["winner"], rival(card.metrics, "hold_out")
     rows = []
     for name, facts in winner["per_class"].items():
         cells = int(facts["support"])
         if not facts["estimable"]:
-            rows.append((name, f"{cells:,}", "not estimable", "", "", ""))
+            rows.append((name, f"{cells:,}", "not estimable", "", "", *([""] if baseline else [])))
             continue
         before = baseline["per_class"][name]["recall"] if baseline else None
         rows.append(
@@ -49,10 +50,11 @@ def headline_parts(card: ModelCard) -> list[Markup]:
                 _recall(facts["recall"], cells),
                 "none predicted" if facts["precision"] is None else _figure(facts["precision"]),
                 _figure(facts["f1"]),
-                _recall(before, cells),
+                *([_recall(before, cells)] if baseline else []),
             )
         )
-    heads = ["class", "cells", "recall", "precision", "F1", "recall of the baseline"]
+    heads = ["class", "cells", "recall", "precision", "F1"]
+    heads += ["recall of the baseline"] if baseline else []
     parts.append(table(heads, rows, numbers=range(1, len(heads))))
     parts.append(note(f"{winner['cells']:,} cells of the hold-out; 95 % intervals"))
     return parts

@@ -30,6 +30,7 @@ def prepare(images: Images, config: CardConfig, *, fit: str | None = None) -> ND
     Raises:
         CardError: another number of channels, dtype or size, values of quite another range, NaN.
     """
+    images = _as_arrays(images)
     _require_shape(images, config)
     _require_dtype(images, config)
     fitted = _fitted(images, config, fit_rule(config, fit))
@@ -84,6 +85,22 @@ def require_known_features(folder: Path, config: CardConfig) -> None:
             f"{folder} contradicts itself: its features are not those of version "
             f"{FEATURES_VERSION} for channels {', '.join(config.channels)}"
         )
+
+
+def _as_arrays(images: Any) -> Images:
+    if isinstance(images, np.ndarray):
+        return images
+    if isinstance(images, list | tuple):
+        try:
+            return [np.asarray(image) for image in images]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise CardError(f"images cannot be made arrays: {str(error).splitlines()[0]}") from None
+    if isinstance(images, Sequence) and not isinstance(images, str):
+        return images
+    raise CardError(
+        "images must be an array (cells, channels, height, width) or a list of arrays, got "
+        f"{type(images).__name__}; of a CellDataset give its .images"
+    )
 
 
 def _require_shape(images: Images, config: CardConfig) -> None:

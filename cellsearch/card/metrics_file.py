@@ -12,6 +12,19 @@ from cellsearch.card.found import Found, optimism
 from cellsearch.card.parts import write_json
 
 
+def rival(metrics: Mapping[str, Any], part: str) -> Mapping[str, Any] | None:
+    """The baseline's figures of ``hold_out`` or ``out_of_fold``, as ``write_metrics`` wrote them.
+
+    None where trial 0 did not finish, and where it is the winner: there is nothing to hold the
+    winner against.
+    """
+    search = metrics.get("search") or {}
+    if search.get("winner") is not None and search["winner"] == search.get("baseline_trial", 0):
+        return None
+    found: Mapping[str, Any] | None = metrics[part]["baseline"]
+    return found
+
+
 def write_metrics(
     path: Path,
     holdout: Comparison,

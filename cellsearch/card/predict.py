@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from cellsearch.card.config import CONFIG, MODEL, CardConfig, read_config
 from cellsearch.card.conformal import PredictionSets, members
 from cellsearch.card.inputs import Images, measured, prepare, require_known_features
 from cellsearch.card.session import open_session, run_session
+from cellsearch.card.whole_files import write_text
 from cellsearch.errors import CardError
 
 if TYPE_CHECKING:
@@ -191,6 +190,8 @@ def class_columns(classes: Sequence[str]) -> list[str]:
 def write_csv(path: Path | str, rows: Sequence[Row]) -> None:
     """Write rows of the same columns as CSV (UTF-8, LF), wholly or not at all.
 
+    A link is followed, and a pipe or device written into.
+
     Raises:
         CardError: no rows, or the file cannot be written; then an older one is left as it was.
     """
@@ -201,14 +202,4 @@ def write_csv(path: Path | str, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise CardError(f"cannot write {path}: {error.strerror}") from None
+    write_text(path, text.getvalue())

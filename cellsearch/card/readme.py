@@ -156,8 +156,7 @@ def _data(story: Story) -> str:
         + _FITTED[config.fit]
     )
     lines.append(f"- sha256 of the cells: `{facts.sha256}`")
-    if story.notes:
-        lines.append(f"- {plain(story.notes)}")
+    lines += [f"- {plain(note)}" for note in story.notes.splitlines() if note.strip()]
     return (
         "## Data and licence\n\n" + "\n".join(lines) + "\n\n"
         "The `license` field above repeats the licence of the cells. The software's own licence "
@@ -188,11 +187,16 @@ def _protocol(story: Story) -> str:
         "baseline.",
         _judged(story) + (f"; objective: {TITLES.get(metric, metric)}." if metric else "."),
         *_budget(search),
-        f"- **Final model**: {final}.",
+        f"- **Final model**: {final}.{_format(search)}",
         f"- **Export**: torch and ONNX agree to {story.export_difference:.1g} on hold-out cells.",
         f"- **Splits**: sha256 `{story.config.splits_sha256}` (`splits.json`).",
     ]
     return "## Protocol\n\n" + "\n".join(lines) + "\n"
+
+
+def _format(search: Mapping[str, Any]) -> str:
+    precision = search.get("precision")
+    return f" Trained in {precision}, as its folds were." if precision else ""
 
 
 def _judged(story: Story) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cellsearch.card.abstain import UNCERTAIN, Abstention, fit_abstention, requirement
 from cellsearch.card.calibration import Temperature, fit_temperature, scaled
+from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CardConfig
 from cellsearch.card.conformal import PredictionSets, fit_sets
 from cellsearch.card.figures import OofFigures
@@ -123,9 +124,16 @@ def out_of_fold(folder: Path, config: CardConfig) -> tuple[NDArray[np.int64], ND
     """(n,) labels and (n, K) calibrated probabilities of a card's out-of-fold cells.
 
     Raises:
-        CardError: the card holds none, or they do not fit it.
+        CardError: the card holds none, or they have changed since it was written or do not fit it.
     """
     path = folder / OUT_OF_FOLD
+    if path.is_file():
+        problems = problems_with(folder, read_checksums(folder), only=(OUT_OF_FOLD,))
+        if problems:
+            raise CardError(
+                f"{folder} cannot be trusted: {'; '.join(problems)}; leave --abstain and --sets "
+                "out, or take the card as it was written"
+            )
     place = {name: k for k, name in enumerate(config.classes)}
     columns = class_columns(config.classes)
     try:

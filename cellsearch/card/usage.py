@@ -48,7 +48,9 @@ cellsearch predict card IMAGES -o predictions.csv
 With {needs}, run in this folder; normalisation and softmax are in the graph:
 
 ```python
-import json, pathlib, numpy, onnxruntime
+import json, os, pathlib, numpy
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime reports to Microsoft
+import onnxruntime
 {imported}classes = json.loads(pathlib.Path("config.json").read_text("utf-8"))["classes"]
 images = numpy.load("test_input.npy")  # {shape}, raw intensities of {config.dtype}
 session = onnxruntime.InferenceSession("model.onnx")

@@ -73,6 +73,7 @@ def write_card(
     abstain: str | None = None,
     sets: float | None = None,
     findings: Findings | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> ModelCard:
     """Export, measure and describe the winner of a search.
 
@@ -100,6 +101,7 @@ def write_card(
         sets: level of prediction sets, such as 0.9.
         findings: gives the verdict on the search, and which choice mattered, for the comparison
             with the baseline on the hold-out.
+        on_stage: told what is being done.
 
     Raises:
         CardError: the export differs from the trained model, the hold-out's probabilities are not
@@ -128,6 +130,7 @@ def write_card(
             abstain=abstain,
             sets=sets,
             findings=findings,
+            tell=on_stage or _to_nobody,
         )
         write_checksums(building)
         _replace(building, folder)
@@ -136,6 +139,10 @@ def write_card(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return ModelCard.load(folder)
+
+
+def _to_nobody(stage: str) -> None:
+    del stage
 
 
 def _write_into(
@@ -155,7 +162,9 @@ def _write_into(
     abstain: str | None,
     sets: float | None,
     findings: Findings | None,
+    tell: Callable[[str], None],
 ) -> None:
+    tell("exporting the card")
     held = np.asarray(splits.holdout, dtype=np.int64)
     k = len(dataset.classes)
     predicted_classes(holdout_probabilities, len(held), k)
@@ -187,9 +196,11 @@ def _write_into(
     _require_same(predictor, dataset, held, holdout_probabilities)
     write_test_cells(folder, predictor, dataset, held)
 
+    tell("finding the intervals of the hold-out's figures")
     holdout = compare_holdout(dataset, splits, holdout_probabilities, baseline, seed=seed)
     pooled = compare_pooled(dataset, splits, oof, baseline, seed=seed)
     found = findings(holdout) if findings is not None else Found()
+    tell("measuring confidence")
     confidence = measure_confidence(
         rules,
         dataset,
@@ -216,6 +227,7 @@ def _write_into(
     np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
     write_recipe(folder / "recipe.yaml", recipe)
     write_json(folder / "versions.json", versions())
+    tell("drawing the card's figures")
     names = write_plots(
         folder / "plots",
         [predictor.history for predictor in predictors],
@@ -224,6 +236,7 @@ def _write_into(
     )
     write_confidence(folder, confidence)
     write_importance(folder, found.importance)
+    tell("drawing curves, saliency and the map of the hold-out")
     evidence = write_evidence(
         folder,
         predictors,

@@ -22,6 +22,7 @@ from cellsearch.cli import (
     serve,
     spaces,
 )
+from cellsearch.cli.streams import spell_all, standard_output
 from cellsearch.errors import CellsearchError
 
 EPILOG = """\b
@@ -86,8 +87,14 @@ def main() -> None:
     """Entry point of the ``cellsearch`` command.
 
     Exit codes: 0 done, 1 a check found problems, 2 a wrong input said in one message, 130
-    interrupted.
+    interrupted, 141 nobody reads what it prints.
     """
+    spell_all()
+    with standard_output():
+        _run()
+
+
+def _run() -> None:
     try:
         # The same under `python -m cellsearch`, and completion needs the name.
         app(prog_name="cellsearch")
@@ -99,9 +106,6 @@ def main() -> None:
         _close_bars()
         sys.stderr.write("cellsearch: interrupted\n")
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
 
 
 def _close_bars() -> None:

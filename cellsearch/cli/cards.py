@@ -61,13 +61,18 @@ def predict(
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
     from cellsearch.data.source import cells_to_predict
-    from cellsearch.elsewhere.bench import parse_targets, write_for
+    from cellsearch.elsewhere.bench import parse_targets, refuse_places, write_for
+    from cellsearch.history import require_card
     from cellsearch.prediction import after, predict_cells
     from cellsearch.progress import Terminal
     from cellsearch.report import prediction_report, say, say_json
     from cellsearch.sample_report import decision_report, fractions_report
 
     targets = parse_targets(to)
+    # A table may lie among the images; only a file that is read itself must stay.
+    read = [Path(images)] if Path(images).is_file() else []
+    refuse_places(targets, {"-o": out, "--fractions": fractions}, keep=(*read, card))
+    require_card(card)
     predictor = CardPredictor.load(card)
     abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)
     config = predictor.config
@@ -116,8 +121,10 @@ def verify(card: CardArgument, as_json: Json = False) -> None:
     Example: cellsearch verify runs/demo/card
     """
     from cellsearch.card.card import ModelCard
+    from cellsearch.history import require_card
     from cellsearch.report import say_json
 
+    require_card(card)
     report = ModelCard.load(card).verify()
     if as_json:
         say_json(report)

@@ -59,10 +59,17 @@ def compare(
     if part not in ("holdout", "oof"):
         raise ConfigError(f"--part: expected holdout or oof, got {part!r}")
     chosen: Part = "oof" if part == "oof" else "holdout"
+    if csv is not None:
+        from cellsearch.elsewhere.bench import refuse_places
+
+        # Tables in the folder of a run are of its user; those of its card are not.
+        cards = [run / "card" if (run / "card").is_dir() else run for run in runs]
+        refuse_places((), {"--csv": csv}, keep=(*cards, *filter(None, [answers])))
     if answers is None:
         _runs(runs, chosen, csv, plot, as_json=as_json)
         return
     from cellsearch.answers import compare_answers
+    from cellsearch.history import card_of
     from cellsearch.progress import Terminal
     from cellsearch.report import answers_report
 
@@ -70,6 +77,7 @@ def compare(
         raise ConfigError(f"--answers: are held against one run, got {len(runs)}")
     if plot is not None:
         raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
+    card_of(runs[0])
     progress = Terminal().progress
     report = compare_answers(runs[0], answers, part=chosen, on_progress=progress)
     if csv is not None:

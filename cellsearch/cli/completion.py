@@ -87,6 +87,12 @@ def cards(incomplete: str) -> list[str]:
     return [*named, *(path for path in paths(incomplete) if path.rstrip("/") not in named)]
 
 
+def precisions(incomplete: str) -> list[str]:
+    """Number formats of training."""
+    known = ("auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last")
+    return _beginning(known, incomplete)
+
+
 def devices(incomplete: str) -> list[str]:
     """Where to train."""
     return _beginning(("auto", "cpu", "cuda", "mps"), incomplete)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -74,8 +76,9 @@ def convert(
 
     Example: cellsearch convert sample.cif -o sample --option size=64x64
     """
-    from cellsearch.data.source import load_dataset
-    from cellsearch.data.writers.place import refuse_taken
+    from cellsearch.data.readers.column_notes import without_remedies
+    from cellsearch.data.source import cells_to_convert
+    from cellsearch.data.writers.place import refuse_overlap, refuse_taken
     from cellsearch.data.writers.registry import format_of, write_cells
     from cellsearch.progress import Terminal
     from cellsearch.report import say, say_json
@@ -83,10 +86,9 @@ def convert(
     # Said before a long reading rather than after it.
     format_of(out, to)
     refuse_taken(out, force=force)
-    if Path(dataset).exists() and out.exists() and out.samefile(dataset):
-        raise ConfigError(f"-o {out}: is what is read; name another")
+    refuse_overlap(out, Path(dataset))
     watch = Terminal()
-    cells = load_dataset(
+    cells = cells_to_convert(
         dataset,
         variant=variant,
         mirror=mirror,
@@ -101,6 +103,8 @@ def convert(
     if task["only"]:
         # One class alone may be written, though nothing can be learnt from it.
         cells = cells.drop_classes(others(cells.classes, task["only"]))
+    notes = without_remedies(cells.provenance.notes)
+    cells = replace(cells, provenance=replace(cells.provenance, notes=notes))
     written = write_cells(cells, out, to=to, force=force, on_progress=watch.progress)
     if as_json:
         say_json(
@@ -119,7 +123,8 @@ def convert(
     say(f"{written.cells:,} cells in {written.path} ({written.format})")
     if written.losses:
         say(f"a {written.format} cannot hold: {', '.join(written.losses)}")
+    readable = shlex.quote(str(written.readable))
     if written.labelled:
-        say(f"learn from them: cellsearch run --dataset {written.readable}")
+        say(f"learn from them: cellsearch run --dataset {readable}")
     else:
-        say(f"no labels; classify them: cellsearch predict CARD {written.readable} -o cells.csv")
+        say(f"no labels; classify them: cellsearch predict CARD {readable} -o cells.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +102,7 @@ def describe(
         say_json(dataset_facts(cells) | {"contact_sheet": path})
         return
     typer.echo(f"contact sheet: {path}")
-    typer.echo(f"check them: cellsearch datasets check {name}")
+    typer.echo(f"check them: cellsearch datasets check {shlex.quote(name)}")
 
 
 @app.command()

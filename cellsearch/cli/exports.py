@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,13 +69,15 @@ def export(
     Example: cellsearch export runs/demo/card --to bioimageio -o demo-model --author "Ada Byron"
     """
     from cellsearch.card.card import ModelCard
+    from cellsearch.history import require_card
+    from cellsearch.located import near_miss
     from cellsearch.report import say, say_json
 
     if to not in FORMATS:
         hint = "; TorchScript is not written: BioImage.IO, onnxruntime and the Hub take ONNX"
         raise ConfigError(
             f"--to: must be one of {', '.join(FORMATS)}, got {to!r}"
-            + (hint if to == "torchscript" else "")
+            + (hint if to == "torchscript" else near_miss(to, FORMATS))
         )
     given = {"--author": author, "--licence": licence, "--cite": cite} | {
         "--pixel-size": pixel_size,
@@ -83,6 +86,7 @@ def export(
     idle = [option for option, value in given.items() if value is not None]
     if to != "bioimageio" and idle:
         raise ConfigError(f"{', '.join(idle)}: only for --to bioimageio")
+    require_card(card)
     if out.resolve() == card.resolve() or card.resolve().is_relative_to(out.resolve()):
         raise ConfigError(f"--out: {out} holds the card itself; name another place")
     opened = ModelCard.load(card)
@@ -100,7 +104,7 @@ def export(
         lines = [
             f"{out}: {len(made.files)} files, front matter and links checked, card verified",
             *_cleaned(made.cleaned),
-            f"push it: cellsearch push {card} OWNER/NAME",
+            f"push it: cellsearch push {shlex.quote(str(card))} OWNER/NAME",
         ]
     else:
         from cellsearch.elsewhere.bioimageio import export_bioimageio
@@ -148,8 +152,10 @@ def push(
     """
     from cellsearch.card.card import ModelCard
     from cellsearch.elsewhere.push import push as upload
+    from cellsearch.history import require_card
     from cellsearch.report import say, say_json, table
 
+    require_card(card)
     pushed = upload(ModelCard.load(card), repository, private=private, token=token, dry_run=dry_run)
     if as_json:
         say_json(

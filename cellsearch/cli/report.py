@@ -32,10 +32,12 @@ def report(
 
     Example: cellsearch report runs/jurkat-2026-11-21-1 -o jurkat.html
     """
+    from cellsearch.history import require_run
     from cellsearch.progress import Terminal
     from cellsearch.report import say, say_json
     from cellsearch.run_report import write_report
 
+    require_run(run, repeated=True)
     written = write_report(run, out, audit=audit, figures=figures, on_progress=Terminal().progress)
     if as_json:
         say_json(written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,7 @@ def runs(
     Example: cellsearch runs
     """
     from cellsearch.facts import run_facts
-    from cellsearch.history import run_folders, run_line
+    from cellsearch.history import RUN_COLUMNS, run_folders, run_line
     from cellsearch.report import say, say_json, table
 
     found = run_folders(folder)
@@ -33,11 +34,8 @@ def runs(
     if not found:
         say(f"no runs in {folder}; begin one: cellsearch run --dataset demo --space quick")
         return
-    table(
-        ("run", "dataset", "space", "metric", "trials", "best", "baseline", "state"),
-        [run_line(run) for run in found],
-    )
-    say(f"look at one: cellsearch show {found[0]}")
+    table(RUN_COLUMNS, [run_line(run) for run in found])
+    say(f"look at one: cellsearch show {shlex.quote(str(found[0]))}")
 
 
 def show(
@@ -45,14 +43,20 @@ def show(
     trials: Annotated[int, typer.Option("-n", help="Rows of the leaderboard.", min=1)] = 10,
     as_json: Json = False,
 ) -> None:
-    """The leaderboard of a run, and where its card lies.
+    """The leaderboard of a run, and where its card lies; of repeated searches, a line each.
 
     Example: cellsearch show runs/jurkat-2026-11-21-1 -n 20
     """
     from cellsearch.facts import past_facts
-    from cellsearch.history import past_run, verdict_lines
-    from cellsearch.report import leaderboard, next_steps, say, say_json
+    from cellsearch.history import past_run, require_run, verdict_lines
+    from cellsearch.nested import is_nested
+    from cellsearch.report import leaderboard, say, say_json
+    from cellsearch.result_report import next_steps
 
+    require_run(run, repeated=True)
+    if is_nested(run):
+        _show_repeated(run, as_json=as_json)
+        return
     past = past_run(run)
     if as_json:
         say_json(past_facts(past))
@@ -60,11 +64,35 @@ def show(
     leaderboard(past.rows, past.record.config.metric, limit=trials)
     card = run / "card"
     if not card.is_dir():
-        say(f"no card yet: cellsearch resume {run}")
+        say(f"no card yet: cellsearch resume {shlex.quote(str(run))}")
         return
     for line in verdict_lines(card):
         say(line)
     next_steps(run)
+
+
+def _show_repeated(folder: Path, *, as_json: bool) -> None:
+    from cellsearch.history import RUN_COLUMNS, run_line
+    from cellsearch.report import say, say_json, table
+    from cellsearch.run_report.nested_facts import gather_nested
+
+    found = gather_nested(folder)
+    if as_json:
+        # The keys are those of `cellsearch run --outer 5 --json`.
+        unfinished = found.summary is None
+        facts = {"run": folder, "interrupted": unfinished, "runs": found.runs}
+        say_json(facts | {"summary": found.summary})
+        return
+    kind = {"outer": "outer folds", "repeats": "repeats"}[found.request.kind]
+    say(f"{folder}: {found.request.times} searches on {kind}")
+    if found.runs:
+        table(RUN_COLUMNS, [run_line(each) for each in found.runs])
+    for line in found.missing:
+        say(line)
+    if found.summary is not None:
+        say(str(found.summary.get("headline", "")))
+    for each in found.runs[:1]:
+        say(f"look at one: cellsearch show {shlex.quote(str(each))}")
 
 
 def dashboard(
@@ -85,12 +113,13 @@ def dashboard(
 
     Example: cellsearch dashboard runs/jurkat-2026-11-21-1 --port 8081
     """
-    from cellsearch.history import newest_run
+    from cellsearch.history import newest_run, require_run
     from cellsearch.progress import Terminal
     from cellsearch.report import say
     from cellsearch.run_report.dashboard import open_dashboard
 
     run = run or newest_run(Path("runs"))
+    require_run(run)
     server, url, complaint = open_dashboard(
         run, host=host, port=port, on_progress=Terminal().progress
     )

@@ -33,6 +33,7 @@ def serve(
     from dataclasses import replace
 
     from cellsearch.errors import RunError
+    from cellsearch.history import require_card
     from cellsearch.serve.limits import DEFAULT, MB
 
     try:
@@ -43,6 +44,7 @@ def serve(
         raise RunError(
             "cellsearch serve needs the extra 'serve': pip install 'cellsearch[serve]'"
         ) from None
+    require_card(card)
     run_server(
         card,
         host=host,

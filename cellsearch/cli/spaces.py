@@ -9,6 +9,7 @@ import typer
 
 from cellsearch.cli import completion
 from cellsearch.cli.options import Json, SpaceArgument
+from cellsearch.errors import ConfigError
 
 app = typer.Typer(help="Search spaces: list, show, validate, sample.", no_args_is_help=True)
 
@@ -24,18 +25,21 @@ def list_spaces(as_json: Json = False) -> None:
     from cellsearch.space.search_space import SearchSpace
 
     spaces = {name: SearchSpace.load(name) for name in catalog.names("search_spaces")}
-    counts = {name: len(space.describe()) for name, space in spaces.items()}
+    counts = {name: (space.drawn, len(space.entries)) for name, space in spaces.items()}
     if as_json:
         say_json(
             [
-                {"name": name, "parameters": counts[name], "title": space.title}
-                for name, space in spaces.items()
+                {"name": name, "parameters": every, "drawn": drawn, "title": spaces[name].title}
+                for name, (drawn, every) in counts.items()
             ]
         )
         return
     table(
-        ("space", "parameters", "what it is"),
-        [(name, str(counts[name]), space.title) for name, space in spaces.items()],
+        ("space", "drawn", "constant", "what it is"),
+        [
+            (name, str(drawn), str(every - drawn), spaces[name].title)
+            for name, (drawn, every) in counts.items()
+        ],
     )
 
 
@@ -56,6 +60,8 @@ def show(
     from cellsearch.report import say_json, table
     from cellsearch.space.search_space import SearchSpace
 
+    if as_yaml and as_json:
+        raise ConfigError("--yaml, --json: one document is printed, leave one of them out")
     space = SearchSpace.load(name)
     if as_yaml:
         typer.echo(space.to_yaml(), nl=False)
@@ -92,10 +98,10 @@ def validate(
     space = SearchSpace.load(str(file))
     idle = without_effect(space)
     if as_json:
-        facts = {"file": file, "valid": True, "parameters": len(space.describe())}
+        facts = {"file": file, "valid": True, "parameters": len(space.entries)}
         say_json(facts | {"without_effect": idle})
         return
-    typer.echo(f"{file}: a valid space of {len(space.describe())} parameters")
+    typer.echo(f"{file}: a valid space of {len(space.entries)} parameters, {space.drawn} drawn")
     for line in idle:
         typer.echo(f"  {line}")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cellsearch.data.columns import WORDS, column
 from cellsearch.data.storage import rows_per_chunk
 from cellsearch.errors import DataError
 
@@ -18,6 +19,7 @@ MAX_CHANNELS = 12
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 EXACT_INTEGERS_OF_FLOAT32 = 2**24
 Axes = Literal["NCHW", "NHWC"]
+UNKNOWN_LABELS = "leave these cells out, or give integers, -1 where not known, and classes=[...]"
 
 
 def listed(items: Sequence[object] | NDArray[Any], *, most: int = 10) -> str:
@@ -47,7 +49,7 @@ def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], s
     """
     if layout not in ("NCHW", "NHWC"):
         raise DataError(f"layout must be 'NCHW' or 'NHWC', got {layout!r}")
-    array = images if isinstance(images, np.ndarray) else np.asarray(images)
+    array = _array(images)
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and layout == "NHWC":
@@ -61,6 +63,21 @@ def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], s
         hint = '; channels-last arrays need layout="NHWC"' if array.shape[3] <= MAX_CHANNELS else ""
         raise DataError(f"1 to {MAX_CHANNELS} channels are taken, got {array.shape[1]}{hint}")
     return _to_dtype(array)
+
+
+def _array(images: ArrayLike) -> NDArray[Any]:
+    if isinstance(images, np.ma.MaskedArray) and np.ma.getmaskarray(images).any():
+        raise DataError("pixels are masked, and a network sees them all: images.filled(0), say")
+    if isinstance(images, np.ndarray):
+        return np.asarray(images)
+    try:
+        return np.asarray(images)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"images cannot be made one array ({reason}): give crops of one size and dtype, of a "
+            "tensor its .detach().cpu().float().numpy()"
+        ) from None
 
 
 def _to_dtype(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
@@ -112,23 +129,24 @@ def to_labels(
     """Labels as (N,) int64 positions in the class names.
 
     Args:
-        labels: (N,) class names, or integers. With ``classes``, integers are positions in it and
-            -1 is "not known"; without, each distinct value becomes a class, in sorted order.
+        labels: (N,) class names, integers, or true and false. With ``classes``, integers are
+            positions in it and -1 is "not known"; without, each distinct value becomes a class,
+            in sorted order.
         classes: class names in order; None takes them from the labels.
         cells: N.
 
     Raises:
-        DataError: another length, a name that is not in ``classes``, or a number beyond it.
+        DataError: another length, missing values, a name that is not in ``classes``, or a number
+            beyond it.
     """
-    given = np.asarray(labels)
-    if given.shape != (cells,):
-        raise DataError(f"labels must be one value a cell: {cells} cells, got {given.shape}")
-    if given.dtype.kind not in "iubUO":
+    given = column(labels, "labels", cells, remedy=UNKNOWN_LABELS)
+    if given.dtype.kind not in "iubU":
         raise DataError(f"labels must be names or integers, got {given.dtype}")
-    if given.dtype.kind == "O" and not all(isinstance(value, str) for value in given):
-        raise DataError("labels must be all names or all integers")
-    named = given.dtype.kind in "UO"
+    if given.dtype.kind == "b" and classes is None:
+        given = given.astype(np.str_)
+    named = given.dtype.kind == "U"
     if classes is None:
+        _no_missing_words(given)
         values = np.unique(given.astype(np.str_) if named else given.astype(np.int64))
         if not named and values[0] < 0:
             raise DataError("labels below 0 (not known) need the class names: classes=[...]")
@@ -153,6 +171,16 @@ def to_labels(
     return numbers, names
 
 
+def _no_missing_words(given: NDArray[Any]) -> None:
+    """Numpy turns a missing value among texts into a text; where classes are listed, one may be."""
+    words = sorted({str(value).strip() for value in np.unique(given)} & WORDS)
+    if words:
+        raise DataError(
+            f"labels: {', '.join(words)} means that a label is missing: {UNKNOWN_LABELS}; a class "
+            "that is really called so is taken where classes=[...] names it"
+        )
+
+
 def to_known(
     labels: Sequence[str], classes: Sequence[str] | None
 ) -> tuple[Sequence[str] | NDArray[np.int64], Sequence[str] | None]:
@@ -168,7 +196,9 @@ def to_known(
 
 def check_names(names: Sequence[str], what: str) -> tuple[str, ...]:
     """Names as a tuple; DataError where one is empty, not text, or given twice."""
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    # A set has another order in every process, so names would change places.
+    unordered = isinstance(names, str | Set | Mapping)
+    if unordered or not all(isinstance(name, str) for name in names):
         raise DataError(f"{what} names must be a list of texts, got {names!r}")
     result = tuple(str(name) for name in names)
     if any(not name.strip() for name in result):
@@ -193,18 +223,33 @@ def to_channels(
 
 
 def to_texts(values: ArrayLike, what: str, cells: int) -> NDArray[np.str_]:
-    """(N,) texts; DataError where the length is another."""
-    texts = np.asarray(values)
-    if texts.dtype.kind != "U":
-        texts = texts.astype(np.str_)
-    if texts.shape != (cells,):
-        raise DataError(f"{what} must be one value a cell: {cells} cells, got {texts.shape}")
+    """(N,) texts; DataError where the length is another, or values are missing."""
+    given = column(values, what, cells, remedy="give one for every cell")
+    return given if given.dtype.kind == "U" else given.astype(np.str_)
+
+
+def to_groups(values: ArrayLike, cells: int) -> NDArray[np.str_]:
+    """(N,) groups; DataError where the length is another, or a cell has none.
+
+    Cells of unknown groups would make one group of their own, that is none.
+    """
+    remedy = "leave these cells out, or give each a group of its own"
+    given = column(values, "groups", cells, remedy=remedy)
+    texts = given if given.dtype.kind == "U" else given.astype(np.str_)
+    stripped = np.char.strip(texts)
+    empty = int((stripped == "").sum()) + int(np.isin(stripped, sorted(WORDS)).sum())
+    if empty:
+        raise DataError(
+            f"groups are missing for {empty} of {cells} cells (empty, NA, nan, ...): {remedy}"
+        )
     return texts
 
 
 def to_numbers(values: ArrayLike | None, cells: int) -> NDArray[np.int64]:
     """(N,) object numbers, zeros by default; DataError where the length or type is another."""
-    numbers = np.zeros(cells, np.int64) if values is None else np.asarray(values)
+    if values is None:
+        return np.zeros(cells, np.int64)
+    numbers = column(values, "object numbers", cells, remedy="give one for every cell")
     if numbers.shape != (cells,) or numbers.dtype.kind not in "iu":
         raise DataError(
             f"object numbers must be an integer a cell: {cells} cells, "

@@ -175,10 +175,14 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
     if len(unlabelled):
         names = named(dataset, unlabelled)
         message = f"{len(unlabelled)} cells have no label: {some(names)}; label or remove them"
-        findings.append(Finding("unlabelled", "warning", names, message))
+        severity: Severity = "warning"
+        if len(unlabelled) == len(dataset):
+            severity, message = "error", "no cell has a label, so nothing can be learnt from them"
+        findings.append(Finding("unlabelled", severity, names, message))
     if len(dataset.classes) == 1:
         message = f"{dataset.classes[0]} is the only class, and two are needed to tell apart"
         findings.append(Finding("one-class", "error", (), message))
+    findings += _one_group(dataset)
     counts = units_per_class(dataset, units_of(dataset, twins))
     small = set(too_small(counts, folds).tolist())
     word = unit_word(dataset)
@@ -199,3 +203,15 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
             )
             findings.append(Finding("tiny-class", "note", cells, message))
     return findings
+
+
+def _one_group(dataset: CellDataset) -> list[Finding]:
+    there = [] if dataset.groups is None else np.unique(dataset.groups).tolist()
+    if len(there) != 1:
+        return []
+    message = (
+        f"all cells are of one group, {there[0]}, so none can be held out: add cells of others, or "
+        "read the cells without groups (of a table --option group_column=none); figures then hold "
+        f"for {there[0]} alone"
+    )
+    return [Finding("one-group", "error", (), message)]

@@ -20,16 +20,21 @@ def checked(
     channels: Sequence[str] | None,
     groups: ArrayLike | None,
     ids: ArrayLike | None,
+    name: str,
     provenance: Provenance,
     sources: ArrayLike | None,
     object_numbers: ArrayLike | None,
     layout: rules.Axes,
 ) -> dict[str, Any]:
-    """Fields of ``CellDataset`` but its name and digest; arguments as of ``from_arrays``.
+    """Fields of ``CellDataset`` but its digest; arguments as of ``from_arrays``.
 
     Raises:
         DataError: see ``CellDataset.from_arrays``.
     """
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f"name must be a text that is not empty, got {name!r}")
+    if not isinstance(provenance, Provenance):
+        raise DataError(f"provenance must be a Provenance, got {type(provenance).__name__}")
     pixels, note = rules.to_images(images, layout)
     count, depth = pixels.shape[:2]
     names = rules.check_names(
@@ -57,8 +62,7 @@ def checked(
         "ids": rules.read_only(texts),
         "sources": rules.read_only(found),
         "object_numbers": rules.read_only(rules.to_numbers(object_numbers, count)),
-        "groups": None
-        if groups is None
-        else rules.read_only(rules.to_texts(groups, "groups", count)),
+        "groups": None if groups is None else rules.read_only(rules.to_groups(groups, count)),
+        "name": name,
         "provenance": provenance,
     }

@@ -16,7 +16,7 @@ from cellsearch.data.checked_arrays import checked
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import folder_reader, layout
-from cellsearch.data.saved_dataset import ARRAYS, described, fields_in
+from cellsearch.data.saved_dataset import ARRAYS, described, fields_in, sha256_of
 from cellsearch.data.storage import write_folder
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ class CellDataset:
             images: (N, H, W), (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``; uint8, uint16
                 and float32 are kept, other numbers become float32 where it holds them (said in
                 the notes), bool becomes uint8.
-            labels: (N,) class names or integers; with ``classes``, integers are positions in it
-                and -1 is "not known".
-            classes: class names in order; by default the distinct labels, sorted.
+            labels: (N,) class names, integers, or true and false; with ``classes``, integers are
+                positions in it and -1 is "not known".
+            classes: list of class names in order; by default the distinct labels, sorted.
             channels: C names; by default ``channel-1`` ... ``channel-C``.
             groups: (N,) donor, plate or slide, which a split never tears apart.
             ids: (N,) unique; by default the cell's position, ``000000`` ...
@@ -115,7 +115,8 @@ class CellDataset:
             layout: what the axes of a four-dimensional array mean.
 
         Raises:
-            DataError: shapes that disagree, more than 12 channels, NaN or infinite pixels,
+            DataError: shapes that disagree, more than 12 channels, NaN, infinite or masked
+                pixels, labels or groups that are missing for a cell (None, NaN, NA, masked),
                 labels that are not among the classes, ids given twice.
 
         Example:
@@ -129,18 +130,19 @@ class CellDataset:
             channels=channels,
             groups=groups,
             ids=ids,
+            name=name,
             provenance=provenance or Provenance(),
             sources=sources,
             object_numbers=object_numbers,
             layout=layout,
         )
-        return cls(name=name, **found)._derive()
+        return cls(**found)._derive()
 
     @classmethod
     def from_raw(
         cls, raw: RawCells, *, name: str | None = None, provenance: Provenance | None = None
     ) -> Self:
-        """What a reader found, checked and in the types of a data set."""
+        """What a reader found, checked and in the types of a data set; raises as above."""
         labels, classes = rules.to_known(raw.labels, raw.classes)
         return cls.from_arrays(
             raw.images if isinstance(raw.images, np.ndarray) else np.stack(list(raw.images)),
@@ -252,12 +254,7 @@ class CellDataset:
 
     def _derive(self, **changes: Any) -> Self:
         changed = replace(self, **changes, folder=None)
-        header = {"classes": changed.classes, "channels": changed.channels}
-        parts: list[NDArray[Any]] = [changed.images, changed.labels, changed.ids]
-        if changed.groups is not None:
-            header["groups"] = ("yes",)
-            parts.append(changed.groups)
-        return replace(changed, sha256=rules.digest(header, parts))
+        return replace(changed, sha256=sha256_of(changed))
 
     def save(self, folder: str | Path) -> Self:
         """Write the arrays as ``.npy`` beside a ``dataset.json``, whole or not at all.

@@ -24,6 +24,7 @@ Kind = Literal[
     "outlier-intensity",
     "tiny-class",
     "one-class",
+    "one-group",
     "not-estimable",
     "unlabelled",
     "duplicate-id",

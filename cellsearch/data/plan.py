@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Self
 
 from cellsearch.errors import ConfigError
@@ -33,8 +34,8 @@ class Plan:
         """
         if split is not None:
             return cls.fixed(split)
-        if folds < 2:
-            raise ConfigError(f"--folds: expected 2 or more, got {folds}")
+        if not isinstance(folds, Integral) or folds < 2:
+            raise ConfigError(f"--folds: expected an integer of 2 or more, got {folds}")
         if not 0 < holdout < 1:
             raise ConfigError(f"--holdout: expected a share between 0 and 1, got {holdout}")
         return cls(folds, holdout)

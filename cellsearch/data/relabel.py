@@ -59,7 +59,7 @@ def without(
     Raises:
         DataError: a name that is not a class, or no class would be left.
     """
-    for name in names:
+    for name in check_names(names, "class"):
         _known(name, classes)
     result = tuple(name for name in classes if name not in names)
     if not result:

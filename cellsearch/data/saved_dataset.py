@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cellsearch.data.arrays import digest
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.storage import read_folder
 from cellsearch.errors import DataError
@@ -27,6 +28,29 @@ def described(cells: CellDataset) -> dict[str, Any]:
         "channels": list(cells.channels),
         "provenance": asdict(cells.provenance),
     }
+
+
+def sha256_of(cells: CellDataset) -> str:
+    """Hex sha256 of pixels, labels, ids, groups, and the names of classes and channels."""
+    header = {"classes": cells.classes, "channels": cells.channels}
+    parts = [cells.images, cells.labels, cells.ids]
+    if cells.groups is not None:
+        header["groups"] = ("yes",)
+        parts.append(cells.groups)
+    return digest(header, parts)
+
+
+def require_unchanged(cells: CellDataset) -> None:
+    """Refuse arrays in memory that are no more what they were.
+
+    Raises:
+        DataError: their digest is another one than when the data set was made of them.
+    """
+    if sha256_of(cells) != cells.sha256:
+        raise DataError(
+            f"{cells.name}: its arrays were changed after the data set was made of them; make it "
+            "anew from the arrays that are meant, or from a copy"
+        )
 
 
 def fields_in(folder: Path) -> dict[str, Any]:

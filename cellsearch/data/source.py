@@ -14,8 +14,10 @@ from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.fetch import fetch
 from cellsearch.data.manifest import DatasetManifest, load_manifest
 from cellsearch.data.readers import Progress, RawCells, plain
+from cellsearch.data.readers.folders import require_utf8
 from cellsearch.data.readers.ome_tiff import holds_many
 from cellsearch.data.readers.options import parse_options
+from cellsearch.data.readers.plain import lie_loose
 from cellsearch.data.readers.registry import (
     BY_SUFFIX,
     Layout,
@@ -60,10 +62,7 @@ def load_dataset(
     """
     home = cache or cache_folder()
     if is_path(name_or_path) or "layout" in reader_options:
-        if variant is not None:
-            raise ConfigError(f"variant {variant!r}: only a manifest has variants")
-        if mirror is not None:
-            raise ConfigError(f"--from {mirror}: only a manifest has files to fetch")
+        _refuse_of_manifests(variant, mirror)
         return _from_path(Path(name_or_path).expanduser(), reader_options, home, on_progress)
     manifest_path = catalog.find("datasets", str(name_or_path))
     manifest = load_manifest(name_or_path)
@@ -96,6 +95,13 @@ def load_dataset(
     return cached(home, name, {**facts, "variant": chosen}, derive)
 
 
+def _refuse_of_manifests(variant: str | None, mirror: Path | None) -> None:
+    if variant is not None:
+        raise ConfigError(f"variant {variant!r}: only a manifest has variants")
+    if mirror is not None:
+        raise ConfigError(f"--from {mirror}: only a manifest has files to fetch")
+
+
 def is_path(name_or_path: str | Path) -> bool:
     """Whether files are meant, rather than a built-in name or a manifest (also within a folder)."""
     path = Path(name_or_path).expanduser()
@@ -116,7 +122,7 @@ def bind(manifest: DatasetManifest, overrides: Mapping[str, Any]) -> Layout:
         options.setdefault("codes", codes)
     if "channels" in names:
         options.setdefault("channels", [channel.name for channel in manifest.channels])
-    if reader in ("folders", "channel_files"):
+    if reader in ("folders", "channel_files", "table"):
         options.setdefault("classes", [kind.name for kind in manifest.classes])
     return layout(reader, {**options, **overrides})
 
@@ -159,6 +165,7 @@ def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
 def _from_path(
     path: Path, options: Mapping[str, Any], cache: Path, on_progress: Progress | None
 ) -> CellDataset:
+    require_utf8([str(path)])
     rest = dict(options)
     reader = rest.pop("layout", None) or detect(path)
     if not path.exists():
@@ -180,19 +187,19 @@ def _from_path(
 def read_unlabelled(
     path: str | Path,
     *,
-    channels: int,
+    channels: int | None,
     defaults: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
     **reader_options: Any,
 ) -> CellDataset:
-    """Images without labels, for prediction; not cached.
+    """Images without labels, or whose labels do not matter; not cached.
 
     Args:
         path: one image; a folder of images, however deep, or of channel files
             (``<id>_Ch<k>``; one such file stands for its cell when it holds one channel and more
             are needed); a ``.csv`` or ``.tsv`` table with a path column; or a file of many cells:
             ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif``.
-        channels: number of channels that the images must have.
+        channels: number of channels that the images must have; None takes what they have.
         defaults: options where none is given; those that the reader lacks are passed over.
         on_progress: told what is being done, how many are done, how many there are.
         reader_options: options of the reader, such as ``size="40x40"`` and ``codes="Ch3,Ch6"``.
@@ -204,18 +211,32 @@ def read_unlabelled(
         ConfigError: an option is not known or does not fit.
         DataError: images that cannot be read, differ in size, or have other channels.
     """
-    root = Path(path).expanduser()
+    return _unlabelled(Path(path).expanduser(), channels, defaults, on_progress, reader_options)
+
+
+def _unlabelled(
+    root: Path,
+    channels: int | None,
+    defaults: Mapping[str, Any] | None,
+    on_progress: Progress | None,
+    reader_options: dict[str, Any],
+) -> CellDataset:
+    """As ``read_unlabelled``; readers have an option that is called ``channels``, too."""
+    require_utf8([str(root)])
     reader = _many_celled(root, reader_options)
     schema = plain.Options if reader is None else options_of(reader)
     known = {k: v for k, v in (defaults or {}).items() if k in schema.model_fields}
     reader_options = known | reader_options
     if reader is not None:
-        raw = layout(reader, {"labelled": False, **reader_options}).read(root, on_progress)
+        # Readers without the option have labels in the names of files; nobody asks for them here.
+        without = {"labelled": False} if "labelled" in schema.model_fields else {}
+        raw = layout(reader, {**without, **reader_options}).read(root, on_progress)
+        raw = replace(raw, labels=[""] * len(raw.labels), classes=None)
     else:
         asked = parse_options(plain.Options, reader_options, reader="prediction")
         raw = plain.read(root, channels, asked, on_progress)
     dataset = CellDataset.from_raw(raw)
-    if len(dataset.channels) != channels:
+    if channels is not None and len(dataset.channels) != channels:
         raise DataError(
             f"{root}: {len(dataset.channels)} channels ({', '.join(dataset.channels)}), "
             f"but {channels} are needed"
@@ -232,6 +253,29 @@ def _many_celled(root: Path, options: dict[str, Any]) -> str | None:
     reader = BY_SUFFIX.get(root.suffix.lower()) if root.is_file() else None
     # One cell of several pages is an image as any other.
     return None if reader == "ome_tiff" and not holds_many(root) else reader
+
+
+def cells_to_convert(
+    name_or_path: str,
+    *,
+    variant: str | None = None,
+    mirror: Path | None = None,
+    on_progress: Progress | None = None,
+    **reader_options: Any,
+) -> CellDataset:
+    """As ``load_dataset``; a folder of images and nothing else is read too, without labels.
+
+    Raises:
+        ConfigError: a name, option or manifest is wrong.
+        DataError: files cannot be had or read.
+    """
+    path = Path(name_or_path).expanduser()
+    if is_path(name_or_path) and "layout" not in reader_options and lie_loose(path):
+        _refuse_of_manifests(variant, mirror)
+        return _unlabelled(path, None, None, on_progress, reader_options)
+    return load_dataset(
+        name_or_path, variant=variant, mirror=mirror, on_progress=on_progress, **reader_options
+    )
 
 
 def cells_to_predict(
@@ -254,13 +298,9 @@ def cells_to_predict(
         DataError: images cannot be read, or have other channels.
     """
     if is_path(name_or_path):
-        return read_unlabelled(
-            name_or_path,
-            channels=len(channels),
-            defaults=defaults,
-            on_progress=on_progress,
-            **reader_options,
-        )
+        _refuse_of_manifests(variant, mirror)
+        path = Path(name_or_path).expanduser()
+        return _unlabelled(path, len(channels), defaults, on_progress, reader_options)
     taken = option_names(load_manifest(name_or_path).layout.reader)
     known = {name: value for name, value in (defaults or {}).items() if name in taken}
     cells = load_dataset(

@@ -223,7 +223,7 @@ def draw_splits(
         most = _most_folds(dataset, units, counts, plan, seed)
         raise SplitError(
             f"{plan.needs(word)} of each class; too few: {_listed(dataset, counts, small)}; "
-            f"{rules.choices(most)}"
+            f"{rules.choices(most)}{_one_group(dataset)}"
         )
     estimable = np.setdiff1d(np.arange(len(counts)), small)
     part = place(dataset, units, estimable, plan=plan, seed=seed)
@@ -236,6 +236,7 @@ def draw_splits(
             f"no way was found to give {parts} a cell of each class "
             f"without tearing groups or twins apart; {word} of each class: "
             f"{_listed(dataset, counts, np.arange(len(counts)))}; {rules.choices(most)}"
+            f"{_one_group(dataset)}"
         )
     kept = np.isin(dataset.labels, small)
     where = part[units]
@@ -267,3 +268,10 @@ def _most_folds(
         if place(dataset, units, everyone, plan=Plan(fewer, plan.holdout), seed=seed) is not None:
             return fewer
     return 0
+
+
+def _one_group(dataset: CellDataset) -> str:
+    """A way out where all cells are of one group, which no split can part."""
+    if dataset.groups is None or len(np.unique(dataset.groups)) > 1:
+        return ""
+    return "; all cells are of one group: read them without (of a table --option group_column=none)"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding, Severity
+from cellsearch.data.readers.column_notes import ONE_CLASS, partition, undeclared_in
 
 # fmt: off
 WORDS = (
@@ -86,25 +87,25 @@ def suggest_groups(dataset: CellDataset) -> tuple[SuggestedGroups, ...]:
     if len(set(texts)) < 2:
         texts, from_paths = dataset.ids.tolist(), False
     found: list[SuggestedGroups] = []
-    known = {_partition(dataset.labels)}
+    known = {partition(dataset.labels.astype(np.str_))}
     for what, pattern, values in _candidates(texts):
         distinct = len(set(values))
-        partition = _partition(np.unique(values, return_inverse=True)[1])
-        if not 2 <= distinct <= len(values) // 2 or partition in known:
+        parted = partition(values)
+        if not 2 <= distinct <= len(values) // 2 or parted in known:
             continue
         names = np.array(values, dtype=np.str_)
         alone = _one_class_each(names, dataset.labels)
         if alone and what in ("folder", "beginning of the name"):
             # Folders below a class's, as of classes that were merged, say nothing of donors.
             continue
-        known.add(partition)
+        known.add(parted)
         montages = from_paths and len(set(texts)) < len(texts)
         found.append(SuggestedGroups(what, names, pattern if from_paths else "", montages, alone))
     return tuple(found)
 
 
 def undeclared(dataset: CellDataset) -> list[Finding]:
-    """A finding for each partition that names suggest; see ``suggest_groups``."""
+    """A finding for each partition that names suggest, or columns that the reader passed over."""
     findings = []
     for each in suggest_groups(dataset):
         ask = "`cellsearch datasets check --groups` asks whether images tell them apart"
@@ -121,7 +122,16 @@ def undeclared(dataset: CellDataset) -> list[Finding]:
             )
         severity: Severity = "note" if each.one_class_each else "warning"
         findings.append(Finding("undeclared-groups", severity, (), message))
-    return findings
+    return [*_of_columns(dataset), *findings]
+
+
+def _of_columns(dataset: CellDataset) -> list[Finding]:
+    """What the reader noted of columns of donors or plates that it did not use."""
+    notes = undeclared_in(dataset.provenance.notes) if dataset.groups is None else []
+    return [
+        Finding("undeclared-groups", "note" if ONE_CLASS in note else "warning", (), note)
+        for note in notes
+    ]
 
 
 def _candidates(texts: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
@@ -156,12 +166,6 @@ def _caught(what: str, pattern: str, texts: Sequence[str]) -> Iterator[tuple[str
             return
         values.append(match.group(1))
     yield what, pattern, values
-
-
-def _partition(values: NDArray[np.int64]) -> bytes:
-    """The same for values that part the cells alike, whatever they are called."""
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int64).tobytes()
 
 
 def _one_class_each(names: NDArray[np.str_], labels: NDArray[np.int64]) -> bool:

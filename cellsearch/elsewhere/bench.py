@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cellsearch.card.predict import Row
+from cellsearch.catalog import near_miss
 from cellsearch.elsewhere import cellprofiler, ideas, napari, qupath
 from cellsearch.elsewhere.numbering import Place, places
 from cellsearch.errors import ConfigError
@@ -18,6 +20,14 @@ WRITERS: dict[str, Writer] = {
     "napari": napari.write,
     "qupath": qupath.write,
 }
+SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "cellprofiler": (".csv",),
+    "napari": (".csv",),
+    "qupath": (".csv", ".tsv", ".txt"),
+}
+"""What the name of a programme's table may end in, if it has an end."""
+TABLES = (".csv", ".tsv", ".txt")
+"""What the name of a file ends in that a table may replace."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ def parse_targets(pairs: Sequence[str] | None) -> tuple[Target, ...]:
         if not sign or not path:
             problems.append(f"expected PROGRAMME=PATH, got {pair!r}")
         elif programme not in WRITERS:
-            problems.append(f"{programme!r} is not one of {', '.join(WRITERS)}")
+            hint = near_miss(programme, WRITERS)
+            problems.append(f"{programme!r} is not one of {', '.join(WRITERS)}{hint}")
         elif path in taken:
             problems.append(f"{path} is given twice")
         else:
@@ -65,6 +76,74 @@ def parse_targets(pairs: Sequence[str] | None) -> tuple[Target, ...]:
     if problems:
         raise ConfigError(f"--to: {'; '.join(problems)}")
     return tuple(targets)
+
+
+def refuse_places(
+    targets: Sequence[Target], tables: Mapping[str, Path | None], *, keep: Sequence[Path] = ()
+) -> None:
+    """Refuse, before cells are read, places at which one of the files could not be written.
+
+    Args:
+        targets: of ``parse_targets``.
+        tables: option -> the CSV that it asks for, or None.
+        keep: what is read and must stay as it is: files, and folders of cards and runs.
+
+    Raises:
+        ConfigError: all problems at once.
+    """
+    asked = [(option, path) for option, path in tables.items() if path is not None]
+    problems = [
+        f"{option} {path}: {why}"
+        for option, path in asked
+        for why in (*_refused(path), *_kept(path, keep))
+    ]
+    first: dict[Path, str] = {}
+    for option, path in [*asked, *((f"--to {t.programme}", t.path) for t in targets)]:
+        if path.resolve() in first:
+            problems.append(f"{option} {path}: {first[path.resolve()]} writes there already")
+        first.setdefault(path.resolve(), option)
+    for target in targets:
+        ends = SUFFIXES.get(target.programme)
+        why = list(_refused(target.path, folder=ends is None))
+        if not why and ends and target.path.suffix.lower() not in ("", *ends):
+            why.append(f"it is a table; let its name end in {' or '.join(ends)}")
+        why += _kept(target.path, keep)
+        problems += [f"--to {target.programme}={target.path}: {each}" for each in why]
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def _refused(path: Path, *, folder: bool = False) -> Iterator[str]:
+    if str(path) == "-":
+        yield "standard output takes no table; name a file, or leave it out and give --json"
+    elif not path.parent.is_dir():
+        yield f"there is no folder {path.parent}; make it first"
+    elif path.is_block_device():
+        yield "that is a disk; name a file"
+    elif folder and path.is_file():
+        yield "that is a file; name a folder"
+    elif not folder and path.is_dir():
+        yield "that is a folder; name a file in it"
+    elif not folder and path.is_file() and _end(path) not in ("", *TABLES):
+        yield (
+            f"what is there is no table ({', '.join(TABLES)}), and is not replaced; "
+            "name another file, or remove it yourself"
+        )
+
+
+def _end(path: Path) -> str:
+    """Suffix of the file that would be replaced, where a link leads."""
+    return Path(os.path.realpath(path)).suffix.lower()
+
+
+def _kept(path: Path, keep: Sequence[Path]) -> Iterator[str]:
+    if not path.exists():
+        return
+    for each in keep:
+        if each.exists() and path.samefile(each):
+            yield "that is what is read; name another file"
+        elif each.is_dir() and path.is_file() and path.resolve().is_relative_to(each.resolve()):
+            yield f"that is a file of {each}, which is read; name another file"
 
 
 def write_for(target: Target, rows: Sequence[Row], classes: Sequence[str]) -> Written:

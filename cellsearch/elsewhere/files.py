@@ -1,8 +1,7 @@
-"""Files written wholly or not at all, and folders that are only replaced on demand."""
+"""Folders that are written wholly or not at all, and only replaced on demand."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,31 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cellsearch.errors import CardError
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text as it is, wholly or not at all.
-
-    Raises:
-        CardError: the disk refuses; an older file is left as it was.
-    """
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write bytes, wholly or not at all.
-
-    Raises:
-        CardError: the disk refuses; an older file is left as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise CardError(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cellsearch.card.card import ModelCard
 from cellsearch.card.predict import CardPredictor
-from cellsearch.elsewhere.files import write_bytes
+from cellsearch.card.whole_files import write_bytes
 from cellsearch.errors import CardError
 
 

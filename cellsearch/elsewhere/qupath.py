@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cellsearch.card.predict import Row
+from cellsearch.card.whole_files import write_text
 from cellsearch.elsewhere.decided import decided, probabilities
-from cellsearch.elsewhere.files import write_text
 from cellsearch.elsewhere.numbering import Place
 
 

@@ -1,20 +1,13 @@
-"""What a look at the cells proposes: size, channels, groups, folds, rare classes, space, budget."""
+"""What a look at the cells proposes: size, channels, folds, rare classes, space, budget."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-
-from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers.stack import find_groups
-from cellsearch.data.suggested_groups import SuggestedGroups, suggest_groups
-from cellsearch.errors import DataError
 
 FOLDS = 5
 FEWEST_FOLDS = 2
@@ -22,9 +15,6 @@ LARGE_CROP, SMALLER_CROP = 128, 96
 """Sides in px: beyond the first, crops are proposed to be resized to the second. Of 60 draws each
 of the spaces ``default`` and ``quick``, 25 and 33 % lie within the space's limits at 96 px, 17 and
 17 % at 120, 3 and 3 % at 224, none at 300."""
-
-WEAK = ("beginning of the name", "source file", "time of acquisition")
-"""Partitions that names suggest without a word that says what they are."""
 
 
 @dataclass(frozen=True)
@@ -96,109 +86,6 @@ def _smaller(height: int, width: int, what: str) -> SizeChoice | None:
 
 
 @dataclass(frozen=True)
-class GroupChoice:
-    """Groups that names or the layout show.
-
-    Attributes:
-        what: what a group is.
-        names: (N,) of each cell.
-        pattern: for ``group_pattern``; "" where the table has a column.
-        declared: whether the manifest declares them.
-        why: for the comment beside it.
-        description: values and how many cells each has.
-    """
-
-    what: str
-    names: NDArray[np.str_]
-    pattern: str
-    declared: bool
-    why: str
-    description: str
-
-
-def choose_groups(
-    labels: Sequence[str],
-    sources: Sequence[str],
-    declared: Sequence[str] | None,
-    word: str,
-    *,
-    one_cell_a_file: bool,
-) -> list[GroupChoice]:
-    """Groups that the layout declares, else those that names suggest; the best first.
-
-    Args:
-        labels: class of each cell.
-        sources: its file, relative to what the reader is given.
-        declared: group of each cell where the layout has one.
-        word: what such a group is.
-        one_cell_a_file: whether a pattern can tell the group from the path.
-    """
-    values = np.array(labels, dtype=np.str_)
-    if declared is not None:
-        names = np.array(declared, dtype=np.str_)
-        shown = Counter(names.tolist()).most_common()
-        text = f"{len(shown)} values of {word} (" + ", ".join(
-            f"{name} {cells:,} cells" for name, cells in shown[:3]
-        )
-        text += f", and {len(shown) - 3} more)" if len(shown) > 3 else ")"
-        return [_weighed(GroupChoice(word, names, "", False, "", text), values)]
-    probe = CellDataset.from_arrays(
-        np.zeros((len(labels), 1, 1, 1), np.uint8), values, sources=np.array(sources, np.str_)
-    )
-    chosen = []
-    for each in suggest_groups(probe):
-        if not each.pattern or not one_cell_a_file or each.montages:
-            continue
-        try:
-            find_groups(each.pattern, sources)
-        except DataError:
-            continue
-        chosen.append(_weighed(_choice(each), values, alone=each.one_class_each))
-    chosen.sort(key=lambda each: (not each.declared, each.what in WEAK))
-    return [chosen[0], *(replace(each, declared=False) for each in chosen[1:])] if chosen else []
-
-
-def _choice(each: SuggestedGroups) -> GroupChoice:
-    return GroupChoice(each.what, each.names, each.pattern, False, "", each.describe())
-
-
-def _weighed(choice: GroupChoice, labels: NDArray[np.str_], *, alone: bool = False) -> GroupChoice:
-    """Whether to declare groups: they must be named as such, and allow folds."""
-    fewest = min(groups_per_class(labels, choice.names).values())
-    if alone:
-        why = (
-            f"Each {choice.what} holds cells of one class, so no split can tell what they share "
-            "from what the class shares; declared, no class could be validated on."
-        )
-        return replace(choice, why=why)
-    if fewest < FEWEST_FOLDS + 1:
-        why = (
-            f"Not declared: a class has cells of only {fewest} of them, and {FEWEST_FOLDS} folds "
-            f"and a hold-out need {FEWEST_FOLDS + 1}. Figures may then be too good for a new "
-            f"{choice.what}; say so where you give them."
-        )
-        return replace(choice, why=why)
-    if choice.what in WEAK:
-        why = (
-            f"Not declared: only the {choice.what} suggests them. Declare them if it tells donors, "
-            "plates or days apart, or figures are too good for a new one."
-        )
-        return replace(choice, why=why)
-    why = (
-        f"Cells of one {choice.what} are never on both sides of a split, so figures hold for a new "
-        f"{choice.what}. Take it out if the {choice.what} means nothing."
-    )
-    return replace(choice, declared=True, why=why)
-
-
-def groups_per_class(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> dict[str, int]:
-    """How many groups hold cells of each class."""
-    return {
-        str(name): len(np.unique(groups[labels == name])) for name in np.unique(labels).tolist()
-    }
-
-
-@dataclass(frozen=True)
 class RunChoice:
     """The command to run.
 
@@ -243,6 +130,8 @@ def choose_run(
     """
     word = "groups" if grouped else "cells"
     why: list[str] = []
+    if not counts:
+        return RunChoice(FOLDS, "", "default", 50, (), "no cell has a label: nothing can be learnt")
     if len(counts) < 2:
         return RunChoice(FOLDS, "", "default", 50, (), "one class alone: two are needed to learn")
     small = {name: n for name, n in units.items() if n < FOLDS + 1}

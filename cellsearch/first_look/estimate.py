@@ -52,7 +52,7 @@ def estimate(
         space: name.
         budget: trials.
         folds: of the cross-validation.
-        on_progress: told how many recipes were timed.
+        on_progress: told of each recipe that is begun; its end is that of the recipe.
     """
     from cellsearch.learn.cost import minutes_per_fold
     from cellsearch.tune.limits import Bounds, too_large
@@ -63,22 +63,26 @@ def estimate(
     recipes = [BASELINE, *sample(loaded, 6 * DRAWS)]
     minutes: list[float] = []
     began = time.monotonic()
+    tried = 0
     for recipe in recipes:
-        if on_progress:
-            on_progress("timing some recipes", len(minutes), DRAWS)
         if len(minutes) == DRAWS or time.monotonic() - began > MOST_SECONDS:
             break
+        if recipe is not BASELINE and too_large(bounds, recipe, shape, len(cells.classes)):
+            continue
+        tried += 1
+        # A stage of its own, as a log file is told of a new stage at once and of numbers seldom.
+        stage = f"timing recipe {tried}, {recipe.model.family} ({len(minutes)} of {DRAWS} timed)"
         try:
-            drawn = recipe is not BASELINE
-            if drawn and too_large(bounds, recipe, shape, len(cells.classes)):
-                continue
+            if on_progress:
+                on_progress(stage, 0, 1)
             took = minutes_per_fold(recipe, cells, training_cells, device="auto", threads=1)
         except CellsearchError:
             continue
+        finally:
+            if on_progress:
+                on_progress(stage, 1, 1)
         if bounds.minutes_per_fold is None or took <= bounds.minutes_per_fold:
             minutes.append(took)
-    if on_progress:
-        on_progress("timing some recipes", DRAWS, DRAWS)
     if len(minutes) < FEWEST:
         return None
     slots = os.cpu_count() or 1

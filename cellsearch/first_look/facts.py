@@ -11,6 +11,7 @@ import numpy as np
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.rare import choices
+from cellsearch.data.readers.column_notes import NOT_GROUPS
 from cellsearch.durations import spoken
 from cellsearch.first_look.choices import FOLDS
 from cellsearch.first_look.estimate import Estimate
@@ -42,7 +43,8 @@ def lines(look: FirstLook) -> list[str]:
     for group in look.groups[:2]:
         state = "declared in the manifest" if group.declared else "not declared"
         found.append(f"groups, {state}: {group.description}. {group.why}")
-    if crops.images and not look.groups and layout.kind != "flat":
+    told = look.groups or any(NOT_GROUPS in note for note in layout.notes)
+    if crops.images and not told and not layout.problems:
         found.append("groups: names suggest none; say so if donors or plates differ")
     return found + _findings(look)
 
@@ -170,6 +172,7 @@ def facts(look: FirstLook, written: list[Path], estimate: Estimate | None) -> di
                 "what": group.what,
                 "values": len(np.unique(group.names)),
                 "pattern": group.pattern or None,
+                "column": group.column or None,
                 "declared": group.declared,
                 "why": group.why,
             }

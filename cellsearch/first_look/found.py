@@ -8,8 +8,9 @@ from pathlib import Path
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding
 from cellsearch.data.twins import Twin
-from cellsearch.first_look.choices import GroupChoice, RunChoice, SizeChoice
+from cellsearch.first_look.choices import RunChoice, SizeChoice
 from cellsearch.first_look.crops import Crops
+from cellsearch.first_look.group_choice import GroupChoice
 from cellsearch.first_look.layout import Layout
 
 

@@ -36,6 +36,8 @@ class Layout:
         labels: class of each cell; "" where not known.
         groups: group of each cell; None where the layout shows none.
         group_word: what a group is.
+        columns: values of each cell in a table's columns of donors and the like that nobody
+            declared, the widest first.
         codes: channel codes in file names.
         options: of the reader, beyond those that pixels decide.
         notes: what was passed over, and why it was read so; for a person.
@@ -49,6 +51,7 @@ class Layout:
     labels: list[str]
     groups: list[str] | None = None
     group_word: str = ""
+    columns: dict[str, list[str]] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -10,6 +10,8 @@ from cellsearch.catalog import names as built_in
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import registry
+from cellsearch.data.readers.column_notes import undeclared_in
+from cellsearch.data.readers.folders import require_utf8
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.first_look.crops import MOST_SECONDS, Crops, Progress, read_crops
@@ -41,6 +43,7 @@ def first_look(
     """
     given = dict(options or {})
     path = path.expanduser()
+    require_utf8([str(path)])
     if not path.exists():
         raise ReadError(f"{path}: no such file or folder; give the folder that holds your images")
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -116,6 +119,7 @@ def _of_reader(
         groups=None if cells.groups is None else cells.groups.tolist(),
         group_word="group",
         options=given,
+        notes=undeclared_in(cells.provenance.notes),
     )
     crops = Crops(list(range(len(cells))), list(cells.images), {}, len(cells), len(cells))
     result = FirstLook(path, layout, crops, channels=cells.channels)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellsearch.data.readers.folders import natural
+from cellsearch.data.readers.folders import is_read, natural, require_utf8
 from cellsearch.data.readers.images import is_image
 from cellsearch.errors import ReadError
 
@@ -52,7 +52,7 @@ def survey(root: Path, on_progress: Progress | None = None) -> Survey:
     """Walk a folder; links to folders are followed once, as the readers follow them.
 
     Raises:
-        ReadError: the folder itself may not be opened.
+        ReadError: the folder itself may not be opened, or names in it are not UTF-8.
     """
     found = Survey(root)
     try:
@@ -81,6 +81,8 @@ def _passed_over(name: str) -> bool:
 def _images(
     folder: Path, entries: list[os.DirEntry[str]], found: Survey, above: tuple[Path, ...]
 ) -> Iterator[Path]:
+    names = [entry.name for entry in entries if not _passed_over(entry.name)]
+    require_utf8([name for name in names if is_read(name)], folder)
     for entry in sorted(entries, key=lambda entry: natural(entry.name)):
         path = folder / entry.name
         if _passed_over(entry.name):
@@ -88,6 +90,7 @@ def _images(
             continue
         found.links += entry.is_symlink()
         if entry.is_dir():
+            require_utf8([entry.name], folder)
             real = path.resolve()
             if real in above:
                 found.loops.append(path)

@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.readers import column_notes
+from cellsearch.data.readers.column_notes import normal
+from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.paths import Finder
-from cellsearch.data.readers.table import Options, choose_columns, read_rows
+from cellsearch.data.readers.table import (
+    LABEL_NAMES,
+    Options,
+    Row,
+    choose_columns,
+    read_rows,
+    values_of,
+)
+from cellsearch.data.readers.table_groups import GROUP_NAMES, NO_GROUPS
 from cellsearch.errors import CellsearchError, DataError, ReadError
 from cellsearch.first_look.layout import Layout
 
@@ -32,33 +43,49 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
     finder = Finder(path.parent, parsed.path_format)
     cells: list[tuple[Path, ...]] = []
     labels: list[str] = []
-    groups: list[str] = []
+    kept: list[Row] = []
     bad: list[str] = []
     names = parsed.class_names or {}
     for row in rows:
         value = row.values.get(columns.path, "")
         label = row.values.get(columns.label or "", "")
         try:
-            if not value or not label:
+            if not value or (is_missing(label) and label not in names):
                 raise ReadError(f"no {columns.path if not value else columns.label}")
             cells.append((finder.find(value),))
         except ReadError as error:
             bad.append(f"line {row.line}: {error}")
             continue
         labels.append(names.get(label, label))
-        groups.append(row.values.get(columns.group or "", ""))
+        kept.append(row)
     result = Layout("table", "table", path, cells, labels, options=dict(options))
     result.options |= {"path_column": columns.path, "label_column": columns.label}
     result.notes.append(f"column {columns.path!r} names the image, {columns.label!r} the class")
+    there = values_of(header, kept)
+    if parsed.label_column is None and columns.label:
+        result.notes += column_notes.of_labels(there, columns.label, LABEL_NAMES)
     if columns.group:
-        result.groups, result.group_word = groups, columns.group
+        groups = there[columns.group]
+        word = "group" if normal(columns.group) in GROUP_NAMES else columns.group
+        result.groups, result.group_word = groups, word
         result.options["group_column"] = columns.group
+        lines = [row.line for row, each in zip(kept, groups, strict=True) if is_missing(each)]
+        if lines:
+            result.problems.append(
+                f"no {columns.group} in line {listed(lines)}{meant(groups)}; {NO_GROUPS}"
+            )
+    elif parsed.group_column is None and parsed.group_pattern is None:
+        used = (columns.path, columns.number, columns.id, columns.source, columns.split)
+        left = {name: its for name, its in there.items() if name not in (*used, columns.label)}
+        result.columns = {k: list(v) for k, v in column_notes.suggesting(left, labels).items()}
     if columns.number:
         result.options["number_column"] = columns.number
     if bad:
+        said = [row.values.get(columns.label or "", "") for row in rows]
+        words = meant(said, but=names)
         result.problems.append(
             f"{len(bad)} of {len(rows)} rows cannot be used ({listed(bad, most=3)}): correct or "
-            "remove them"
+            f"remove them{words}"
         )
     if len(set(cells)) < len(cells):
         result.problems.append(

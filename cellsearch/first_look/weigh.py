@@ -14,9 +14,10 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import units_of, units_per_class
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.data.readers.stack import LARGEST_CROP, name_channels, relative, stack
-from cellsearch.first_look.choices import choose_groups, choose_run, choose_size, groups_per_class
+from cellsearch.first_look.choices import choose_run, choose_size
 from cellsearch.first_look.crops import Progress, from_camera_colour
 from cellsearch.first_look.found import FirstLook
+from cellsearch.first_look.group_choice import choose_groups, groups_per_class
 
 MOST_CHECKED = 3000
 """Cells that are compared for twins; all of a larger set take minutes."""
@@ -119,6 +120,7 @@ def choose(look: FirstLook, sources: Sequence[str], *, one_cell_a_file: bool) ->
             [sources[k] for k in kept],
             groups,
             layout.group_word,
+            columns={name: [its[k] for k in kept] for name, its in layout.columns.items()},
             one_cell_a_file=one_cell_a_file,
         )
     counts = {name: labels.count(name) for name in layout.classes if name in set(labels)}

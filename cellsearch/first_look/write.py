@@ -18,8 +18,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from cellsearch.data.arrays import slug
 from cellsearch.data.manifest import DatasetManifest
 from cellsearch.errors import ConfigError, DataError
-from cellsearch.first_look.choices import LABEL_FREE, GroupChoice, looks_numbered
+from cellsearch.first_look.choices import LABEL_FREE, looks_numbered
 from cellsearch.first_look.found import FirstLook
+from cellsearch.first_look.group_choice import GroupChoice
 
 WIDTH = 96
 UNFILLED = "not stated"
@@ -53,6 +54,11 @@ def write(look: FirstLook, out: Path, *, force: bool = False) -> list[Path]:
         DataError: the layout cannot be described in a manifest.
     """
     if look.layout.kind == "flat":
+        if out.suffix.lower() != ".csv":
+            raise ConfigError(
+                f"-o {out}: images without classes get a table to fill in, which ends in .csv: "
+                "-o labels.csv"
+            )
         return _put({out: table_text(look, out)}, force=force)
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise ConfigError(f"-o {out}: a manifest ends in .yaml")
@@ -178,12 +184,20 @@ def _options(look: FirstLook) -> CommentedMap:
         given = {"path_column": "path", "label_column": "label", **kept}
         if _groups(look):
             given["group_column"] = "group"
+    group = look.group
+    if "group_column" in given and group is None:
+        # By its name the column would be used again, and no fold could be drawn.
+        given["group_column"] = "none"
+    if group is not None and group.column:
+        given["group_column"] = group.column
     options = CommentedMap(given)
+    if "group_column" in given and look.groups:
+        chosen = group or look.groups[0]
+        _above(options, "group_column", f"{chosen.description}. {chosen.why}", 4)
     if look.size:
         options["size"] = _flow(look.size.size)
         options["fit"] = look.size.fit
         _above(options, "size", look.size.why, 4)
-    group = look.group
     if group is not None and group.pattern and not look.needs_table:
         options["group_pattern"] = group.pattern
         _above(options, "group_pattern", f"{group.description}. {group.why}", 4)
@@ -258,7 +272,7 @@ def _comment(tree: CommentedMap, look: FirstLook) -> None:
     if look.group is not None:
         text = f"\n{look.group.description}. {look.group.why}"
     elif look.groups:
-        text = "\nNames suggest groups that are not declared: see layout above."
+        text = "\nThere may be groups that are not declared: see layout above."
     _above(tree, "groups", text)
 
 
@@ -273,4 +287,7 @@ def _said(look: FirstLook) -> str:
 
 def _not_declared(group: GroupChoice) -> str:
     how = f" To declare them, options: group_pattern: '{group.pattern}'" if group.pattern else ""
-    return f"names suggest groups: {group.description}. {group.why}{how}"
+    if group.column:
+        how = f" To declare them, options: group_column: {group.column}"
+    who = "names suggest" if group.pattern else "there are"
+    return f"{who} groups: {group.description}. {group.why}{how}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -190,7 +191,7 @@ def _why_no_card(folder: Path, record: RunRecord, trials: tuple[Trial, ...]) -> 
         return f"there is no card in {folder / 'card'}, though the run has ended"
     else:
         why = f"the run has not ended ({complete} trials are complete)"
-    return f"there is no card: {why}; go on with `cellsearch resume {folder}`"
+    return f"there is no card: {why}; go on with `cellsearch resume {shlex.quote(str(folder))}`"
 
 
 def _trials(folder: Path, record: RunRecord, missing: list[str]) -> tuple[tuple[Trial, ...], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class NestedFacts:
             return ()
         return (
             f"{len(self.runs)} of {self.request.times} searches were begun and not all have ended, "
-            f"so nothing is pooled; go on with `cellsearch resume {self.folder}`",
+            f"so nothing is pooled; go on with `cellsearch resume {shlex.quote(str(self.folder))}`",
         )
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from cellsearch.card.markdown import difference, figure
+from cellsearch.card.metrics_file import rival
 from cellsearch.durations import spoken
 from cellsearch.run_report import confidence, tables
 from cellsearch.run_report.facts import CardFacts, RunFacts
@@ -154,12 +155,13 @@ def _headline(card: CardFacts) -> list[tuple[str, str, str]]:
     metric = str(card.metrics.get("search", {}).get("metric") or "balanced_accuracy")
     facts = card.metrics["hold_out"]
     rows = []
-    for who in ("winner", "baseline"):
-        if facts[who]:
-            value = facts[who]["metrics"][metric]
+    baseline = rival(card.metrics, "hold_out")
+    for who, figures in (("winner", facts["winner"]), ("baseline", baseline)):
+        if figures:
+            value = figures["metrics"][metric]
             span = f"{value['low']:.3f} to {value['high']:.3f}"
             rows.append((f"{who}, hold-out", f"{value['value']:.3f}", span))
-    if facts.get("difference"):
+    if baseline and facts.get("difference"):
         value = facts["difference"][metric]
         span = f"{value['low']:+.3f} to {value['high']:+.3f}"
         rows.append(("paired difference", f"{value['value']:+.3f}", span))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from cellsearch.card.figures import FEW_CELLS
+from cellsearch.card.metrics_file import rival
 from cellsearch.run_report import figures, from_card
 from cellsearch.run_report.facts import CardFacts, RunFacts
 from cellsearch.run_report.svg import drawing
@@ -91,7 +92,7 @@ def _search(facts: RunFacts) -> Iterator[Picture]:
 
 def _figures(card: CardFacts, part: str, title: str) -> Iterator[Picture]:
     facts = card.metrics[part]
-    winner, baseline = facts["winner"], facts["baseline"]
+    winner, baseline = facts["winner"], rival(card.metrics, part)
     classes = list(winner["per_class"])
     beside = ", winner above baseline" if baseline else ""
     yield Picture(

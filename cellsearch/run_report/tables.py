@@ -8,6 +8,7 @@ from typing import Any
 
 from cellsearch.card.figures import Estimate
 from cellsearch.card.markdown import difference, figure, recall_of
+from cellsearch.card.metrics_file import rival
 from cellsearch.durations import spoken
 from cellsearch.learn.metrics import TITLES, metric_named
 from cellsearch.run_report.facts import CardFacts, RunFacts, Trial
@@ -56,7 +57,7 @@ def estimate(facts: Mapping[str, float] | None) -> Estimate | None:
 def metric_table(card: CardFacts, part: str) -> Table:
     """Each metric of winner and baseline, and their paired difference."""
     facts = card.metrics[part]
-    winner, baseline = facts["winner"], facts["baseline"]
+    winner, baseline = facts["winner"], rival(card.metrics, part)
     rows = []
     for name, value in winner["metrics"].items():
         row = [TITLES[metric_named(name)], figure(estimate(value))]
@@ -70,7 +71,7 @@ def metric_table(card: CardFacts, part: str) -> Table:
 def class_table(card: CardFacts, part: str) -> Table:
     """Recall, precision and F1 of each class; ``6 of 14 found`` where there are few cells."""
     facts = card.metrics[part]
-    baseline = facts["baseline"]
+    baseline = rival(card.metrics, part)
     rows = []
     for name, own in facts["winner"]["per_class"].items():
         cells = int(own["support"])
@@ -228,7 +229,7 @@ def parts_table(facts: RunFacts) -> Table | None:
     rows = []
     for name, cells in whole.items():
         each = [fold.get(name, 0) for fold in folds]
-        span = f"{min(each)}" if min(each) == max(each) else f"{min(each)} to {max(each)}"
+        span = " to ".join(dict.fromkeys(f"{count:,}" for count in (min(each), max(each))))
         share = f"{100 * cells / total:.1f} %"
         rows.append((name, f"{cells:,}", share, f"{held.get(name, 0):,}", f"{sum(each):,}", span))
     sums = [sum(whole.values()), sum(held.values()), sum(sum(fold.values()) for fold in folds)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellsearch.errors import CellsearchError, RunError
+from cellsearch.card.whole_files import write_text
+from cellsearch.errors import CardError, CellsearchError, RunError
 from cellsearch.run_folder import read_record, replace_text
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 """Name of the file in the run's folder."""
+ENDS = (".html", ".htm")
+"""What the name of a file ends in that a report may replace."""
 
 OnProgress = Callable[[str, int, int], None]
 _READING, _DRAWING = "reading the run", "drawing the report"
@@ -68,17 +72,33 @@ def write_report(
         on_progress: told of stages, and how far they are.
 
     Raises:
-        RunError: not the folder of a run, or the file cannot be written.
+        RunError: not the folder of a run, or the file cannot be written or is none to replace.
     """
     from cellsearch.nested import is_nested
 
     run = Path(run)
     file = Path(out) if out is not None else run / REPORT
-    if file.is_dir():
-        raise RunError(f"--out: {file} is a folder; name a file, such as {file / REPORT}")
+    _refuse(file, run)
     if is_nested(run):
         return _write_nested(run, file, audit=audit, figures=figures, on_progress=on_progress)
     return _write_run(run, file, audit=audit, figures=figures, on_progress=on_progress)
+
+
+def _refuse(file: Path, run: Path) -> None:
+    """Said before the work: a report never takes the place of something else."""
+    if str(file) == "-":
+        raise RunError(f"--out -: standard output takes no report; name a file, such as {REPORT}")
+    if file.is_dir():
+        raise RunError(f"--out: {file} is a folder; name a file, such as {file / REPORT}")
+    if file.is_block_device():
+        raise RunError(f"--out: {file} is a disk; name a file, such as {REPORT}")
+    if not file.parent.is_dir() and file.parent != run:
+        raise RunError(f"--out: there is no folder {file.parent}; make it first")
+    if file.is_file() and Path(os.path.realpath(file)).suffix.lower() not in ENDS:
+        raise RunError(
+            f"--out: {file} is there already and no report ({', '.join(ENDS)}), so it is not "
+            f"replaced; name another file, such as {file.with_suffix('.html')}"
+        )
 
 
 def _write_run(
@@ -104,13 +124,13 @@ def _write_run(
         tell(_DRAWING, done, len(drawn))
 
     text = run_page(facts, drawn, audited, on_picture=one_more)
-    _save(file, text)
+    size = _save(file, text)
     if figures is not None:
         save_figures(drawn, figures)
     return Written(
         run=run,
         file=file,
-        size=file.stat().st_size,
+        size=size,
         state=facts.record.state,
         verdict=facts.verdict,
         missing=facts.missing,
@@ -121,7 +141,7 @@ def _write_run(
 
 def _audit(run: Path, facts: RunFacts, *, wanted: bool, tell: OnProgress) -> AuditReport | str:
     """Its result, or why there is none."""
-    again = f"make it with `cellsearch audit {run}`"
+    again = f"make it with `cellsearch audit {shlex.quote(str(run))}`"
     if not wanted:
         return f"No audit was made for this report; {again}."
     if facts.cells is None:
@@ -160,13 +180,13 @@ def _write_nested(
     text, drawn, headline = nested_page(
         facts, {part.run: os.path.relpath(part.file, file.parent) for part in parts}
     )
-    _save(file, text)
+    size = _save(file, text)
     if figures is not None:
         save_figures(drawn, figures)
     return Written(
         run=run,
         file=file,
-        size=file.stat().st_size,
+        size=size,
         state="finished" if facts.summary is not None else "searching",
         verdict=headline,
         missing=facts.missing,
@@ -192,10 +212,13 @@ def save_figures(pictures: list[Picture], folder: Path) -> None:
             replace_text(folder / f"{each.name}.svg", paper(each.figure, each.name))
 
 
-def _save(file: Path, text: str) -> None:
-    if not file.parent.is_dir():
-        raise RunError(f"--out: there is no folder {file.parent}; make it first")
-    replace_text(file, text)
+def _save(file: Path, text: str) -> int:
+    """Its size in bytes, which a pipe would not tell."""
+    try:
+        write_text(file, text)
+    except CardError as error:
+        raise RunError(str(error)) from None
+    return len(text.encode("utf-8"))
 
 
 def _nobody(*_: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -16,7 +16,8 @@ from pydantic import (
     ValidationError,
 )
 
-from cellsearch.catalog import KeyPath, Problem, near_miss, problems, shown
+from cellsearch.catalog import KeyPath, Problem, near_miss, pointer, problems, shown
+from cellsearch.errors import SpaceError
 from cellsearch.space.entry import Condition, Entry, divides
 from cellsearch.space.parameters import Parameter, ParamValue
 
@@ -225,3 +226,23 @@ class Reading:
                 continue
             conditions.append(Condition(str(name), tuple(values)))
         return tuple(sorted(conditions, key=lambda c: c.name))
+
+
+def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What Python code wrote as YAML would have it: lists, and numbers that are not numpy's.
+
+    Raises:
+        SpaceError: a set, whose order is another in every process.
+    """
+    return {str(key): _plain(value, (str(key),)) for key, value in values.items()}
+
+
+def _plain(value: Any, path: KeyPath) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner, (*path, str(key))) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, (*path, i)) for i, inner in enumerate(value)]
+    if isinstance(value, Set):
+        raise SpaceError(f"{pointer(path)}: a set has no order; give a list, got {shown(value)}")
+    # By its name, so that a space can be read without waiting for numpy.
+    return value.item() if type(value).__module__ == "numpy" else value

@@ -68,6 +68,10 @@ class Recipe(Section):
         Raises:
             SpaceError: a name is not known or a value is out of bounds; all are listed.
         """
+        if not isinstance(params, Mapping):
+            raise SpaceError(
+                f"a recipe is a mapping of dotted names to values, got {type(params).__name__}"
+            )
         family = params.get("model.family", "cnn")
         if family not in MODELS:
             raise SpaceError(

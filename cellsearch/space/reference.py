@@ -102,12 +102,11 @@ def page() -> str:
     """The whole page as Markdown."""
     spaces = {name: SearchSpace.load(name) for name in catalog.names("search_spaces")}
     lines = [_HEAD, "## Built-in spaces", ""]
-    lines += _table(["space", "what for", "parameters", "limits"])
+    lines += _table(["space", "what for", "parameters drawn", "limits"])
     for name, space in spaces.items():
-        drawn = sum(entry.kind != "constant" for entry in space.entries)
         limits = space.limits.model_dump(exclude_none=True)
         bounds = "; ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in limits.items())
-        lines.append(_row([f"`{name}`", space.title, str(drawn), bounds or "none"]))
+        lines.append(_row([f"`{name}`", space.title, str(space.drawn), bounds or "none"]))
     lines += ["", "## Parameters", ""]
     lines += [
         "The last column says what the space `default` draws from; where it is empty, the default "

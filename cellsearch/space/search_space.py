@@ -19,7 +19,7 @@ from cellsearch.catalog import Document
 from cellsearch.errors import SpaceError
 from cellsearch.space.dice import Dice, Replay
 from cellsearch.space.entry import Asks, Entry
-from cellsearch.space.language import Limits
+from cellsearch.space.language import Limits, plain_values
 from cellsearch.space.layers import read_document, read_layer
 from cellsearch.space.parameters import ParamValue, parameters
 from cellsearch.space.recipe import Recipe, split_name
@@ -87,7 +87,12 @@ class SearchSpace:
         Raises:
             SpaceError: all that is wrong with it.
         """
-        return cls._from_document(Document(None, dict(values)), "custom")
+        if not isinstance(values, Mapping):
+            raise SpaceError(
+                f"a space is a mapping with the key parameters, got {type(values).__name__}; "
+                "SearchSpace.load takes a name or path"
+            )
+        return cls._from_document(Document(None, plain_values(values)), "custom")
 
     @classmethod
     def _from_document(cls, document: Document, default_name: str) -> Self:
@@ -237,6 +242,11 @@ class SearchSpace:
         writer.width = 4096
         writer.dump(document, stream)
         return stream.getvalue()
+
+    @property
+    def drawn(self) -> int:
+        """How many parameters a trial may draw; the others are constants."""
+        return sum(entry.kind != "constant" for entry in self.entries)
 
     def describe(self) -> list[ParameterRow]:
         """A row for each entry, in the order they are drawn."""

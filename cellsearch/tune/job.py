@@ -37,6 +37,7 @@ class SearchJob:
         address: of a Ray cluster; None starts one here.
         race: stop a trial that is very probably worse than the best one.
         init_from: a card with whose weights networks of the same model begin.
+        precision: as ``bf16+channels_last``; None times what the device offers, once a trial.
     """
 
     run_folder: Path
@@ -54,6 +55,7 @@ class SearchJob:
     address: str | None = None
     race: bool = True
     init_from: Path | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)

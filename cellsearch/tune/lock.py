@@ -12,12 +12,16 @@ from pathlib import Path
 from cellsearch.errors import RunError
 
 
+class HeldError(RunError):
+    """The run is another driver's."""
+
+
 @contextmanager
 def driver_lock(run_folder: Path) -> Iterator[None]:
     """Hold ``run_folder/lock`` while the search runs.
 
     Raises:
-        RunError: another driver holds it.
+        HeldError: another driver holds it.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     with (run_folder / "lock").open("a+") as file:
@@ -26,7 +30,7 @@ def driver_lock(run_folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise RunError(
+            raise HeldError(
                 f"{run_folder} is being searched by {holder}; wait for it, or stop it first"
             ) from None
         file.seek(0)

@@ -51,6 +51,7 @@ def train(
     from cellsearch.learn.precision import Precision
     from cellsearch.learn.transfer import read_backbone
 
+    asked = job.precision or precision
     yield from cross_validate(
         recipe,
         dataset,
@@ -59,7 +60,7 @@ def train(
         folds=folds,
         device=job.device,
         threads=job.threads,
-        precision=None if precision is None else Precision.parse(precision),
+        precision=None if asked is None else Precision.parse(asked),
         backbone=None if job.init_from is None else read_backbone(job.init_from),
     )
 

@@ -12,10 +12,13 @@ from pydantic import Field
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import RawCells
+from cellsearch.data.readers import RawCells, column_notes
+from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, visible
+from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import ImageOptions, Names, Renames
-from cellsearch.data.readers.table import LABEL_NAMES, PATH_NAMES, Row, normal, read_rows
+from cellsearch.data.readers.table import LABEL_NAMES, PATH_NAMES, Row, read_rows, values_of
+from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 NUMBER_NAMES = ("object number", "object", "object id", "number", "cell number")
@@ -30,7 +33,7 @@ class LabelOptions(ImageOptions):
     label_column: str | None = Field(None, description="column with the class")
     number_column: str | None = Field(None, description="default: object_number")
     file_column: str | None = Field(None, description="of several files; default: file, path ...")
-    group_column: str | None = Field(None, description="column with the group; default: group")
+    group_column: str | None = Field(None, description=GROUP_COLUMN)
     class_names: Renames | None = Field(None, description="1=neutrophil,2=lymphocyte; in order")
     classes: Names | None = Field(None, description="class folders, in order; default: all, sorted")
     labelled: bool = Field(True, description="false: labels are neither needed nor read")
@@ -114,7 +117,9 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
     header, rows = read_rows(table)
     label = _column(table, header, options.label_column, LABEL_NAMES, "label_column")
     number = _column(table, header, options.number_column, NUMBER_NAMES, "number_column")
-    group = _column(table, header, options.group_column, ("group",), "group_column")
+    group = None
+    if not no_groups(options.group_column, header):
+        group = _column(table, header, options.group_column, GROUP_NAMES, "group_column")
     several = len(set(raw.sources)) > 1
     file = _column(table, header, options.file_column, PATH_NAMES, "file_column")
     if label is None:
@@ -137,26 +142,42 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
             )
         cells = _cells(table, rows, number, file if several else None, raw)
     values = [row.values.get(label, "") for row in rows]
-    bad = [f"line {r.line}" for r, value in zip(rows, values, strict=True) if not value]
-    if bad:
-        raise ReadError(f"{table.name}: no {label} in {listed(bad)}")
     names = options.class_names
+    bad = [
+        f"line {row.line}"
+        for row, value in zip(rows, values, strict=True)
+        if is_missing(value) and value not in (names or ())
+    ]
+    if bad:
+        words = meant(values, but=names or ())
+        raise ReadError(f"{table.name}: no {label} in {listed(bad)}{words}")
     unknown = sorted({value for value in values if names is not None and value not in names})
     if unknown:
         raise DataError(f"option class_names: no name for the label {listed(unknown)}")
     texts = [names[value] if names is not None else value for value in values]
     order = dict.fromkeys(names.values()) if names is not None else sorted(set(texts), key=natural)
+    settled = group or raw.groups or options.group_pattern
+    settled = options.group_column if settled is None else settled
+    notes = column_notes.of_table(
+        values_of(header, rows),
+        texts,
+        taken=label,
+        used=(label, number, file),
+        label_names=() if options.label_column else LABEL_NAMES,
+        grouped=settled is not None,
+    )
     if left := len(raw.labels) - len(cells):
-        origin = (raw.provenance or Provenance()).with_notes(
+        notes.append(
             f"{left:,} of {len(raw.labels):,} cells have no row in {table.name} and are left out"
         )
-        raw = replace(raw, provenance=origin)
+    if notes:
+        raw = replace(raw, provenance=(raw.provenance or Provenance()).with_notes(*notes))
     return _picked(
         raw,
         cells,
         texts,
         tuple(options.classes or [name for name in order if name in set(texts)]),
-        [row.values.get(group, "") for row in rows] if group else None,
+        groups_of(table.name, rows, group) if group else None,
     )
 
 

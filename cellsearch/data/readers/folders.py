@@ -44,7 +44,37 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             found = [entry for entry in entries if not entry.name.startswith((".", "__"))]
     except OSError as error:
         raise ReadError(f"{folder}: {(error.strerror or str(error)).lower()}") from None
+    require_utf8([entry.name for entry in found if entry.is_dir() or is_read(entry.name)], folder)
     return sorted(found, key=lambda entry: natural(entry.name))
+
+
+def is_read(name: str) -> bool:
+    """Whether some reader might open a file of this name in a folder."""
+    return is_image(Path(name)) or Path(name).suffix.lower() in (".csv", ".tsv", ".cif")
+
+
+def require_utf8(names: Sequence[str], folder: Path | None = None) -> None:
+    """Refuse names that no table, no card and no terminal could hold.
+
+    Args:
+        names: of files and folders.
+        folder: in which they are.
+
+    Raises:
+        ReadError: names that are not UTF-8, as those of an old archive may be.
+    """
+    bad = [ascii(name) for name in names if not _is_utf8(name)]
+    if bad:
+        where = "" if folder is None else f"{folder}: "
+        raise ReadError(f"{where}{len(bad)} names are not UTF-8 ({listed(bad)}): rename them")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def visible(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import MAX_CHANNELS, listed
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.options import ImageOptions, Renames
 from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted
 from cellsearch.data.readers.spool import spooled
@@ -89,8 +89,15 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
         where = _wanted(root, shapes, given, key)
         if where:
             facts[key] = [str(value) for value in _values(root, file[where])]
-    cells = spooled(_chunks(images, axes), len(images), options, root.name, on_progress)
-    return Described(columns, facts).raw(
+    count = len(images)
+    cells = spooled(_chunks(images, axes), count, options, root.name, on_progress)
+    others: dict[str, list[str]] = {}
+    if "groups" not in names:
+        left = {name for name, shape in shapes.items() if shape in ((count,), (count, 1))}
+        for name in column_notes.group_like(left - set(names.values())):
+            others[name] = [str(value) for value in _values(root, file[name])]
+    remedies = {name: column_notes.option("groups", name) for name in others}
+    return Described(columns, facts, others, remedies).raw(
         cells,
         file=root.name,
         stem=root.stem,
@@ -190,7 +197,8 @@ def _values(root: Path, dataset: Any) -> list[Any]:
             f"{root.name}: dataset {dataset.name.strip('/')} of shape {tuple(shape)}; "
             "expected one value a cell"
         )
-    return [v.decode() if isinstance(v, bytes) else v for v in values.tolist()]
+    # Of another encoding a name stays a name, which is all that it is needed for.
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.tolist()]
 
 
 def _json(root: Path, text: Any) -> Any:

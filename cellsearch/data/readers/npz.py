@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import MAX_CHANNELS, listed
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.provenance import Provenance
+from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.options import Names, ReaderOptions, Renames
-from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted
+from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted, refuse_missing
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 SPLITS = ("train", "val", "test")
+LISTS = ("classes", "channels")
+DECLARE = "to declare them, save it as the array groups, beside images and labels"
 
 
 class Options(ReaderOptions):
@@ -42,6 +45,10 @@ def files(root: Path, options: Options) -> list[Path]:
 def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
     """Join ``train_``, ``val_`` and ``test_images`` with their labels, or take ``images``.
 
+    Beside ``images`` and ``labels`` the arrays ``ids``, ``groups``, ``sources`` and
+    ``object_numbers`` (a value a cell), ``classes`` and ``channels`` (names) are read; with
+    ``classes``, labels are positions among them, -1 where a cell's is not known.
+
     Raises:
         ReadError: not an ``.npz``, truncated, or holding Python objects.
         DataError: keys missing, lengths or shapes that disagree, several labels a cell.
@@ -54,7 +61,9 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             names = _parts(root, list(archive.files), options)
             images = [archive[f"{name}images"] for name in names]
             labels = [archive[f"{name}labels"] for name in names] if options.labelled else []
-            described = _described(root, archive, names)
+            counts = [len(array) for array in images]
+            others = _group_like(archive, names, counts) if options.labelled else {}
+            described = _described(root, archive, names, others)
             written_axes = str(archive["axes"]) if "axes" in archive.files else "auto"
     except FileNotFoundError:
         raise ReadError(f"{root}: no such file") from None
@@ -76,8 +85,12 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             channels=options.channels,
             class_names=options.class_names,
             labelled=options.labelled,
+            colour=not described.of_ours,
         )
-    texts = _texts(root, names, images, labels) if options.labelled else [""] * len(pixels)
+    texts, notes = [""] * len(pixels), []  # type: tuple[list[str], list[str]]
+    if options.labelled:
+        texts = _texts(root, names, images, labels)
+        refuse_missing(texts, root.name, but=options.class_names or ())
     classes = sorted(set(texts), key=natural)
     if options.class_names is not None and options.labelled:
         renames = options.class_names
@@ -87,6 +100,9 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         texts = [renames[text] for text in texts]
         present = set(texts)
         classes = [name for name in dict.fromkeys(renames.values()) if name in present]
+    if options.labelled:
+        remedies = dict.fromkeys(others, f"{DECLARE} of all splits together")
+        notes = column_notes.of_groups(others, texts, remedies=remedies)
     numbers = [number for array in images for number in range(len(array))]
     owners = [name for name, array in zip(names, images, strict=True) for _ in array]
     channels = name_channels(options.channels, pixels.shape[1], colour=True)
@@ -102,6 +118,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         channels=channels,
         classes=tuple(classes) if options.labelled else None,
         name=root.stem,
+        provenance=Provenance().with_notes(*notes) if notes else None,
     )
 
 
@@ -130,16 +147,53 @@ def _parts(root: Path, keys: list[str], options: Options) -> list[str]:
     return names
 
 
-def _described(root: Path, archive: Any, names: list[str]) -> Described | None:
-    """What ``cellsearch convert`` wrote beside the arrays; None in other files."""
-    if names != [""] or KEY not in archive.files:
+def _group_like(archive: Any, names: list[str], counts: list[int]) -> dict[str, list[str]]:
+    """Arrays of a value a cell that are called as donors or plates are, and that nobody reads."""
+    first = names[0]
+    bare = {key.removeprefix(first) for key in archive.files if key.startswith(first)}
+    found: dict[str, list[str]] = {}
+    for name in column_notes.group_like(bare - (set(COLUMNS) if first == "" else set())):
+        keys = [f"{part}{name}" for part in names]
+        parts = [_values(archive, key) for key in keys if key in archive.files]
+        if [part.shape for part in parts] in (
+            [(n,) for n in counts],
+            [(n, 1) for n in counts],
+        ):
+            found[name] = [str(value) for part in parts for value in part.ravel().tolist()]
+    return found
+
+
+def _values(archive: Any, key: str) -> NDArray[Any]:
+    """An array that nobody asked for; an empty one where it holds Python objects."""
+    try:
+        return _decoded(archive[key])
+    except ValueError:
+        return np.empty(0)
+
+
+def _decoded(array: NDArray[Any]) -> NDArray[Any]:
+    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+
+
+def _described(
+    root: Path, archive: Any, names: list[str], others: dict[str, list[str]]
+) -> Described | None:
+    """What stands beside images and labels; None where nothing does, and in parts."""
+    if names != [""]:
         return None
+    beside = [name for name in COLUMNS if name in archive.files and name != "labels"]
+    columns = {name: _decoded(archive[name]) for name in beside}
+    if KEY not in archive.files:
+        lists = {name: _values(archive, name) for name in LISTS if name in archive.files}
+        named = {
+            name: array.ravel().tolist() for name, array in lists.items() if array.dtype.kind == "U"
+        }
+        told = columns or named or others
+        return Described(columns, named, others, dict.fromkeys(others, DECLARE)) if told else None
     try:
         facts = json.loads(str(archive[KEY]))
     except ValueError:
         raise DataError(f"{root.name}: its array {KEY} is not JSON; convert it again") from None
-    columns = {name: archive[name] for name in COLUMNS if name in archive.files}
-    columns.pop("labels", None)
     return Described(columns, parted(facts, root.name).facts)
 
 

@@ -30,13 +30,14 @@ class Options(ImageOptions):
 
 
 def read(
-    root: Path, channels: int, options: Options, on_progress: Progress | None = None
+    root: Path, channels: int | None, options: Options, on_progress: Progress | None = None
 ) -> RawCells:
     """Read what a path names; labels are empty.
 
     Args:
         root: an image file, or a folder of them, however deep.
-        channels: how many a cell must have; several make files of one channel belong together.
+        channels: how many a cell must have, if that is known; files of one channel each belong
+            together where it is more than theirs, or not known.
         options: size, fit, and channel codes.
         on_progress: told what is being done, how many are done, how many there are.
 
@@ -64,10 +65,21 @@ def read(
     )
 
 
-def _in_channel_files(paths: Sequence[Path], channels: int, options: Options) -> bool:
+def lie_loose(path: Path) -> bool:
+    """Whether a folder holds images, neither a table of them nor another folder."""
+    if not path.is_dir():
+        return False
+    there = visible(path)
+    alone = not any(each.is_dir() or each.suffix.lower() in (".csv", ".tsv") for each in there)
+    return alone and any(is_image(each) for each in there)
+
+
+def _in_channel_files(paths: Sequence[Path], channels: int | None, options: Options) -> bool:
     named = sum(split_name(path) is not None for path in paths)
     if options.codes is None and 2 * named <= len(paths):
         return False
+    if channels is None:
+        return True
     # A stack of all channels may bear such a name too.
     return options.codes is not None or (channels > 1 and len(read_image(paths[0])) != channels)
 

@@ -33,14 +33,14 @@ ACCEPTED = (
 )
 VERSIONS: Mapping[str, int] = {
     "folders": 2,
-    "table": 3,
+    "table": 5,
     "channel_files": 2,
     "montage": 1,
-    "npz": 2,
-    "hdf5": 2,
-    "ome_tiff": 2,
-    "ome_zarr": 2,
-    "cif": 2,
+    "npz": 5,
+    "hdf5": 4,
+    "ome_tiff": 3,
+    "ome_zarr": 3,
+    "cif": 3,
     "synthetic": 1,
 }
 """Raised when a reader begins to read the same files otherwise, so that caches are made anew."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.columns import column
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import RawCells
+from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.folders import natural
+from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.errors import DataError
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 KEY = "cellsearch"
 VERSION = 1
 COLUMNS = ("labels", "ids", "sources", "object_numbers", "groups")
+UNKNOWN = (
+    "leave these cells out, or give labels as positions, -1 where not known, among class names "
+    "that an array 'classes' lists"
+)
+NO_GROUP = "give each cell its group, or leave the groups out"
 
 
 def facts_of(cells: CellDataset) -> dict[str, Any]:
@@ -48,10 +55,19 @@ class Described:
     Attributes:
         columns: name (of ``COLUMNS``) -> N values; labels are positions or names.
         facts: as of ``facts_of``.
+        others: name -> N values of what is called as donors or plates are, and was not asked for.
+        remedies: name -> how it is declared as the groups.
     """
 
     columns: dict[str, Any]
     facts: Mapping[str, Any]
+    others: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    remedies: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def of_ours(self) -> bool:
+        """Whether cellsearch wrote the file."""
+        return "version" in self.facts
 
     def raw(
         self,
@@ -63,6 +79,7 @@ class Described:
         class_names: Mapping[str, str] | None = None,
         labelled: bool = True,
         provenance: Provenance | None = None,
+        colour: bool = False,
     ) -> RawCells:
         """The cells of one file, with its position where it names no id or object number.
 
@@ -74,6 +91,7 @@ class Described:
             class_names: label as text -> class name, in order; overrules the file's classes.
             labelled: false leaves the labels out.
             provenance: of a file that holds none of ours.
+            colour: three channels without names are red, green and blue.
 
         Raises:
             DataError: a column of another length, labels beyond the classes or without a name.
@@ -88,30 +106,56 @@ class Described:
             raise DataError(f"{file}: {count} images, but {listed(wrong)}")
         labels, classes = [""] * count, None  # type: tuple[list[str], tuple[str, ...] | None]
         if labelled and "labels" in self.columns:
-            labels, classes = self._labels(file, class_names)
+            labels, classes = self._labels(file, count, class_names)
         numbers = self.columns.get("object_numbers")
-        groups = self.columns.get("groups")
+        # Who predicts asks for no groups, so none can be missing.
+        grouped = labelled and "groups" in self.columns
+        groups = self._groups(file, count) if grouped else None
+        origin = self._provenance(file) or provenance
+        if classes and groups is None:
+            origin = self._told(origin, labels)
         return RawCells(
             images=images,
             labels=labels,
-            ids=[str(x) for x in self.columns.get("ids", [f"{k:06d}" for k in range(count)])],
+            ids=self._ids(count),
             sources=[str(x) for x in self.columns.get("sources", [file] * count)],
             object_numbers=list(range(count)) if numbers is None else [int(n) for n in numbers],
             channels=name_channels(
                 channels or tuple(self.facts.get("channels") or ()) or None,
                 images.shape[1],
-                colour=False,
+                colour=colour,
             ),
-            groups=None if groups is None else [str(group) for group in groups],
+            groups=groups,
             classes=classes,
             name=str(self.facts.get("name") or stem),
-            provenance=self._provenance(file) or provenance,
+            provenance=origin,
         )
 
+    def _ids(self, cells: int) -> list[str]:
+        """Those of the file where each is another, else positions: a patient's id is no cell's."""
+        ids = [str(x) for x in self.columns.get("ids", ())]
+        tell = len(set(ids)) == len(ids) == cells
+        return ids if tell else [f"{cell:06d}" for cell in range(cells)]
+
+    def _groups(self, file: str, cells: int) -> list[str]:
+        values = column(self.columns["groups"], f"{file}: groups", cells, remedy=NO_GROUP)
+        texts = [str(value) for value in values.tolist()]
+        missing = sum(map(is_missing, texts))
+        if missing:
+            raise DataError(
+                f"{file}: groups are missing for {missing} of {cells} cells: "
+                f"{NO_GROUP}{meant(texts)}"
+            )
+        return texts
+
+    def _told(self, origin: Provenance | None, labels: Sequence[str]) -> Provenance | None:
+        notes = column_notes.of_groups(self.others, labels, remedies=self.remedies)
+        return (origin or Provenance()).with_notes(*notes) if notes else origin
+
     def _labels(
-        self, file: str, class_names: Mapping[str, str] | None
+        self, file: str, cells: int, class_names: Mapping[str, str] | None
     ) -> tuple[list[str], tuple[str, ...]]:
-        values = np.asarray(self.columns["labels"])
+        values = column(self.columns["labels"], f"{file}: labels", cells, remedy=UNKNOWN)
         if values.dtype.kind == "f" and (values % 1 == 0).all():
             values = values.astype(np.int64)
         if values.dtype.kind not in "iuUO":
@@ -126,6 +170,10 @@ class Described:
                 )
             return [named[value] if value >= 0 else "" for value in values.tolist()], named
         texts = [str(value) for value in values.tolist()]
+        if listed_classes and values.dtype.kind in "iu":
+            texts = ["" if text == "-1" else text for text in texts]
+        if not self.of_ours:
+            refuse_missing(texts, file, but={*named, *(class_names or ())})
         found = sorted(set(texts) - {""}, key=natural)
         if class_names is None:
             beyond = [text for text in found if named and text not in named]
@@ -146,6 +194,28 @@ class Described:
             return Provenance.from_facts(self.facts["provenance"])
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{file}: its provenance cannot be read: {error}") from None
+
+
+def refuse_missing(texts: Sequence[str], file: str, *, but: Collection[str]) -> None:
+    """Refuse labels of -1, NA and the like, which would become a class of their own.
+
+    Args:
+        texts: N labels.
+        file: for the message.
+        but: labels that somebody named as classes.
+
+    Raises:
+        DataError: there are such; how many cells have them.
+    """
+    words = sorted({text for text in texts if text == "-1" or (text and is_missing(text))})
+    words = [word for word in words if word not in but]
+    if words:
+        count = sum(text in words for text in texts)
+        raise DataError(
+            f"{file}: labels of {count} of {len(texts)} cells are {listed(words)}, which says that "
+            f"they are not known: {UNKNOWN}; a class that is really called so is named with "
+            f"--option class_names={words[0]}=NAME,..."
+        )
 
 
 def parted(facts: Any, file: str) -> Described:

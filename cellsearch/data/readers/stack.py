@@ -85,13 +85,14 @@ def stack(
         sizes = [f"{crop.shape[1]}x{crop.shape[2]}" for crop in crops]
         height = max(crop.shape[1] for crop in crops)
         width = max(crop.shape[2] for crop in crops)
-        remedy = f"choose one, such as size={height}x{width} with fit=pad or fit=resize"
+        remedy = _choose(height, width)
         _same(sizes, sources, "sizes (height x width, px)", remedy)
         if max(height, width) > LARGEST_CROP:
             raise DataError(
                 f"images of {height}x{width} px are large for single cells; montages are read "
-                "with layout=montage and tile=HEIGHTxWIDTH; for crops that are meant to be so, "
-                f"give size={height}x{width} or smaller with fit=resize"
+                "with --option layout=montage --option tile=HEIGHTxWIDTH; for crops that are "
+                f"meant to be so, give --option size={height}x{width} or smaller with --option "
+                "fit=resize"
             )
         return np.stack(crops)
     if options.fit == "resize":
@@ -122,9 +123,16 @@ def refuse_sizes(
     """
     if options.size is None:
         height, width = (max(side) for side in zip(*sizes, strict=True))
-        remedy = f"choose one, such as size={height}x{width} with fit=pad or fit=resize"
+        remedy = _choose(height, width)
         texts = [f"{height}x{width}" for height, width in sizes]
         _same(texts, sources, "sizes (height x width, px)", remedy)
+
+
+def _choose(height: int, width: int) -> str:
+    return (
+        f"choose one, such as --option size={height}x{width} with --option fit=pad or fit=resize "
+        "(in a manifest and in Python without --option)"
+    )
 
 
 def _same(values: Sequence[str], sources: Sequence[str], what: str, remedy: str) -> None:

@@ -12,11 +12,15 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.provenance import Provenance
+from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, unique_ids
+from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import ImageOptions, Names, Renames
 from cellsearch.data.readers.paths import Finder
 from cellsearch.data.readers.stack import find_groups, read_images
+from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 PATH_NAMES = (
@@ -48,7 +52,7 @@ class Options(ImageOptions):
 
     path_column: str | None = Field(None, description="column with the image's path or number")
     label_column: str | None = Field(None, description="column with the class")
-    group_column: str | None = Field(None, description="column with the group; default: group")
+    group_column: str | None = Field(None, description=GROUP_COLUMN)
     number_column: str | None = Field(None, description="default: object_number")
     id_column: str | None = Field(
         None, description="column with the cell's id; default: id, where each is another"
@@ -60,6 +64,9 @@ class Options(ImageOptions):
     use_split: Names | None = Field(None, description="rows of these splits only; default: all")
     path_format: str | None = Field(None, description="path of a row, such as images/{:03d}.bmp")
     class_names: Renames | None = Field(None, description="1=neutrophil,2=lymphocyte; in order")
+    classes: Names | None = Field(
+        None, description="the classes; one that is called NA or None is then not a missing label"
+    )
     labelled: bool = Field(True, description="false: labels are neither needed nor read")
 
 
@@ -120,9 +127,9 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     ]
 
 
-def normal(name: str) -> str:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return " ".join(re.split(r"[\W_]+", spaced.lower())).strip()
+def values_of(header: Sequence[str], rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Each column's values; "" where a row is too short."""
+    return {name: [row.values.get(name, "") for row in rows] for name in header if name}
 
 
 def choose_columns(path: Path, header: Sequence[str], options: Options) -> Columns:
@@ -133,9 +140,10 @@ def choose_columns(path: Path, header: Sequence[str], options: Options) -> Colum
     """
     problems: list[str] = []
 
-    def asked(name: str | None, option: str, default: str = "") -> str | None:
+    def asked(name: str | None, option: str, *defaults: str) -> str | None:
         if name is None:
-            return next((column for column in header if normal(column) == default), None)
+            fits = [column for each in defaults for column in header if normal(column) == each]
+            return fits[0] if fits else None
         if name not in header:
             problems.append(f"option {option}: no column {name!r}{near_miss(name, header)}")
         return name
@@ -156,7 +164,9 @@ def choose_columns(path: Path, header: Sequence[str], options: Options) -> Colum
     where = where or guessed("path_column", PATH_NAMES, ID_NAMES)
     if options.labelled:
         label = label or guessed("label_column", LABEL_NAMES[:1], LABEL_NAMES)
-    group = asked(options.group_column, "group_column", "group")
+    group = None
+    if not no_groups(options.group_column, header):
+        group = asked(options.group_column, "group_column", *GROUP_NAMES)
     number = asked(options.number_column, "number_column", "object number")
     split = asked(options.split_column, "split_column", "split")
     identity = asked(options.id_column, "id_column", "id")
@@ -170,7 +180,17 @@ def choose_columns(path: Path, header: Sequence[str], options: Options) -> Colum
     )
 
 
-def _rows(path: Path, options: Options) -> tuple[Columns, list[Row], list[Path]]:
+@dataclass(frozen=True)
+class _Table:
+    """Columns, and each row with its file."""
+
+    header: list[str]
+    columns: Columns
+    rows: list[Row]
+    files: list[Path]
+
+
+def _rows(path: Path, options: Options) -> _Table:
     header, rows = read_rows(path)
     columns = choose_columns(path, header, options)
     if columns.split and options.use_split:
@@ -180,6 +200,7 @@ def _rows(path: Path, options: Options) -> tuple[Columns, list[Row], list[Path]]
             raise ConfigError(f"option use_split: no {listed(unknown)}; there are {listed(known)}")
         rows = [row for row in rows if row.values.get(columns.split) in options.use_split]
     finder = Finder(path.parent, options.path_format)
+    named = {*(options.class_names or ()), *(options.classes or ())}
     found: list[Path] = []
     bad: list[str] = []
     for row in rows:
@@ -187,20 +208,23 @@ def _rows(path: Path, options: Options) -> tuple[Columns, list[Row], list[Path]]
         try:
             if not value:
                 raise ReadError(f"no {columns.path}")
-            if columns.label and not row.values.get(columns.label):
+            label = row.values.get(columns.label or "", "")
+            if columns.label and is_missing(label) and label not in named:
                 raise ReadError(f"no label in column {columns.label!r} ({columns.path} {value})")
             found.append(finder.find(value))
         except ReadError as error:
             bad.append(f"line {row.line}: {error}")
     if bad:
-        raise ReadError(f"{path.name}: {len(bad)} bad rows: {listed(bad)}")
+        labels = [row.values.get(columns.label, "") for row in rows] if columns.label else []
+        words = meant(labels, but=named)
+        raise ReadError(f"{path.name}: {len(bad)} bad rows: {listed(bad)}{words}")
     first: dict[Path, int] = {}
     for row, file in zip(rows, found, strict=True):
         if first.setdefault(file, row.line) != row.line:
             bad.append(f"{file.name} in lines {first[file]} and {row.line}")
     if bad:
         raise ReadError(f"{path.name}: images named twice: {listed(bad)}")
-    return columns, rows, found
+    return _Table(header, columns, rows, found)
 
 
 def _classes(labels: Sequence[str], names: Mapping[str, str] | None) -> tuple[list[str], list[str]]:
@@ -238,9 +262,26 @@ def _ids(root: Path, rows: Sequence[Row], columns: Columns, options: Options) ->
     return ids if fit else None
 
 
+def _told(table: _Table, labels: Sequence[str], options: Options) -> Provenance | None:
+    own = table.columns
+    if own.label is None:
+        return None
+    settled = own.group or options.group_pattern
+    settled = options.group_column if settled is None else settled
+    notes = column_notes.of_table(
+        values_of(table.header, table.rows),
+        labels,
+        taken=own.label,
+        used=(own.path, own.label, own.number, own.id, own.source, own.split),
+        label_names=() if options.label_column else LABEL_NAMES,
+        grouped=settled is not None,
+    )
+    return Provenance().with_notes(*notes) if notes else None
+
+
 def files(root: Path, options: Options) -> list[Path]:
     """The table and every image that would be read."""
-    return [root, *_rows(root, options)[2]]
+    return [root, *_rows(root, options).files]
 
 
 def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
@@ -250,16 +291,16 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         ConfigError: columns that are not there or cannot be told apart.
         ReadError: rows without path or label, images that are missing or unreadable.
     """
-    columns, rows, found = _rows(root, options)
+    table = _rows(root, options)
+    columns, rows = table.columns, table.rows
     labels, classes = [""] * len(rows), ()  # type: tuple[list[str], Sequence[str]]
     if columns.label:
         column = columns.label
         labels, classes = _classes([row.values[column] for row in rows], options.class_names)
-    groups = [row.values.get(columns.group, "") for row in rows] if columns.group else None
-    if groups is not None and not all(groups):
-        lines = [row.line for row, group in zip(rows, groups, strict=True) if not group]
-        raise ReadError(f"{root.name}: no {columns.group} in line {listed(lines)}")
-    pixels, channels, sources = read_images(root.parent, found, options, on_progress)
+    # Who predicts asks for no groups, so none can be missing.
+    grouped = options.labelled and columns.group is not None
+    groups = groups_of(root.name, rows, columns.group or "") if grouped else None
+    pixels, channels, sources = read_images(root.parent, table.files, options, on_progress)
     return RawCells(
         images=pixels,
         labels=labels,
@@ -269,5 +310,6 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         channels=channels,
         groups=groups or find_groups(options.group_pattern, sources),
         classes=tuple(classes),
+        provenance=_told(table, labels, options),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
     )

@@ -34,6 +34,28 @@ def refuse_taken(out: Path, *, force: bool) -> None:
         )
 
 
+def refuse_overlap(out: Path, source: Path) -> None:
+    """Refuse to write over, into or around what is read.
+
+    Args:
+        out: file or folder to write.
+        source: that cells are read from; what is no path is of no concern.
+
+    Raises:
+        ConfigError: one is the other, or lies in it.
+    """
+    if not source.exists():
+        return
+    # A link to it is it, and one folder may be spelt in many ways.
+    there, read = out.resolve(), source.resolve()
+    if there == read or (out.exists() and out.samefile(source)):
+        raise ConfigError(f"-o {out}: is what is read; name another")
+    if there.is_relative_to(read):
+        raise ConfigError(f"-o {out}: lies in {source}, which is read; name another place")
+    if out.exists() and read.is_relative_to(there):
+        raise ConfigError(f"-o {out}: holds {source}, which is read; name another place")
+
+
 def _ours(folder: Path) -> bool:
     if not any(folder.iterdir()):
         return True

@@ -38,12 +38,25 @@ function found(now) {
   connection.dispatchEvent(new Event("change"));
 }
 
+const open = new Set();
+
+/** Settles when every request that is under way has its answer. */
+export const answered = () => Promise.allSettled([...open]);
+
 /** Response of one request.
  *
  * @throws {Refusal} an answer that is none of 2xx
  * @throws {Gone} no answer
  */
-export async function request(path, options = {}) {
+export function request(path, options) {
+  const going = fetched(path, options);
+  const over = () => open.delete(going);
+  open.add(going);
+  going.then(over, over);
+  return going;
+}
+
+async function fetched(path, options = {}) {
   let response;
   try {
     response = await fetch(address(path), { cache: "no-store", ...options });

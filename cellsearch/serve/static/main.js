@@ -1,6 +1,6 @@
 // Puts the page together: card, upload, summary, gallery, one cell.
 
-import { ask, Gone, isHere, onServer, Refusal } from "./api.js";
+import { answered, ask, Gone, isHere, onServer, Refusal } from "./api.js";
 import { showCard } from "./card.js";
 import { Detail } from "./detail.js";
 import { byId, many, say } from "./dom.js";
@@ -145,7 +145,8 @@ function anew() {
   clearRefused();
   say(byId("problem"), "");
   byId("live").textContent = "Started anew.";
-  if (old) ask(`samples/${old}`, { method: "DELETE" }).catch(() => {});
+  // What was asked of the sample a moment ago is still to be answered.
+  if (old) answered().then(() => ask(`samples/${old}`, { method: "DELETE" })).catch(() => {});
 }
 
 function take(parts) {

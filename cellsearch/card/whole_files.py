@@ -1,0 +1,49 @@
+"""Files written wholly or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from cellsearch.errors import CardError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text as it is, wholly or not at all.
+
+    Raises:
+        CardError: the disk refuses; an older file is left as it was.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes, wholly or not at all; a link stays a link, a pipe or a device is written into.
+
+    Raises:
+        CardError: the disk refuses; an older file is left as it was.
+    """
+    try:
+        # A rename would put a file in the place of a pipe that somebody reads.
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:
+                stream.write(data)
+        else:
+            _replace(Path(os.path.realpath(path)), data)
+    except OSError as error:
+        raise CardError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,173 @@
+"""What is told of columns that were passed over: donors nobody declared, a second label column."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.data.readers.missing import is_missing
+
+# fmt: off
+WORDS = (
+    "donor", "patient", "participant", "subject", "case", "individual", "volunteer", "animal",
+    "mouse", "rat", "litter", "cage", "embryo", "biopsy", "culture", "dish", "plate", "slide",
+    "coverslip", "batch",
+    "montage", "sample", "specimen", "experiment", "exp", "well", "day", "date", "run", "rep",
+    "replicate", "section", "tile", "scan", "field", "fov", "acquisition", "group",
+)
+# fmt: on
+"""What columns of donors, plates and the like are called; nearer kin of a cell come last."""
+
+PLURALS = {"mice": "mouse", "batches": "batch", "dishes": "dish", "biopsies": "biopsy"}
+NUMBERINGS = frozenset(
+    {"s", "id", "ids", "name", "names", "number", "no", "nr", "num", "code", "index"}
+)
+NOT_GROUPS = "is not used as groups"
+ONE_CLASS = "each of its values holds cells of one class"
+
+
+def normal(name: str) -> str:
+    """``Patient_ID`` and ``patientID`` as ``patient id``."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return " ".join(re.split(r"[\W_]+", spaced.lower())).strip()
+
+
+def group_like(names: Iterable[str]) -> list[str]:
+    """Names as of donors, plates or days; the widest first, as donors before wells."""
+    ranks = {name: rank for name in names if (rank := _rank(name)) is not None}
+    return sorted(ranks, key=lambda name: ranks[name])
+
+
+def _rank(name: str) -> int | None:
+    words = normal(name).split()
+    while len(words) > 1 and (words[-1] in NUMBERINGS or words[-1].isdecimal()):
+        words.pop()
+    if not words:
+        return None
+    last = PLURALS.get(words[-1], words[-1])
+    if last not in WORDS and last.removesuffix("id") in WORDS:
+        last = last.removesuffix("id")
+    singular = last if last in WORDS else last.removesuffix("s")
+    return WORDS.index(singular) if singular in WORDS else None
+
+
+def partition(values: Sequence[str] | NDArray[np.str_]) -> bytes:
+    """The same for values that part the cells alike, whatever they are called."""
+    _, first, inverse = np.unique(np.asarray(values), return_index=True, return_inverse=True)
+    return first[inverse].astype(np.int64).tobytes()
+
+
+def suggesting(
+    columns: Mapping[str, Sequence[str]], labels: Sequence[str]
+) -> dict[str, Sequence[str]]:
+    """Those of columns named as groups that part the cells, and otherwise than the classes.
+
+    As of names: at least two values, at least two cells a value on average.
+    """
+    found = {}
+    classes = partition(list(labels))
+    for name in group_like(columns):
+        values = columns[name]
+        there = [value for value in values if not is_missing(value)]
+        if 2 <= len(set(there)) <= len(there) // 2 and partition(list(values)) != classes:
+            found[name] = values
+    return found
+
+
+def of_groups(
+    columns: Mapping[str, Sequence[str]], labels: Sequence[str], *, remedies: Mapping[str, str]
+) -> list[str]:
+    """A note for each column that looks like groups and was not used.
+
+    Args:
+        columns: name -> N values as texts, without those that were used.
+        labels: N class names.
+        remedies: name -> how it is declared.
+    """
+    notes = []
+    for name, values in suggesting(columns, labels).items():
+        there = {value for value in values if not is_missing(value)}
+        word = name.rsplit("/", 1)[-1]
+        pairs = {(v, label) for v, label in zip(values, labels, strict=True) if v in there}
+        if len(pairs) == len(there):
+            why = (
+                f"{ONE_CLASS}: what tells classes apart may be the {word}, and no split can show it"
+            )
+        else:
+            why = (
+                f"cells of one {word} may lie on both sides of a split, and figures are then too "
+                f"good for a new {word}; {remedies[name]}"
+            )
+        notes.append(f"{name} ({len(there)} values) {NOT_GROUPS}: {why}")
+    return notes
+
+
+def of_labels(
+    columns: Mapping[str, Sequence[str]], taken: str, names: Collection[str]
+) -> list[str]:
+    """A note for each column that could be the label as well, and parts the cells otherwise.
+
+    Args:
+        columns: name -> N values of every column.
+        taken: the one that was taken as the label.
+        names: what columns of labels are called, normalised.
+    """
+    notes = []
+    own = partition(list(columns[taken]))
+    for name, values in columns.items():
+        distinct = len(set(values))
+        fits = name != taken and normal(name) in names and 1 < distinct < len(values)
+        if fits and partition(list(values)) != own:
+            other = shlex.quote(f"label_column={name}")
+            notes.append(
+                f"column {taken} was taken as the class, though column {name} differs from it; "
+                f"--option {other} takes that one"
+            )
+    return notes
+
+
+def of_table(
+    columns: Mapping[str, Sequence[str]],
+    labels: Sequence[str],
+    *,
+    taken: str,
+    used: Collection[str | None],
+    label_names: Collection[str],
+    grouped: bool,
+) -> list[str]:
+    """What is told of a table's columns that were passed over.
+
+    Args:
+        columns: name -> N values of every column.
+        labels: N class names.
+        taken: column that was taken as the label.
+        used: columns that mean something else, so that they suggest no groups.
+        label_names: what columns of labels are called; empty where an option named the column.
+        grouped: groups are known, or an option says that there are none.
+    """
+    notes = of_labels(columns, taken, label_names)
+    if not grouped:
+        left = {name: values for name, values in columns.items() if name not in used}
+        remedies = {name: option("group_column", name) for name in left}
+        notes += [f"column {each}" for each in of_groups(left, labels, remedies=remedies)]
+    return notes
+
+
+def option(name: str, value: str) -> str:
+    """How a column is declared on the command line."""
+    return f"declare them with --option {shlex.quote(f'{name}={value}')}"
+
+
+def undeclared_in(notes: str) -> list[str]:
+    """The notes on groups that were not used, of all the notes of a data set."""
+    return [line for line in notes.splitlines() if NOT_GROUPS in line]
+
+
+def without_remedies(notes: str) -> str:
+    """Notes as a copy in another format bears them: its columns are others, so are its options."""
+    told = re.compile(r"; (declare them with --option|to declare them,).*$")
+    return "\n".join(told.sub("", n) if NOT_GROUPS in n else n for n in notes.splitlines())
