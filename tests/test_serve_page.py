@@ -229,9 +229,13 @@ def test_starting_anew_waits_for_answers_that_are_under_way(
     page.wait_for_timeout(200)
     assert held
     assert not any(method == "DELETE" for method, _ in watch.sent)
-    with page.expect_request(lambda request: request.method == "DELETE"):
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
         for route in held:
             route.continue_()
+    page.wait_for_timeout(200)
+    assert page.locator("#cells li").count() == 0
+    assert page.locator("#cells[aria-busy]").count() == 0
+    assert not any("/null/" in path for _, path in watch.sent)
 
 
 def test_a_reload_keeps_the_sample_and_starting_anew_forgets_it(page: Any, bench: Bench) -> None:

@@ -46,8 +46,14 @@ export class Gallery {
     this.id = id;
     this.offset = 0;
     this.current = 0;
-    if (id) await this.load();
-    else this.fill([]);
+    if (id) {
+      await this.load();
+      return;
+    }
+    // An answer still on its way is of the sample before.
+    this.asked += 1;
+    this.list.removeAttribute("aria-busy");
+    this.fill([]);
   }
 
   /** Address of a cell's picture. */

@@ -85,6 +85,7 @@ async function refresh({ quiet = false } = {}) {
     if (gallery.id !== mine) await gallery.setSample(mine);
     else await gallery.load();
   } catch (error) {
+    if (sample !== mine) return;
     if (error instanceof Refusal && error.status === 404 && quiet) {
       keep(null);
       return;
