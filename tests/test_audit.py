@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_cases import TINY, Stopper, tiny_search
 
 from cellsearch import CellDataset, SearchSpace, cli, search
 from cellsearch.audit import AuditReport, audit_run
@@ -18,7 +19,6 @@ from cellsearch.learn.fold_result import FoldResult
 from cellsearch.run_folder import read_record
 
 from conftest import squares
-from test_run import TINY, Stopper, tiny_search
 
 GENERATED = {
     "name": "generated",

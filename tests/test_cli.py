@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from run_cases import Stopper, finished_search, tiny_search
 
 from cellsearch import cli
 from cellsearch.data.dataset import CellDataset
 from cellsearch.tune.storage import open_storage
 
 from conftest import squares
-from test_run import Stopper, tiny_search
 
 
 def cellsearch(
@@ -48,8 +48,7 @@ def write_folder(root: Path, cells: CellDataset) -> Path:
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    result = tiny_search(tmp_path_factory.mktemp("cards") / "run", budget=1)
-    return result.card.folder
+    return finished_search(tmp_path_factory).card.folder
 
 
 def test_lists(command) -> None:

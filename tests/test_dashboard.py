@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from run_cases import TINY, Stopper, finished_search, tiny_search
 
 from cellsearch import SearchSpace
 from cellsearch.errors import RunError
@@ -22,12 +23,11 @@ from cellsearch.tune.attachments import artifacts_of, read_note, write_note
 from cellsearch.tune.study import read_study
 
 from conftest import squares
-from test_run import TINY, Stopper, tiny_search
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_search(tmp_path_factory.mktemp("runs") / "one").folder
+    return finished_search(tmp_path_factory).folder
 
 
 def copied(run: Path, folder: Path) -> Path:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from run_cases import finished_search
 
 import cellsearch
 from cellsearch.errors import CardError, RunError
@@ -19,14 +20,13 @@ from cellsearch.frames import (
 )
 
 from conftest import squares
-from test_run import tiny_search
 
 pd = pytest.importorskip("pandas")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> cellsearch.SearchResult:
-    return tiny_search(tmp_path_factory.mktemp("runs") / "one")
+    return finished_search(tmp_path_factory)
 
 
 def test_trials_are_the_leaderboard(run) -> None:

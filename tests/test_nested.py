@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_cases import TINY, Stopper
 
 from cellsearch import CellDataset, SearchResult, SearchSpace
 from cellsearch.audit import audit_run
@@ -19,7 +20,6 @@ from cellsearch.nested_summary import OneSearch, _mean, summarise
 from cellsearch.run_folder import RunConfig, read_record
 
 from conftest import squares
-from test_run import TINY, Stopper
 
 
 def config(**settings: object) -> RunConfig:

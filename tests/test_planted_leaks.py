@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_cases import tiny_search
 
 from cellsearch import resume
 from cellsearch.audit import Check, audit_run
@@ -30,7 +31,6 @@ from cellsearch.space.recipe import Balance, CnnModel, Gan, Recipe, Train
 from cellsearch.tune.job import fold_path
 
 from conftest import squares
-from test_run import tiny_search
 
 MODEL = CnnModel(depth=1, width=8, kernel=(3,), batch_norm=True, head_layers=0, head=())
 PLAIN = Precision("float32", channels_last=False)

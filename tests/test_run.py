@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from run_cases import TINY, Stopper, finished_search, tiny_search
 
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.history import past_run
-from cellsearch.progress import Silent
 from cellsearch.run_folder import RunConfig, read_record
 from cellsearch.run_place import unfinished
 
 from conftest import squares
 
-TINY = {
-    "name": "tiny",
-    "parameters": {
-        "model.depth": 1,
-        "model.width": 8,
-        "model.head_layers": 0,
-        "model.reduce": "average",
-        "model.batch_norm": True,
-        "loss.weighting": {"choice": ["none", "sqrt", "inv"]},
-        "optim.lr": {"float": [3e-3, 3e-2], "log": True},
-        "train.epochs": {"int": [2, 4]},
-        "train.batch_size": 16,
-    },
-}
-
-
-def tiny_search(out: Path, cells: CellDataset | None = None, **settings: object):
-    values = {"budget": 3, "folds": 2, "backend": "local", "threads": 1} | settings
-    return cellsearch.search(
-        cells if cells is not None else squares(),
-        SearchSpace.from_dict(TINY),
-        out=out,
-        **values,
-    )
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory):
-    return tiny_search(tmp_path_factory.mktemp("runs") / "one")
+    return finished_search(tmp_path_factory)
 
 
 def test_a_run_leaves_what_it_promises(finished) -> None:
@@ -89,18 +63,6 @@ def test_trials_never_saw_the_hold_out(finished) -> None:
 def test_a_finished_run_refuses_to_search_on(finished) -> None:
     with pytest.raises(RunError, match="hold-out has been scored"):
         cellsearch.resume(finished.folder, budget=9)
-
-
-class Stopper(Silent):
-    """Presses Ctrl-C after some folds."""
-
-    def __init__(self, folds: int) -> None:
-        self.left = folds
-
-    def fold_done(self, task: object, fold: int, score: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
 
 
 def test_ctrl_c_and_resume_lose_nothing(tmp_path: Path) -> None:

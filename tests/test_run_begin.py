@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from run_cases import TINY, Stopper
 
 import cellsearch
 from cellsearch.data.dataset import CellDataset
@@ -17,7 +18,6 @@ from cellsearch.run_place import make_folder
 from cellsearch.space.search_space import SearchSpace
 
 from conftest import squares
-from test_run import TINY, Stopper
 
 KEYS: dict[str, Any] = {"budget": 2, "folds": 2, "backend": "local", "threads": 1}
 

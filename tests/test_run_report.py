@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from run_cases import TINY, Stopper
 from typer.testing import CliRunner
 
 import cellsearch
@@ -24,7 +25,6 @@ from cellsearch.run_report.facts import gather
 from cellsearch.run_report.search_story import best_so_far, saving
 
 from conftest import squares
-from test_run import TINY, Stopper
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "img", "link", "br", "input", "hr"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_cases import TINY, Stopper
 from test_cli import command, write_folder
 
 import cellsearch
@@ -22,7 +23,6 @@ from cellsearch.run_inputs import cells_for
 from cellsearch.run_place import unfinished
 
 from conftest import squares
-from test_run import TINY, Stopper
 
 __all__ = ["command"]
 

@@ -1,0 +1,61 @@
+"""Small searches in this process, and one finished run that tests may read."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+import cellsearch
+from cellsearch import CellDataset, SearchResult, SearchSpace
+from cellsearch.progress import Silent
+
+from conftest import squares
+
+TINY = {
+    "name": "tiny",
+    "parameters": {
+        "model.depth": 1,
+        "model.width": 8,
+        "model.head_layers": 0,
+        "model.reduce": "average",
+        "model.batch_norm": True,
+        "loss.weighting": {"choice": ["none", "sqrt", "inv"]},
+        "optim.lr": {"float": [3e-3, 3e-2], "log": True},
+        "train.epochs": {"int": [2, 4]},
+        "train.batch_size": 16,
+    },
+}
+
+
+def tiny_search(out: Path, cells: CellDataset | None = None, **settings: object) -> SearchResult:
+    values = {"budget": 3, "folds": 2, "backend": "local", "threads": 1} | settings
+    return cellsearch.search(
+        cells if cells is not None else squares(),
+        SearchSpace.from_dict(TINY),
+        out=out,
+        **values,
+    )
+
+
+class Stopper(Silent):
+    """Presses Ctrl-C after some folds."""
+
+    def __init__(self, folds: int) -> None:
+        self.left = folds
+
+    def fold_done(self, task: object, fold: int, score: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+_FINISHED: list[SearchResult] = []
+
+
+def finished_search(factory: pytest.TempPathFactory) -> SearchResult:
+    """One ended ``tiny_search``; made at the first call, for reading alone at all."""
+    if not _FINISHED:
+        _FINISHED.append(tiny_search(factory.mktemp("runs") / "one"))
+    return _FINISHED[0]
