@@ -20,6 +20,8 @@ from cellsearch.run_folder import read_record
 
 from conftest import squares
 
+pytestmark = pytest.mark.slow
+
 GENERATED = {
     "name": "generated",
     "parameters": TINY["parameters"]

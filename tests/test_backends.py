@@ -63,6 +63,7 @@ def test_spends_its_budget_baseline_first_and_each_fold_once(name: str, tmp_path
     assert not outcome.interrupted
 
 
+@pytest.mark.slow
 def test_stops_a_loser_after_a_fold(name: str, tmp_path: Path) -> None:
     job, _, outcome = run(name, tmp_path, budget=10)
     pruned = [row for row in outcome.rows if row.state == "PRUNED"]
@@ -111,6 +112,7 @@ def test_draws_again_beyond_the_limits(name: str, tmp_path: Path) -> None:
     assert sorted(seen.started) == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_draw_that_takes_too_long_is_told_by_the_worker(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +145,7 @@ def test_limits_that_leave_nothing_to_draw_are_one_line(
         search(job, nothing, cases.Recorder(), cases.backend_of(name, "fake"))
 
 
+@pytest.mark.slow
 def test_time_limit_puts_trials_off_and_a_later_start_ends_them(name: str, tmp_path: Path) -> None:
     # Ray takes its time to start; either way there is less of it than the folds need.
     slots, epochs, seconds = (2, 150, 15.0) if name == "ray" else (1, 30, 0.5)
@@ -164,6 +167,7 @@ def test_time_limit_puts_trials_off_and_a_later_start_ends_them(name: str, tmp_p
     assert len(after) == len(set(after)) == 12, "no fold lost, none computed twice"
 
 
+@pytest.mark.slow
 def test_the_same_draws_at_the_same_seed(tmp_path: Path) -> None:
     recipes = []
     for folder in ("a", "b"):

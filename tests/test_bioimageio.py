@@ -153,6 +153,7 @@ def test_the_documentation_names_no_picture_and_no_place(package: Package) -> No
     assert (package.folder / "cover.png").stat().st_size < 500_000
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_named_and_not_made_up(case: Made, tmp_path: Path) -> None:
     bare = export_bioimageio(case.card, tmp_path / "bare")
     assert bare.status == "passed"

@@ -74,6 +74,7 @@ def test_config_says_what_a_program_needs(case: Made) -> None:
         assert part.low < part.typical_low < part.typical_high < part.high
 
 
+@pytest.mark.slow
 def test_ranges_are_those_of_training_cells_alone(case: Made, tmp_path: Path) -> None:
     images = np.array(case.dataset.images)
     images[case.splits.holdout] = 255  # were they looked at, high would be 255
@@ -190,6 +191,7 @@ def test_what_cannot_be_estimated_is_in_no_figure() -> None:
 # -- all or nothing
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_nothing_and_an_older_card_as_it_was(
     case: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +242,7 @@ def of(predictor: SimpleNamespace, case: Made) -> np.ndarray:
     return predictor.module(images).detach().numpy()
 
 
+@pytest.mark.slow
 def test_hold_out_probabilities_of_another_model_or_order_are_refused(
     case: Made, tmp_path: Path
 ) -> None:
@@ -254,6 +257,7 @@ def test_hold_out_probabilities_of_another_model_or_order_are_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_ensemble_replaces_an_older_card(case: Made, tmp_path: Path) -> None:
     folder = case.copy(tmp_path)
     members = [tiny(seed) for seed in range(2)]
@@ -273,6 +277,7 @@ def test_an_ensemble_replaces_an_older_card(case: Made, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.slow
 def test_counts_alone_will_do_for_a_baseline(case: Made, tmp_path: Path) -> None:
     predictor = tiny(0)
     counts = np.zeros((3, 3), np.int64)
@@ -295,6 +300,7 @@ def test_counts_alone_will_do_for_a_baseline(case: Made, tmp_path: Path) -> None
 # -- load and verify
 
 
+@pytest.mark.slow
 def test_a_baseline_that_won_is_not_held_against_itself(
     case: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -322,6 +322,7 @@ def made_of(name: str, **changes: object) -> GeneratorFigures:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_generated_cells_are_drawn_and_told(case: Made, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (14, 2, 16, 16), dtype=np.uint8)

@@ -67,6 +67,7 @@ def of_kind(report: CheckReport, kind: str) -> list[Finding]:
     return [finding for finding in report.findings if finding.kind == kind]
 
 
+@pytest.mark.slow
 def test_naive_montages_give_the_three_known_twins_and_one_among_the_true_cells(
     mlcp_root: Path,
 ) -> None:
@@ -89,6 +90,7 @@ def test_naive_montages_give_the_three_known_twins_and_one_among_the_true_cells(
     assert "Experiment_1/Metaphase/CP0001:69" in constant.cells
 
 
+@pytest.mark.slow
 def test_the_true_cells_have_one_twin_and_it_needs_no_particular_channels(mlcp_root: Path) -> None:
     dataset = cut_montages(mlcp_root, naive=False)
     assert len(dataset) == 7916

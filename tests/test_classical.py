@@ -282,6 +282,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.slow
 @kinds
 def test_a_card_predicts_the_same(
     kind: tuple[str, str], cells: CellDataset, tmp_path: Path
@@ -320,6 +321,7 @@ def test_a_measured_card_takes_crops_of_another_size(
     assert loaded.config.features.names == features.feature_names(cells.channels)
 
 
+@pytest.mark.slow
 def test_write_card_proves_a_measured_model(cells: CellDataset, tmp_path: Path) -> None:
     kind = ("xgboost", "measured")
     splits = draw_splits(cells, folds=2, seed=3)

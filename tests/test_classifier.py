@@ -276,6 +276,7 @@ def test_a_pickled_search_needs_its_folder_no_more(searched, tmp_path: Path) -> 
         pickle.dumps(moved)
 
 
+@pytest.mark.slow
 def test_each_fit_is_a_run_of_its_own(tmp_path: Path) -> None:
     drawn = squares((30, 20), seed=3)
     X, y = np.array(drawn.images), drawn.labels

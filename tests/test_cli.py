@@ -300,6 +300,7 @@ def other_run(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_one_json_document_of_each_command(
     command, card: Path, other_run: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -358,6 +359,7 @@ def test_run_ends_with_one_json_document(command, tmp_path: Path) -> None:
     assert "refitting the winner" in error
 
 
+@pytest.mark.slow
 def test_checking_and_auditing_tell_how_far_they_are(
     command, card: Path, other_run: Path, tmp_path: Path
 ) -> None:

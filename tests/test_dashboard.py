@@ -57,6 +57,7 @@ def test_a_trial_leaves_its_learning_curves(finished: Path) -> None:
         assert "training loss" in picture
 
 
+@pytest.mark.slow
 def test_the_dashboard_serves_note_report_and_curves(finished: Path, tmp_path: Path) -> None:
     pytest.importorskip("optuna_dashboard")
     run = copied(finished, tmp_path)
@@ -90,6 +91,7 @@ def test_the_dashboard_serves_note_report_and_curves(finished: Path, tmp_path: P
         server.server_close()
 
 
+@pytest.mark.slow
 def test_a_run_made_before_gets_what_it_lacks_and_a_person_keeps_their_note(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_note_of_ours_is_replaced_and_one_of_a_person_kept() -> None:
     assert merged("by hand", "new", "the verdict") == f"{ours}\nby hand"
 
 
+@pytest.mark.slow
 def test_a_run_under_way_has_a_note_without_a_report(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert tiny_search(run, observer=Stopper(3)).interrupted

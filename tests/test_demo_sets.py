@@ -22,6 +22,8 @@ from cellsearch.data.source import load_dataset
 from cellsearch.data.twins import find_twins, flat_channels
 from cellsearch.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 NEW: tuple[ModelName, ...] = ("nuclei", "embryo", "microtubules")
 FEWER: dict[ModelName, dict[str, int]] = {
     "nuclei": {"G1": 257, "S": 166, "G2": 49, "M": 21},

@@ -128,6 +128,7 @@ def test_kill_9_loses_nothing_with_ray(tmp_path: Path) -> None:
     whole(job, finish(job))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_cleanly_amid_a_fold(tmp_path: Path, number: signal.Signals) -> None:
     job = cases.prepare(squares(), tmp_path)

@@ -147,6 +147,7 @@ def test_eight_cells_are_learnt_by_heart(family: str) -> None:
         assert (network(images).argmax(dim=1) == labels).all()
 
 
+@pytest.mark.slow
 @every_family
 def test_export_gives_the_same_probabilities(family: str, tmp_path: Path) -> None:
     size = (32, 32) if family == "timm" else (17, 12)

@@ -435,6 +435,7 @@ def test_a_cache_that_cannot_be_written_is_named(
         made(discs())
 
 
+@pytest.mark.slow
 def test_two_processes_that_ask_at_once_train_once(tmp_path: Path) -> None:
     discs().save(tmp_path / "cells")
     code = textwrap.dedent(
@@ -533,6 +534,7 @@ def test_twins_do_not_make_others_look_far() -> None:
     assert judge(one, one).nearest_ratio == 1.0
 
 
+@pytest.mark.slow
 def test_a_generator_learns_what_the_class_looks_like() -> None:
     dataset = discs((400, 50), channels=1)
     real = dataset.images[400:].mean(axis=0).ravel()

@@ -104,6 +104,7 @@ def test_weights_and_pixels_that_would_mislead_are_refused() -> None:
         cellsearch.CellClassifier(recipe=LOGREG).fit(images.astype(np.int64) + 2**40, y)
 
 
+@pytest.mark.slow
 def test_frames_take_what_a_search_gave(tmp_path: Path) -> None:
     space = {"parameters": {"model.depth": 1, "model.width": 8, "train.epochs": 1}}
     keys: dict[str, Any] = {"budget": 1, "folds": 2, "backend": "local", "threads": 1}

@@ -161,6 +161,7 @@ def test_folds_begun_with_other_weights_are_not_gone_on_with(
     assert identity(card) != before
 
 
+@pytest.mark.slow
 def test_trials_and_the_final_network_begin_with_the_weights(
     case: Made, others: CellDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

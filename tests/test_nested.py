@@ -21,6 +21,8 @@ from cellsearch.run_folder import RunConfig, read_record
 
 from conftest import squares
 
+pytestmark = pytest.mark.slow
+
 
 def config(**settings: object) -> RunConfig:
     values = {"dataset": "squares", "space": "tiny", "budget": 2, "folds": 2, "backend": "local"}

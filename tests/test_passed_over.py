@@ -416,6 +416,7 @@ def test_other_files_may_have_any_name(odd: Path) -> None:
         first_look(odd)
 
 
+@pytest.mark.slow
 def test_a_run_and_its_audit_tell_of_donors_that_nobody_declared(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

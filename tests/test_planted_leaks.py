@@ -32,6 +32,8 @@ from cellsearch.tune.job import fold_path
 
 from conftest import squares
 
+pytestmark = pytest.mark.slow
+
 MODEL = CnnModel(depth=1, width=8, kernel=(3,), batch_norm=True, head_layers=0, head=())
 PLAIN = Precision("float32", channels_last=False)
 STOPPED = Recipe(model=MODEL, train=Train(batch_size=32, epochs=1, patience=1))

@@ -45,6 +45,7 @@ def test_adjusted_count_stays_a_share() -> None:
     np.testing.assert_allclose(stack, [found, PRIOR], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_em_recovers_a_known_mix_and_reaches_the_greatest_likelihood() -> None:
     _, p = sample(SHIFTED, 20_000, 0, trained_for=PRIOR)
     found = em_shares(p, PRIOR)

@@ -65,6 +65,7 @@ def test_a_finished_run_refuses_to_search_on(finished) -> None:
         cellsearch.resume(finished.folder, budget=9)
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume_lose_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     stopped = tiny_search(out, observer=Stopper(3))
@@ -124,12 +125,14 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_ensemble_card_averages_the_folds(tmp_path: Path) -> None:
     result = tiny_search(tmp_path / "run", budget=1, final="ensemble")
     assert result.card.verify().cells > 0
     assert result.card.config.members == 2
 
 
+@pytest.mark.slow
 def test_kept_rare_classes_are_said_not_estimable(tmp_path: Path) -> None:
     cells = squares((40, 24, 2))
     result = tiny_search(tmp_path / "run", cells, budget=1, rare="keep")
@@ -137,6 +140,7 @@ def test_kept_rare_classes_are_said_not_estimable(tmp_path: Path) -> None:
     assert "not estimable" in text
 
 
+@pytest.mark.slow
 def test_the_trials_of_a_run_whose_folder_was_renamed_are_found(tmp_path: Path) -> None:
     run = tiny_search(tmp_path / "run")
     moved = run.folder.rename(tmp_path / "other")

@@ -19,6 +19,8 @@ from cellsearch.space.search_space import SearchSpace
 
 from conftest import squares
 
+pytestmark = pytest.mark.slow
+
 KEYS: dict[str, Any] = {"budget": 2, "folds": 2, "backend": "local", "threads": 1}
 
 

@@ -26,6 +26,8 @@ from cellsearch.run_report.search_story import best_so_far, saving
 
 from conftest import squares
 
+pytestmark = pytest.mark.slow
+
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "img", "link", "br", "input", "hr"}
 

@@ -477,6 +477,7 @@ def test_a_missing_extra_is_one_line(card: Made) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_guide_works_and_the_server_ends_cleanly(card: Made, tmp_path: Path) -> None:
     """The curl and Python examples of docs/guides/serving.md, against a real server."""
     images = card.dataset.images

@@ -95,6 +95,7 @@ def test_loose_channel_files_are_converted_under_names(
     assert load_dataset(tmp_path / "o.npz").channels == ("x", "y")
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_empty_again_after_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     keys: dict[str, Any] = {"budget": 1, "folds": 2, "backend": "local", "threads": 1}

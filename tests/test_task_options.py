@@ -24,6 +24,8 @@ from cellsearch.run_place import unfinished
 
 from conftest import squares
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["command"]
 
 CELLS = squares((30, 20, 10, 6))

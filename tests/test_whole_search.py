@@ -14,6 +14,8 @@ from cellsearch.tune.search import search
 
 import search_cases as cases
 
+pytestmark = pytest.mark.slow
+
 SPACE = SearchSpace.from_dict(
     {
         "name": "small",
