@@ -157,7 +157,7 @@ class Terminal(RunObserver):
             self.message(line)
         for line in (splits.describe(), *held_out_groups(cells, splits)):
             self.message(line)
-        for line in undeclared_in(cells.provenance.notes) if cells.groups is None else ():
+        for line in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None):
             self.message(f"warning: {line}")
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")

@@ -160,7 +160,8 @@ def test_arrays_and_datasets_of_donors_are_told(name: str, tmp_path: Path) -> No
     assert (cells.groups, cells.classes, cells.channels) == (None, ("a", "b"), ("channel-1",))
     (finding,) = undeclared(cells)
     assert f"{name} (6 values) is not used as groups" in finding.message
-    assert "save it as the array groups" in finding.message
+    assert finding.message.endswith(f"declare them with --option groups={name}")
+    assert read(tmp_path / "x.npz", groups=name).provenance.notes == ""
     look = first_look(tmp_path / "x.npz")
     said = lines(look)
     assert f"  {finding.message}" in said
@@ -179,11 +180,16 @@ def test_donors_of_an_npz_in_splits_are_told(tmp_path: Path) -> None:
     arrays: dict[str, Any] = {}
     for split, part in (("train", slice(0, 24)), ("test", slice(24, None))):
         arrays |= {f"{split}_images": CROPS[part, 0], f"{split}_labels": LABELS[part]}
-        arrays |= {f"{split}_groups": DONORS[part]}
+        arrays |= {f"{split}_donor": DONORS[part]}
     np.savez(tmp_path / "x.npz", **arrays)
     found = [each.message for each in undeclared(read(tmp_path / "x.npz"))]
-    assert "groups (6 values) is not used as groups" in found[0]
-    assert "beside images and labels of all splits together" in found[0]
+    assert "donor (6 values) is not used as groups" in found[0]
+    assert found[0].endswith("declare them with --option groups=donor")
+    arrays |= {f"{split}_groups": arrays.pop(f"{split}_donor") for split in ("train", "test")}
+    np.savez(tmp_path / "x.npz", **arrays)
+    declared = read(tmp_path / "x.npz").groups
+    assert declared is not None
+    assert declared.tolist() == DONORS
 
 
 # Missing labels and groups

@@ -68,10 +68,10 @@ def groups_together(evidence: Evidence) -> Check:
     """No donor, plate or slide is on both sides of a split."""
     name = "groups are on one side"
     groups = evidence.cells.groups
+    passed_over = undeclared_in(evidence.cells.provenance.notes, grouped=groups is not None)
     if groups is None:
         suggested = suggest_groups(evidence.cells)
         seen = f", but names suggest {suggested[0].describe()}" if suggested else ""
-        passed_over = undeclared_in(evidence.cells.provenance.notes)
         return nothing(name, "; ".join([f"none were declared{seen}", *passed_over]))
     if evidence.splits is None:
         return nothing(name, "splits.json cannot be read")
@@ -84,7 +84,7 @@ def groups_together(evidence: Evidence) -> Check:
             where = [_spoken(int(each)) for each in np.unique(place[members])]
             problems.append(f"group {group} is in {' and '.join(where)}")
             cells += evidence.named(members)
-    return verdict(name, problems, f"{len(distinct)} groups", cells)
+    return verdict(name, problems, "; ".join([f"{len(distinct)} groups", *passed_over]), cells)
 
 
 def places(splits: Splits, cells: int) -> tuple[Indices, Indices]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.readers import column_notes
 from cellsearch.errors import DataError
 
 if TYPE_CHECKING:
@@ -74,6 +75,29 @@ def arguments(
     return found
 
 
+def notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list[str]:
+    """What is told of columns of ``obs`` that look like donors or plates and are not the groups."""
+    if label_key is None:
+        return []
+    labels = _texts(adata.obs[label_key])
+    left = [name for name in adata.obs.columns if name not in (label_key, group_key)]
+    columns = {name: _texts(adata.obs[name]) for name in column_notes.group_like(map(str, left))}
+    remedies = {name: f"declare them with group_key={name!r}" for name in columns}
+    if group_key is None:
+        found = column_notes.of_groups(columns, labels, remedies=remedies)
+    else:
+        groups = _texts(adata.obs[group_key])
+        found = column_notes.of_crossing(
+            columns, labels, groups, taken=group_key, remedies=remedies
+        )
+    return [f"obs column {each}" for each in found]
+
+
+def _texts(column: Any) -> list[str]:
+    gone = column.isna().to_numpy()
+    return ["" if missing else str(value) for value, missing in zip(column, gone, strict=True)]
+
+
 def _pixels(adata: AnnData, images: str, shape: Sequence[int] | None) -> NDArray[Any]:
     held = adata.X if images == "X" else adata.obsm[images]
     if held is None:
@@ -93,8 +117,7 @@ def _pixels(adata: AnnData, images: str, shape: Sequence[int] | None) -> NDArray
 
 
 def _labels(column: Any, classes: Sequence[str] | None) -> tuple[NDArray[np.int64], Sequence[str]]:
-    known = ~column.isna().to_numpy()
-    texts = [str(value) if there else "" for value, there in zip(column, known, strict=True)]
+    texts = _texts(column)
     if classes is None:
         used = set(texts) - {""}
         ordered = getattr(column, "cat", None)

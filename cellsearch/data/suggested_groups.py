@@ -127,7 +127,7 @@ def undeclared(dataset: CellDataset) -> list[Finding]:
 
 def _of_columns(dataset: CellDataset) -> list[Finding]:
     """What the reader noted of columns of donors or plates that it did not use."""
-    notes = undeclared_in(dataset.provenance.notes) if dataset.groups is None else []
+    notes = undeclared_in(dataset.provenance.notes, grouped=dataset.groups is not None)
     return [
         Finding("undeclared-groups", "note" if ONE_CLASS in note else "warning", (), note)
         for note in notes

@@ -64,19 +64,24 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
     there = values_of(header, kept)
     if parsed.label_column is None and columns.label:
         result.notes += column_notes.of_labels(there, columns.label, LABEL_NAMES)
+    used = (columns.path, columns.number, columns.id, columns.source, columns.split)
+    left = {k: v for k, v in there.items() if k not in (*used, columns.label, columns.group)}
     if columns.group:
         groups = there[columns.group]
         word = "group" if normal(columns.group) in GROUP_NAMES else columns.group
         result.groups, result.group_word = groups, word
         result.options["group_column"] = columns.group
+        remedies = {name: column_notes.option("group_column", name) for name in left}
+        crossing = column_notes.of_crossing(
+            left, labels, groups, taken=columns.group, remedies=remedies
+        )
+        result.notes += [f"column {each}" for each in crossing]
         lines = [row.line for row, each in zip(kept, groups, strict=True) if is_missing(each)]
         if lines:
             result.problems.append(
                 f"no {columns.group} in line {listed(lines)}{meant(groups)}; {NO_GROUPS}"
             )
     elif parsed.group_column is None and parsed.group_pattern is None:
-        used = (columns.path, columns.number, columns.id, columns.source, columns.split)
-        left = {name: its for name, its in there.items() if name not in (*used, columns.label)}
         result.columns = {k: list(v) for k, v in column_notes.suggesting(left, labels).items()}
     if columns.number:
         result.options["number_column"] = columns.number

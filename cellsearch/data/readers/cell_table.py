@@ -156,15 +156,15 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         raise DataError(f"option class_names: no name for the label {listed(unknown)}")
     texts = [names[value] if names is not None else value for value in values]
     order = dict.fromkeys(names.values()) if names is not None else sorted(set(texts), key=natural)
-    settled = group or raw.groups or options.group_pattern
-    settled = options.group_column if settled is None else settled
+    settled = (raw.groups, options.group_pattern, options.group_column)
     notes = column_notes.of_table(
         values_of(header, rows),
         texts,
         taken=label,
         used=(label, number, file),
         label_names=() if options.label_column else LABEL_NAMES,
-        grouped=settled is not None,
+        group=group,
+        settled=any(each is not None for each in settled),
     )
     if left := len(raw.labels) - len(cells):
         notes.append(

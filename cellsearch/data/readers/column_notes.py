@@ -27,6 +27,7 @@ NUMBERINGS = frozenset(
     {"s", "id", "ids", "name", "names", "number", "no", "nr", "num", "code", "index"}
 )
 NOT_GROUPS = "is not used as groups"
+CROSSES = "crosses the groups"
 ONE_CLASS = "each of its values holds cells of one class"
 
 
@@ -106,6 +107,38 @@ def of_groups(
     return notes
 
 
+def of_crossing(
+    columns: Mapping[str, Sequence[str]],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    *,
+    taken: str,
+    remedies: Mapping[str, str],
+) -> list[str]:
+    """A note for each wider column than the groups', one value of which lies in several groups.
+
+    Args:
+        columns: name -> N values as texts.
+        labels: N class names.
+        groups: N values of what was taken as the groups.
+        taken: its name; by it, a donor's column is wider than a plate's.
+        remedies: name -> how it is declared.
+    """
+    rank = _rank(taken)
+    notes = []
+    for name, values in suggesting(columns, labels).items():
+        there = {value for value in values if not is_missing(value)}
+        pairs = {(v, g) for v, g in zip(values, groups, strict=True) if v in there}
+        if rank is not None and (_rank(name) or 0) < rank and len(pairs) > len(there):
+            word = name.rsplit("/", 1)[-1]
+            notes.append(
+                f"{name} ({len(there)} values) {CROSSES} of {taken}: cells of one {word} lie in "
+                "several of them and may lie on both sides of a split, and figures are then too "
+                f"good for a new {word}; {remedies[name]}"
+            )
+    return notes
+
+
 def of_labels(
     columns: Mapping[str, Sequence[str]], taken: str, names: Collection[str]
 ) -> list[str]:
@@ -137,7 +170,8 @@ def of_table(
     taken: str,
     used: Collection[str | None],
     label_names: Collection[str],
-    grouped: bool,
+    group: str | None,
+    settled: bool,
 ) -> list[str]:
     """What is told of a table's columns that were passed over.
 
@@ -147,14 +181,18 @@ def of_table(
         taken: column that was taken as the label.
         used: columns that mean something else, so that they suggest no groups.
         label_names: what columns of labels are called; empty where an option named the column.
-        grouped: groups are known, or an option says that there are none.
+        group: column that was taken as the groups.
+        settled: groups are known otherwise, or an option says that there are none.
     """
     notes = of_labels(columns, taken, label_names)
-    if not grouped:
-        left = {name: values for name, values in columns.items() if name not in used}
-        remedies = {name: option("group_column", name) for name in left}
-        notes += [f"column {each}" for each in of_groups(left, labels, remedies=remedies)]
-    return notes
+    left = {name: its for name, its in columns.items() if name not in used and name != group}
+    remedies = {name: option("group_column", name) for name in left}
+    found: list[str] = []
+    if group is not None:
+        found = of_crossing(left, labels, columns[group], taken=group, remedies=remedies)
+    elif not settled:
+        found = of_groups(left, labels, remedies=remedies)
+    return notes + [f"column {each}" for each in found]
 
 
 def option(name: str, value: str) -> str:
@@ -162,12 +200,21 @@ def option(name: str, value: str) -> str:
     return f"declare them with --option {shlex.quote(f'{name}={value}')}"
 
 
-def undeclared_in(notes: str) -> list[str]:
-    """The notes on groups that were not used, of all the notes of a data set."""
-    return [line for line in notes.splitlines() if NOT_GROUPS in line]
+def undeclared_in(notes: str, *, grouped: bool) -> list[str]:
+    """The notes on groups that were not used, of all the notes of a data set.
+
+    Args:
+        notes: as its provenance holds them.
+        grouped: it has groups; what is told then are columns that cross them.
+    """
+    mark = CROSSES if grouped else NOT_GROUPS
+    return [line for line in notes.splitlines() if mark in line]
 
 
 def without_remedies(notes: str) -> str:
     """Notes as a copy in another format bears them: its columns are others, so are its options."""
-    told = re.compile(r"; (declare them with --option|to declare them,).*$")
-    return "\n".join(told.sub("", n) if NOT_GROUPS in n else n for n in notes.splitlines())
+    told = re.compile(r"; (declare them with |to declare them,).*$")
+    own = (NOT_GROUPS, CROSSES)
+    return "\n".join(
+        told.sub("", n) if any(mark in n for mark in own) else n for n in notes.splitlines()
+    )

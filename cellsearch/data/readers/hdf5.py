@@ -20,6 +20,7 @@ from cellsearch.data.readers.spool import spooled
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 CHUNK_BYTES = 16 * 2**20
+NONE = "none"
 
 
 class Options(ImageOptions):
@@ -30,7 +31,9 @@ class Options(ImageOptions):
     ids: str | None = Field(None, description="dataset of the ids; default: ids")
     sources: str | None = Field(None, description="dataset of the sources; default: sources")
     object_numbers: str | None = Field(None, description="dataset; default: object_numbers")
-    groups: str | None = Field(None, description="dataset of the groups; default: groups")
+    groups: str | None = Field(
+        None, description="dataset of the groups; default: groups; none: no groups"
+    )
     class_list: str | None = Field(None, description="dataset of class names; default: classes")
     channel_list: str | None = Field(None, description="dataset of channel names; def.: channels")
     layout_axes: Literal["auto", "NCHW", "NHWC"] = Field(
@@ -74,10 +77,12 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
     shapes = _shapes(file)
     images = file[_images_name(root, shapes, options)]
     axes = _axes(root, images, options)
+    no_groups = options.groups == NONE and NONE not in shapes
     names = {
         name: given
         for name in COLUMNS
-        if (given := _wanted(root, shapes, getattr(options, name), name))
+        if (name != "groups" or not no_groups)
+        and (given := _wanted(root, shapes, getattr(options, name), name))
     }
     if not options.labelled:
         names.pop("labels", None)
@@ -92,12 +97,12 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
     count = len(images)
     cells = spooled(_chunks(images, axes), count, options, root.name, on_progress)
     others: dict[str, list[str]] = {}
-    if "groups" not in names:
+    if not no_groups:
         left = {name for name, shape in shapes.items() if shape in ((count,), (count, 1))}
         for name in column_notes.group_like(left - set(names.values())):
             others[name] = [str(value) for value in _values(root, file[name])]
     remedies = {name: column_notes.option("groups", name) for name in others}
-    return Described(columns, facts, others, remedies).raw(
+    return Described(columns, facts, others, remedies, names.get("groups", "")).raw(
         cells,
         file=root.name,
         stem=root.stem,

@@ -11,18 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.options import Names, ReaderOptions, Renames
-from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted, refuse_missing
+from cellsearch.data.readers.self_described import (
+    COLUMNS,
+    KEY,
+    Described,
+    groups_of,
+    parted,
+    refuse_missing,
+)
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 SPLITS = ("train", "val", "test")
 LISTS = ("classes", "channels")
-DECLARE = "to declare them, save it as the array groups, beside images and labels"
+NONE = "none"
 
 
 class Options(ReaderOptions):
@@ -30,6 +38,9 @@ class Options(ReaderOptions):
 
     layout_axes: Literal["auto", "NCHW", "NHWC"] = Field(
         "auto", description="what the axes of a four-dimensional array mean"
+    )
+    groups: str | None = Field(
+        None, description="array of the groups; default: groups; none: no groups"
     )
     use_split: Names | None = Field(None, description="train, val, test; default: all that exist")
     class_names: Renames | None = Field(None, description="0=basophil,1=eosinophil; in order")
@@ -45,6 +56,7 @@ def files(root: Path, options: Options) -> list[Path]:
 def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
     """Join ``train_``, ``val_`` and ``test_images`` with their labels, or take ``images``.
 
+    Where the option names groups, ``train_NAME``, ``val_NAME`` and ``test_NAME`` are joined, too.
     Beside ``images`` and ``labels`` the arrays ``ids``, ``groups``, ``sources`` and
     ``object_numbers`` (a value a cell), ``classes`` and ``channels`` (names) are read; with
     ``classes``, labels are positions among them, -1 where a cell's is not known.
@@ -62,8 +74,9 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             images = [archive[f"{name}images"] for name in names]
             labels = [archive[f"{name}labels"] for name in names] if options.labelled else []
             counts = [len(array) for array in images]
-            others = _group_like(archive, names, counts) if options.labelled else {}
-            described = _described(root, archive, names, others)
+            groups = _groups(root, archive, names, options)
+            others = _others(archive, names, counts, options)
+            described = _described(root, archive, names, groups, others, options)
             written_axes = str(archive["axes"]) if "axes" in archive.files else "auto"
     except FileNotFoundError:
         raise ReadError(f"{root}: no such file") from None
@@ -100,9 +113,11 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         texts = [renames[text] for text in texts]
         present = set(texts)
         classes = [name for name in dict.fromkeys(renames.values()) if name in present]
+    declared = None
     if options.labelled:
-        remedies = dict.fromkeys(others, f"{DECLARE} of all splits together")
-        notes = column_notes.of_groups(others, texts, remedies=remedies)
+        if groups is not None:
+            declared = groups_of(groups, root.name, len(pixels))
+        notes = _notes(others, texts, declared, options)
     numbers = [number for array in images for number in range(len(array))]
     owners = [name for name, array in zip(names, images, strict=True) for _ in array]
     channels = name_channels(options.channels, pixels.shape[1], colour=True)
@@ -116,6 +131,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         sources=[root.name] * len(pixels),
         object_numbers=numbers,
         channels=channels,
+        groups=declared,
         classes=tuple(classes) if options.labelled else None,
         name=root.stem,
         provenance=Provenance().with_notes(*notes) if notes else None,
@@ -147,12 +163,57 @@ def _parts(root: Path, keys: list[str], options: Options) -> list[str]:
     return names
 
 
-def _group_like(archive: Any, names: list[str], counts: list[int]) -> dict[str, list[str]]:
+def _no_groups(archive: Any, options: Options) -> bool:
+    return options.groups == NONE and NONE not in archive.files
+
+
+def _group_name(options: Options) -> str:
+    return options.groups or "groups"
+
+
+def _groups(root: Path, archive: Any, names: list[str], options: Options) -> NDArray[Any] | None:
+    """The groups' values, of all parts; None where there are none, or none are asked for."""
+    if not options.labelled or _no_groups(archive, options):
+        return None
+    keys = [f"{part}{_group_name(options)}" for part in names]
+    missing = [key for key in keys if key not in archive.files]
+    if missing and options.groups is not None:
+        raise DataError(
+            f"{root.name}: no array {listed(missing)}{near_miss(missing[0], archive.files)}: give "
+            f"option groups one of its arrays, or none; it holds {listed(archive.files)}"
+        )
+    if missing:
+        return None
+    return np.concatenate([_decoded(archive[key]).ravel() for key in keys])
+
+
+def _notes(
+    others: dict[str, list[str]], labels: list[str], groups: list[str] | None, options: Options
+) -> list[str]:
+    """What is told of arrays that look like groups, of files in splits."""
+    remedies = _remedies(others)
+    if groups is None:
+        return column_notes.of_groups(others, labels, remedies=remedies)
+    return column_notes.of_crossing(
+        others, labels, groups, taken=_group_name(options), remedies=remedies
+    )
+
+
+def _remedies(others: dict[str, list[str]]) -> dict[str, str]:
+    return {name: column_notes.option("groups", name) for name in others}
+
+
+def _others(
+    archive: Any, names: list[str], counts: list[int], options: Options
+) -> dict[str, list[str]]:
     """Arrays of a value a cell that are called as donors or plates are, and that nobody reads."""
+    if not options.labelled or _no_groups(archive, options):
+        return {}
     first = names[0]
     bare = {key.removeprefix(first) for key in archive.files if key.startswith(first)}
+    taken = {_group_name(options), *(COLUMNS if first == "" else ())}
     found: dict[str, list[str]] = {}
-    for name in column_notes.group_like(bare - (set(COLUMNS) if first == "" else set())):
+    for name in column_notes.group_like(bare - taken):
         keys = [f"{part}{name}" for part in names]
         parts = [_values(archive, key) for key in keys if key in archive.files]
         if [part.shape for part in parts] in (
@@ -176,20 +237,29 @@ def _decoded(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _described(
-    root: Path, archive: Any, names: list[str], others: dict[str, list[str]]
+    root: Path,
+    archive: Any,
+    names: list[str],
+    groups: NDArray[Any] | None,
+    others: dict[str, list[str]],
+    options: Options,
 ) -> Described | None:
     """What stands beside images and labels; None where nothing does, and in parts."""
     if names != [""]:
         return None
-    beside = [name for name in COLUMNS if name in archive.files and name != "labels"]
+    beside = [n for n in COLUMNS if n in archive.files and n not in ("labels", "groups")]
     columns = {name: _decoded(archive[name]) for name in beside}
+    if groups is not None:
+        columns["groups"] = groups
     if KEY not in archive.files:
         lists = {name: _values(archive, name) for name in LISTS if name in archive.files}
         named = {
             name: array.ravel().tolist() for name, array in lists.items() if array.dtype.kind == "U"
         }
         told = columns or named or others
-        return Described(columns, named, others, dict.fromkeys(others, DECLARE)) if told else None
+        if not told:
+            return None
+        return Described(columns, named, others, _remedies(others), _group_name(options))
     try:
         facts = json.loads(str(archive[KEY]))
     except ValueError:

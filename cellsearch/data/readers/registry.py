@@ -33,14 +33,14 @@ ACCEPTED = (
 )
 VERSIONS: Mapping[str, int] = {
     "folders": 2,
-    "table": 5,
+    "table": 6,
     "channel_files": 2,
     "montage": 1,
-    "npz": 5,
-    "hdf5": 4,
-    "ome_tiff": 3,
-    "ome_zarr": 3,
-    "cif": 3,
+    "npz": 6,
+    "hdf5": 5,
+    "ome_tiff": 4,
+    "ome_zarr": 4,
+    "cif": 4,
     "synthetic": 1,
 }
 """Raised when a reader begins to read the same files otherwise, so that caches are made anew."""

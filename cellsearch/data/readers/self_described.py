@@ -28,7 +28,7 @@ UNKNOWN = (
     "leave these cells out, or give labels as positions, -1 where not known, among class names "
     "that an array 'classes' lists"
 )
-NO_GROUP = "give each cell its group, or leave the groups out"
+NO_GROUP = "give each cell its group, or read the cells without groups: --option groups=none"
 
 
 def facts_of(cells: CellDataset) -> dict[str, Any]:
@@ -57,12 +57,14 @@ class Described:
         facts: as of ``facts_of``.
         others: name -> N values of what is called as donors or plates are, and was not asked for.
         remedies: name -> how it is declared as the groups.
+        group_name: what the file calls its groups.
     """
 
     columns: dict[str, Any]
     facts: Mapping[str, Any]
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
     remedies: Mapping[str, str] = field(default_factory=dict)
+    group_name: str = "groups"
 
     @property
     def of_ours(self) -> bool:
@@ -110,10 +112,10 @@ class Described:
         numbers = self.columns.get("object_numbers")
         # Who predicts asks for no groups, so none can be missing.
         grouped = labelled and "groups" in self.columns
-        groups = self._groups(file, count) if grouped else None
+        groups = groups_of(self.columns["groups"], file, count) if grouped else None
         origin = self._provenance(file) or provenance
-        if classes and groups is None:
-            origin = self._told(origin, labels)
+        if classes:
+            origin = self._told(origin, labels, groups)
         return RawCells(
             images=images,
             labels=labels,
@@ -137,19 +139,15 @@ class Described:
         tell = len(set(ids)) == len(ids) == cells
         return ids if tell else [f"{cell:06d}" for cell in range(cells)]
 
-    def _groups(self, file: str, cells: int) -> list[str]:
-        values = column(self.columns["groups"], f"{file}: groups", cells, remedy=NO_GROUP)
-        texts = [str(value) for value in values.tolist()]
-        missing = sum(map(is_missing, texts))
-        if missing:
-            raise DataError(
-                f"{file}: groups are missing for {missing} of {cells} cells: "
-                f"{NO_GROUP}{meant(texts)}"
+    def _told(
+        self, origin: Provenance | None, labels: Sequence[str], groups: Sequence[str] | None
+    ) -> Provenance | None:
+        if groups is None:
+            notes = column_notes.of_groups(self.others, labels, remedies=self.remedies)
+        else:
+            notes = column_notes.of_crossing(
+                self.others, labels, groups, taken=self.group_name, remedies=self.remedies
             )
-        return texts
-
-    def _told(self, origin: Provenance | None, labels: Sequence[str]) -> Provenance | None:
-        notes = column_notes.of_groups(self.others, labels, remedies=self.remedies)
         return (origin or Provenance()).with_notes(*notes) if notes else origin
 
     def _labels(
@@ -194,6 +192,22 @@ class Described:
             return Provenance.from_facts(self.facts["provenance"])
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{file}: its provenance cannot be read: {error}") from None
+
+
+def groups_of(values: Any, file: str, cells: int) -> list[str]:
+    """The group of each cell as a text.
+
+    Raises:
+        DataError: not one a cell, or cells without one.
+    """
+    given = column(values, f"{file}: groups", cells, remedy=NO_GROUP)
+    texts = [str(value) for value in given.tolist()]
+    missing = sum(map(is_missing, texts))
+    if missing:
+        raise DataError(
+            f"{file}: groups are missing for {missing} of {cells} cells: {NO_GROUP}{meant(texts)}"
+        )
+    return texts
 
 
 def refuse_missing(texts: Sequence[str], file: str, *, but: Collection[str]) -> None:

@@ -266,15 +266,14 @@ def _told(table: _Table, labels: Sequence[str], options: Options) -> Provenance 
     own = table.columns
     if own.label is None:
         return None
-    settled = own.group or options.group_pattern
-    settled = options.group_column if settled is None else settled
     notes = column_notes.of_table(
         values_of(table.header, table.rows),
         labels,
         taken=own.label,
         used=(own.path, own.label, own.number, own.id, own.source, own.split),
         label_names=() if options.label_column else LABEL_NAMES,
-        grouped=settled is not None,
+        group=own.group,
+        settled=options.group_pattern is not None or options.group_column is not None,
     )
     return Provenance().with_notes(*notes) if notes else None
 
