@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from cellsearch.answer_table import read_answers
 from cellsearch.card.compare import compare
 from cellsearch.card.figures import LEVEL, Estimate, Evaluation
-from cellsearch.errors import DataError, RunError
+from cellsearch.card.whole_files import write_csv
+from cellsearch.errors import CardError, DataError, RunError
 from cellsearch.learn.intervals import clopper_pearson
 from cellsearch.predictions import FILES, NAMES, Part, Predictions, predictions_of
 from cellsearch.steps import Steps
@@ -90,7 +90,7 @@ class AnswersReport:
         return json.dumps(facts | {"level": LEVEL}, indent=2)
 
     def write_csv(self, path: Path) -> None:
-        """A row a rater, a column a figure.
+        """A row a rater, a column a figure, wholly or not at all.
 
         Raises:
             RunError: the file cannot be written.
@@ -100,12 +100,9 @@ class AnswersReport:
             for each in self.raters
         ]
         try:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror}") from None
+            write_csv(path, rows)
+        except CardError as error:
+            raise RunError(str(error)) from None
 
 
 def compare_answers(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +14,7 @@ from cellsearch.answers import ALPHA, holm
 from cellsearch.card.card import ModelCard
 from cellsearch.card.compare import compare
 from cellsearch.card.figures import LEVEL, Estimate
-from cellsearch.card.whole_files import write_text
+from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError, CellsearchError, ConfigError, MismatchError, RunError
 from cellsearch.history import card_of
@@ -84,12 +82,8 @@ class RunsReport:
             RunError: the file cannot be written.
         """
         rows = [row for run in self.runs for row in self._rows(run)]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
         try:
-            write_text(path, text.getvalue())
+            write_csv(path, rows)
         except CardError as error:
             raise RunError(str(error)) from None
 

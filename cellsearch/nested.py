@@ -66,7 +66,7 @@ class NestedRequest(BaseModel):
         if kind == "outer" and config.split is not None:
             raise RunError("--outer: every cell is held out once, which --split does not allow")
         if kind == "outer":
-            config = RunConfig.of(**(_values(config) | {"holdout": 1.0 / times}))
+            config = config.changed(holdout=1.0 / times)
         return cls(kind=kind, times=times, config=config)
 
     def folder(self, parent: Path, number: int) -> Path:
@@ -76,7 +76,7 @@ class NestedRequest(BaseModel):
     def config_of(self, number: int) -> RunConfig:
         """Of one of the searches: a repeated hold-out has a seed of its own."""
         seed = self.config.seed + (number if self.kind == "repeats" else 0)
-        return RunConfig.of(**(_values(self.config) | {"seed": seed}))
+        return self.config.changed(seed=seed)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def resume_nested(
 ) -> NestedResult:
     """Go on with interrupted searches; ``changes`` as for ``run.resume``."""
     request = read_request(folder)
-    config = RunConfig.of(**(_values(request.config) | changes))
+    config = request.config.changed(**changes)
     outer = request.times if request.kind == "outer" else None
     repeats = request.times if request.kind == "repeats" else None
     return nested_search(config, outer=outer, repeats=repeats, out=folder, observer=observer)
@@ -240,7 +240,3 @@ def _require_same(old: NestedRequest, new: NestedRequest, folder: Path) -> None:
             f"{folder} was begun with something else; give --out another folder, or undo: "
             + "; ".join(differences)
         )
-
-
-def _values(config: RunConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in RunConfig.model_fields}

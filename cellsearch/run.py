@@ -130,8 +130,8 @@ def resume(
     """
     folder = Path(folder)
     record = read_record(folder)
-    values = {name: getattr(record.config, name) for name in RunConfig.model_fields} | changes
-    return start(RunConfig.of(**values), out=folder, observer=observer, command=command)
+    config = record.config.changed(**changes)
+    return start(config, out=folder, observer=observer, command=command)
 
 
 def start(

@@ -135,16 +135,32 @@ class RunConfig(BaseModel):
         Raises:
             RunError: values out of bounds, all of them in one message.
         """
+        said = []
+        if values.get("backend") == "local" and values.get("address") is not None:
+            said.append("--address: only Ray has clusters; leave it out, or --backend local")
         try:
-            return cls.model_validate(values)
+            config = cls.model_validate(values)
         except ValidationError as error:
-            said = [
+            said += [
                 f"--{'.'.join(map(str, found.path)).replace('_', '-')}: {found.text}"
                 for found in problems(cls, error, values)
                 # A default that waits for a field which is wrong has no place of its own.
                 if found.path
             ]
+        if said:
             raise RunError("; ".join(said)) from None
+        return config
+
+    def changed(self, **changes: object) -> RunConfig:
+        """The same with other values; who goes on without Ray needs the cluster's address no more.
+
+        Raises:
+            RunError: values out of bounds, all of them in one message.
+        """
+        values = {name: getattr(self, name) for name in RunConfig.model_fields} | changes
+        if values["backend"] == "local" and "address" not in changes:
+            values["address"] = None
+        return RunConfig.of(**values)
 
 
 def _plan(known: Mapping[str, Any]) -> Plan:

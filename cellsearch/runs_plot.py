@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +20,38 @@ if TYPE_CHECKING:
     from cellsearch.compare_runs import RunsReport
 
 
+ENDS = (".png", ".svg")
+
+
+def refuse_picture(path: Path) -> None:
+    """Refuse a place at which ``draw_runs`` could not draw, or would replace what it did not draw.
+
+    Raises:
+        ConfigError: the name ends otherwise, or one alone of both files is there.
+    """
+    if path.suffix not in ENDS:
+        raise ConfigError(f"--plot: expected a name ending in .png or .svg, got {path.name!r}")
+    there = [each for each in (path.with_suffix(end) for end in ENDS) if os.path.lexists(each)]
+    if there and not all(path.with_suffix(end).is_file() for end in ENDS):
+        # An older drawing is a pair; a PNG alone may be somebody's cell.
+        raise ConfigError(
+            f"--plot {path}: {there[0]} is no drawing of this command and is not replaced; "
+            "name another file, or remove it yourself"
+        )
+
+
 def draw_runs(report: RunsReport, path: Path) -> list[Path]:
     """Write ``path`` as PNG and beside it as SVG.
 
     Raises:
-        ConfigError: the name does not end in .png or .svg.
+        ConfigError: as of ``refuse_picture``.
         RunError: they cannot be written.
     """
     from matplotlib.figure import Figure
 
     from cellsearch.card.plots import LINES, save
 
-    if path.suffix not in (".png", ".svg"):
-        raise ConfigError(f"--plot: expected a name ending in .png or .svg, got {path.name!r}")
+    refuse_picture(path)
     classes = [name for name, known in report.runs[0].recalls.items() if known is not None]
     rows = len(METRICS) + len(classes)
     height = 1.6 + rows * (0.22 + 0.13 * len(report.runs))

@@ -14,7 +14,8 @@ from test_cli import command
 
 from cellsearch.answers import compare_answers, holm, mcnemar
 from cellsearch.card.config import CardConfig, ChannelRange, DatasetFacts, OnnxFacts
-from cellsearch.card.predict import to_rows, write_csv
+from cellsearch.card.predict import to_rows
+from cellsearch.card.whole_files import write_csv
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.errors import DataError, RunError
 

@@ -107,6 +107,14 @@ def test_the_command_writes_a_table_csv_json_and_one_picture(
     code, _, error = command("compare", *runs, "--plot", tmp_path / "both.pdf")
     assert code == 2
     assert "ending in .png or .svg" in error
+    # A pair of files is an older drawing; a PNG alone may be somebody's cell.
+    assert command("compare", *runs, "--plot", picture.with_suffix(".svg"))[0] == 0
+    picture.with_suffix(".svg").unlink()
+    before = picture.read_bytes()
+    code, _, error = command("compare", *runs, "--plot", picture)
+    assert code == 2
+    assert "both.png is no drawing of this command and is not replaced" in error
+    assert picture.read_bytes() == before
     code, _, error = command("compare", *runs, "--answers", figures)
     assert code == 2
     assert "held against one run, got 3" in error

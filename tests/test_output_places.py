@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from test_cli import card, command
 
-from cellsearch.card.predict import write_csv
-from cellsearch.card.whole_files import write_bytes
+from cellsearch.card.whole_files import write_bytes, write_csv
 from cellsearch.elsewhere.bench import parse_targets, refuse_places
 from cellsearch.errors import CardError, ConfigError, RunError
 from cellsearch.run_report import write_report
@@ -23,6 +22,20 @@ from conftest import squares
 __all__ = ["card", "command"]
 
 ROWS = [{"id": "a", "predicted_class": "x"}]
+MANIFEST = """\
+name: own
+title: One cell
+licence: CC0-1.0
+source: {folder: labels.csv}
+layout: {reader: table, options: {path_column: path}}
+classes:
+  - {name: by-hand, count: 1, description: of a person}
+  - {name: other, count: 0, description: none}
+channels:
+  - {name: colour, label_free: true}
+groups: null
+pixel_size_um: null
+"""
 TEXT = "id,predicted_class\na,x\n"
 
 
@@ -124,6 +137,18 @@ def test_predict_keeps_the_table_it_reads_and_pictures(
         assert part in error
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
     assert command("verify", card)[0] == 0
+    Path("own.yaml").write_text(MANIFEST.replace("labels.csv", "."))
+    assert (
+        "a folder, and a table was expected; name the .csv"
+        in command("datasets", "check", "own.yaml")[2]
+    )
+    Path("own.yaml").write_text(MANIFEST)
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    for option in ("-o", "--fractions"):
+        code, _, error = command("predict", card, "own.yaml", option, "labels.csv")
+        assert code == 2
+        assert f"{option} labels.csv: that is what is read" in error
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
 def test_predict_through_a_pipe(command, card: Path, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from test_cli import cellsearch
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import CardConfig
 from cellsearch.card.inputs import prepare
-from cellsearch.card.predict import CardPredictor, to_rows, write_csv
+from cellsearch.card.predict import CardPredictor, to_rows
+from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.stack import pad_or_cut
 from cellsearch.errors import CardError

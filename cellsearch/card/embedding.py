@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cellsearch.card.plots import LINES
-from cellsearch.card.predict import Row, write_csv
+from cellsearch.card.predict import Row
+from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
 
 Projection = Literal["tsne", "umap"]

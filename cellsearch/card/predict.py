@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,6 @@ from cellsearch.card.config import CONFIG, MODEL, CardConfig, read_config
 from cellsearch.card.conformal import PredictionSets, members
 from cellsearch.card.inputs import Images, measured, prepare, require_known_features
 from cellsearch.card.session import open_session, run_session
-from cellsearch.card.whole_files import write_text
 from cellsearch.errors import CardError
 
 if TYPE_CHECKING:
@@ -185,21 +182,3 @@ def class_columns(classes: Sequence[str]) -> list[str]:
     """Column names of the classes; ``p(<class>)`` where the plain name is taken."""
     taken = {*COLUMNS, *MORE_COLUMNS}
     return [f"p({name})" if name in taken else name for name in classes]
-
-
-def write_csv(path: Path | str, rows: Sequence[Row]) -> None:
-    """Write rows of the same columns as CSV (UTF-8, LF), wholly or not at all.
-
-    A link is followed, and a pipe or device written into.
-
-    Raises:
-        CardError: no rows, or the file cannot be written; then an older one is left as it was.
-    """
-    path = Path(path)
-    if not rows:
-        raise CardError(f"no rows to write to {path}")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

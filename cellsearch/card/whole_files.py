@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cellsearch.errors import CardError
 
@@ -33,6 +37,24 @@ def write_bytes(path: Path, data: bytes) -> None:
             _replace(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise CardError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of the same columns as CSV (UTF-8, LF), wholly or not at all.
+
+    A link is followed, and a pipe or device written into.
+
+    Raises:
+        CardError: no rows, or the file cannot be written; then an older one is left as it was.
+    """
+    path = Path(path)
+    if not rows:
+        raise CardError(f"no rows to write to {path}")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -57,10 +57,11 @@ def predict(
     Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
     """
     from cellsearch.card.inputs import fit_rule
-    from cellsearch.card.predict import CardPredictor, to_rows, write_csv
+    from cellsearch.card.predict import CardPredictor, to_rows
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
-    from cellsearch.data.source import cells_to_predict
+    from cellsearch.card.whole_files import write_csv
+    from cellsearch.data.source import cells_to_predict, files_read
     from cellsearch.elsewhere.bench import parse_targets, refuse_places, write_for
     from cellsearch.history import require_card
     from cellsearch.prediction import after, predict_cells
@@ -69,8 +70,8 @@ def predict(
     from cellsearch.sample_report import decision_report, fractions_report
 
     targets = parse_targets(to)
-    # A table may lie among the images; only a file that is read itself must stay.
-    read = [Path(images)] if Path(images).is_file() else []
+    # A table may lie among the images; only what is read itself must stay.
+    read = files_read(images, **reader_options(option))
     refuse_places(targets, {"-o": out, "--fractions": fractions}, keep=(*read, card))
     require_card(card)
     predictor = CardPredictor.load(card)

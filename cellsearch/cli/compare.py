@@ -65,6 +65,12 @@ def compare(
         # Tables in the folder of a run are of its user; those of its card are not.
         cards = [run / "card" if (run / "card").is_dir() else run for run in runs]
         refuse_places((), {"--csv": csv}, keep=(*cards, *filter(None, [answers])))
+    if plot is not None and answers is not None:
+        raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
+    if plot is not None:
+        from cellsearch.runs_plot import refuse_picture
+
+        refuse_picture(plot)
     if answers is None:
         _runs(runs, chosen, csv, plot, as_json=as_json)
         return
@@ -75,8 +81,6 @@ def compare(
 
     if len(runs) > 1:
         raise ConfigError(f"--answers: are held against one run, got {len(runs)}")
-    if plot is not None:
-        raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
     card_of(runs[0])
     progress = Terminal().progress
     report = compare_answers(runs[0], answers, part=chosen, on_progress=progress)

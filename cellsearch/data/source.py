@@ -68,9 +68,8 @@ def load_dataset(
     manifest = load_manifest(name_or_path)
     bound = bind(manifest, reader_options)
     facts = {"manifest": manifest.model_dump(mode="json"), **bound.facts()}
-    root: Path | None = None
-    if manifest.source is not None and manifest.source.folder is not None:
-        root = (manifest_path.parent / manifest.source.folder).resolve()
+    root = _folder(manifest, manifest_path)
+    if root is not None:
         facts["files"] = fingerprint(root, bound.files(root))
 
     def build() -> CellDataset:
@@ -93,6 +92,29 @@ def load_dataset(
         return replace(dataset, name=name)
 
     return cached(home, name, {**facts, "variant": chosen}, derive)
+
+
+def _folder(manifest: DatasetManifest, path: Path) -> Path | None:
+    """Where a manifest's files lie; None where they are fetched or generated."""
+    if manifest.source is None or manifest.source.folder is None:
+        return None
+    return (path.parent / manifest.source.folder).resolve()
+
+
+def files_read(name_or_path: str, **reader_options: Any) -> list[Path]:
+    """The file that a path is, or the manifest and every file that it has read; else nothing.
+
+    Raises:
+        ConfigError: a name, option or manifest is wrong.
+        DataError: files that a table names are not there.
+    """
+    path = Path(name_or_path).expanduser()
+    if is_path(name_or_path) or "layout" in reader_options:
+        return [path] if path.is_file() else []
+    manifest_path = catalog.find("datasets", name_or_path)
+    manifest = load_manifest(name_or_path)
+    root = _folder(manifest, manifest_path)
+    return [] if root is None else [manifest_path, *bind(manifest, reader_options).files(root)]
 
 
 def _refuse_of_manifests(variant: str | None, mirror: Path | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellsearch.card.predict import Row, write_csv
+from cellsearch.card.predict import Row
+from cellsearch.card.whole_files import write_csv
 from cellsearch.elsewhere.decided import decided, decisions, probabilities
 from cellsearch.elsewhere.numbering import Place
 

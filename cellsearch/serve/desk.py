@@ -15,9 +15,10 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CardConfig
 from cellsearch.card.conformal import PredictionSets
-from cellsearch.card.predict import CardPredictor, Row, to_rows, write_csv
+from cellsearch.card.predict import CardPredictor, Row, to_rows
 from cellsearch.card.prevalence import Fractions, fraction_rows, fractions_of
 from cellsearch.card.rules import rules_for
+from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import UNLABELLED, CellDataset
 from cellsearch.errors import CardError
 from cellsearch.serve import answers, pictures, saliency, telling

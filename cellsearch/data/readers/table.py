@@ -97,6 +97,8 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     Raises:
         ReadError: missing, empty, not UTF-8, or rows that are longer than the header.
     """
+    if path.is_dir():
+        raise ReadError(f"{path}: a folder, and a table was expected; name the .csv or .tsv in it")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
