@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cellsearch.card.figures import Evaluation
+from cellsearch.lettering import lettered
 
 # Okabe & Ito (2008), told apart with any common colour-vision deficiency.
 WINNER, BASELINE = "#0072B2", "#E69F00"
@@ -35,8 +36,11 @@ def save(figure: Figure, folder: Path, name: str) -> list[str]:
     Neither holds a date or a random id, so that the same figures give the same bytes.
     """
     FigureCanvasAgg(figure)
-    figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-    with matplotlib.rc_context({"svg.hashsalt": "cellsearch", "svg.fonttype": "none"}):
+    with (
+        lettered(figure),
+        matplotlib.rc_context({"svg.hashsalt": "cellsearch", "svg.fonttype": "none"}),
+    ):
+        figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
         figure.savefig(folder / f"{name}.svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return [f"{name}.png", f"{name}.svg"]
 

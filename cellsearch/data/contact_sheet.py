@@ -50,13 +50,16 @@ def contact_sheet(
     """
     if cells_per_class < 1:
         raise ConfigError(f"cells per class: expected 1 or more, got {cells_per_class}")
+    from cellsearch.lettering import lettered
+
     target = Path(path)
     rows = chosen_rows(dataset, cells_per_class, seed)
     figure = _draw(dataset, rows, cells_per_class)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format="png", dpi=_DPI)
+        with lettered(figure):
+            figure.savefig(temporary, format="png", dpi=_DPI)
         temporary.replace(target)
     except OSError as error:
         raise DataError(f"cannot write {target}: {error.strerror or error}") from error

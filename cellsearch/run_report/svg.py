@@ -11,6 +11,8 @@ import matplotlib
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from cellsearch.lettering import lettered
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
 PAPER_FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif"
 CELL_DARK, CELL_LIGHT = "#010101", "#fefefe"
@@ -57,8 +59,11 @@ def inline(figure: Figure, name: str, label: str) -> str:
 
 def _saved(figure: Figure, name: str) -> str:
     file = StringIO()
-    with matplotlib.rc_context(
-        {"svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False}
+    with (
+        lettered(figure),
+        matplotlib.rc_context(
+            {"svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False}
+        ),
     ):
         figure.savefig(
             file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}

@@ -121,6 +121,8 @@ def confusion_png(confusion: NDArray[Any], classes: Sequence[str], *, title: str
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from cellsearch.lettering import lettered
+
     k = len(classes)
     side = min(12.0, 1.8 + 0.55 * k)
     figure = Figure(figsize=(side + 0.6, side), dpi=80)
@@ -147,7 +149,8 @@ def confusion_png(confusion: NDArray[Any], classes: Sequence[str], *, title: str
     axes.set_ylabel("true", fontsize=8)
     axes.set_title(title, fontsize=8)
     file = BytesIO()
-    figure.savefig(file, format="png")
+    with lettered(figure):
+        figure.savefig(file, format="png")
     return file.getvalue()
 
 
