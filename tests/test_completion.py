@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,6 +16,7 @@ from cellsearch.catalog import names
 from cellsearch.cli import completion
 from cellsearch.data.readers import registry
 from cellsearch.learn.metrics import METRICS
+from cellsearch.run_folder import RunConfig
 
 Complete = Callable[[str], list[str]]
 HEAVY = {"torch", "ray", "numpy", "pandas", "matplotlib", "fastapi", "optuna", "ruamel"}
@@ -89,6 +91,8 @@ def test_runs_newest_first_then_folders(complete: Complete, work: Path) -> None:
 
 
 def test_what_is_offered_is_what_is_taken() -> None:
+    formats = get_args(RunConfig.model_fields["precision"].annotation)
+    assert completion.precisions("") == list(formats)
     assert tuple(METRICS) == completion.METRICS or set(completion.METRICS) == set(METRICS)
     for suffix in (".csv", ".npz"):
         assert suffix in completion.DATA_SUFFIXES

@@ -150,6 +150,19 @@ def test_the_reason_told_is_that_of_the_recipes_that_could_read_it(families: lis
     ]
 
 
+def test_transforms_of_cells_that_are_never_copied_are_told() -> None:
+    trees = {"model__family": "xgboost", "augment__flip": True, "augment__mixup": 0.2}
+    mixup = "augment.mixup has no effect: only networks read it, and the space has none"
+    flip = (
+        "augment.flip has no effect: it counts where model.copies is 1 or more, which never "
+        "happens here"
+    )
+    assert without_effect(space(**trees)) == [flip, mixup]
+    assert without_effect(space(**trees, model__copies={"int": [0, 2]})) == [mixup]
+    both = trees | {"model__family": {"choice": ["xgboost", "cnn"]}}
+    assert without_effect(space(**both)) == []
+
+
 def test_units_of_a_head_that_is_never_there_are_told() -> None:
     assert without_effect(space(model__head_layers=0, model__head=64)) == [
         "model.head has no effect: it counts where model.head_layers is 1 or more, which never "

@@ -14,7 +14,16 @@ DRAWS = 200
 """Recipes looked at; a parameter is told only where none of them reads it."""
 
 _CLASSICAL = frozenset(kind.model_fields["family"].default for kind in get_args(ClassicalModel))
-_OF_NETWORKS = ("optim.", "train.", "loss.kind", "loss.gamma", "loss.label_smoothing")
+_OF_NETWORKS = (
+    "optim.",
+    "train.",
+    "loss.kind",
+    "loss.gamma",
+    "loss.label_smoothing",
+    "augment.mixup",
+    "augment.cutmix",
+)
+_OF_COPIES = "augment."
 
 
 def without_effect(space: SearchSpace) -> list[str]:
@@ -29,12 +38,15 @@ def without_effect(space: SearchSpace) -> list[str]:
     for seed in range(DRAWS):
         values = space.values(Dice(seed))
         recipe = Recipe.from_params(values)
-        networks = networks or recipe.model.family not in _CLASSICAL
+        classical = recipe.model.family in _CLASSICAL
+        networks = networks or not classical
         read = {split_name(name)[0] for name in recipe.to_params()}
         for target in values:
             name = split_name(target)[0]
-            if recipe.model.family in _CLASSICAL and name.startswith(_OF_NETWORKS):
+            if classical and name.startswith(_OF_NETWORKS):
                 why.setdefault(name, set())
+            elif classical and name.startswith(_OF_COPIES) and not _copies(recipe):
+                why.setdefault(name, set()).add(_never("model.copies"))
             elif name not in read:
                 why.setdefault(name, set()).add(_condition(name))
             else:
@@ -52,6 +64,14 @@ def without_effect(space: SearchSpace) -> list[str]:
 def _condition(name: str) -> str:
     """Why a recipe that was given a parameter does not read it."""
     if name in COUNTERS:
-        return f"it counts where {COUNTERS[name]} is 1 or more, which never happens here"
+        return _never(COUNTERS[name])
     other, wanted = ACTIVE_WHEN[name]
     return f"it counts where {other} is {' or '.join(map(str, wanted))}, which never happens here"
+
+
+def _never(counter: str) -> str:
+    return f"it counts where {counter} is 1 or more, which never happens here"
+
+
+def _copies(recipe: Recipe) -> int:
+    return int(getattr(recipe.model, "copies", 0))
