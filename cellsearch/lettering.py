@@ -17,12 +17,17 @@ BOXES = "Last Resort"
 
 
 @contextmanager
-def lettered(figure: Figure) -> Iterator[None]:
+def lettered(figure: Figure, *, texts_stay: bool = False) -> Iterator[None]:
     """Within, ``figure`` is saved with letters that its font lacks taken from other fonts.
 
+    Args:
+        figure: of matplotlib.
+        texts_stay: it is saved as SVG alone, whose texts are drawn by fonts of who looks at it.
+
     Warns:
-        UserWarning: no font here has some of them: once for all, in place of once a letter.
+        UserWarning: no font here has some of them: once, in place of once a letter and picture.
     """
+    nowhere = False
     for axes in figure.axes:
         # Only then do the labels of ticks hold their text.
         axes.get_xticklabels()
@@ -31,20 +36,29 @@ def lettered(figure: Figure) -> Iterator[None]:
         assert isinstance(text, Text)
         own = font_manager.findfont(text.get_fontproperties())
         if lacking := frozenset("".join(text.get_text().split())) - _letters(own):
-            text.set_fontfamily([*text.get_fontfamily(), *_others(lacking)])
+            others, left = _others(lacking)
+            used = text.get_fontfamily()
+            text.set_fontfamily([*used, *(name for name in others if name not in used)])
+            nowhere = nowhere or left
+    if nowhere and not texts_stay:
+        _tell()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         yield
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _letters(file: str) -> frozenset[str]:
-    return frozenset(map(chr, FT2Font(file).get_charmap()))
+    try:
+        return frozenset(map(chr, FT2Font(file).get_charmap()))
+    except (OSError, RuntimeError):
+        # matplotlib remembers fonts that are gone by now, and finds some that nothing can read.
+        return frozenset()
 
 
 @lru_cache(maxsize=256)
-def _others(lacking: frozenset[str]) -> tuple[str, ...]:
-    """Names of fonts that have these letters, the one with the most of them first."""
+def _others(lacking: frozenset[str]) -> tuple[tuple[str, ...], bool]:
+    """Fonts that have these letters, most first, and whether some letters are in none."""
     files = {
         entry.name: entry.fname
         for entry in font_manager.fontManager.ttflist
@@ -58,11 +72,15 @@ def _others(lacking: frozenset[str]) -> tuple[str, ...]:
             break
         found.append(best)
         lacking -= _letters(files.pop(best))
-    if lacking:
-        warnings.warn(
-            f"no font of this machine has the letters {' '.join(sorted(lacking))}: pictures show "
-            "boxes in their place; install a font that has them, such as Noto Sans CJK",
-            UserWarning,
-            stacklevel=4,
-        )
-    return tuple(found)
+    return tuple(found), bool(lacking)
+
+
+@lru_cache(maxsize=1)
+def _tell() -> None:
+    """Warn once; Python forgets what it warned of whenever somebody changes its filters."""
+    warnings.warn(
+        "no font of this machine has all the letters of these names: pictures show boxes in their "
+        "place; install a font that has them, such as Noto Sans CJK",
+        UserWarning,
+        stacklevel=4,
+    )

@@ -137,7 +137,9 @@ class RunConfig(BaseModel):
         """
         said = []
         if values.get("backend") == "local" and values.get("address") is not None:
-            said.append("--address: only Ray has clusters; leave it out, or --backend local")
+            said.append(
+                "--address: only Ray has clusters; leave --address out, or run with --backend ray"
+            )
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
@@ -148,7 +150,7 @@ class RunConfig(BaseModel):
                 if found.path
             ]
         if said:
-            raise RunError("; ".join(said)) from None
+            raise RunError("; ".join(said))
         return config
 
     def changed(self, **changes: object) -> RunConfig:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cellsearch.data.arrays import digest
-from cellsearch.data.cache import key_of
+from cellsearch.data.cache import cache_folder, key_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import apply_rare
 from cellsearch.data.saved_dataset import described, require_unchanged
-from cellsearch.data.source import cache_folder, load_dataset
+from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.task import apply_task
 from cellsearch.errors import CellsearchError, DataError, MismatchError, RunError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,20 +24,32 @@ if TYPE_CHECKING:
 ENDS = (".png", ".svg")
 
 
-def refuse_picture(path: Path) -> None:
+def refuse_picture(path: Path, *, keep: Sequence[Path] = ()) -> None:
     """Refuse a place at which ``draw_runs`` could not draw, or would replace what it did not draw.
 
+    Args:
+        path: of the drawing, PNG or SVG; both are written.
+        keep: folders of cards, whose pictures stay as they are.
+
     Raises:
-        ConfigError: the name ends otherwise, or one alone of both files is there.
+        ConfigError: the name ends otherwise, it lies in a card, below no folder, or one alone of
+            both files is there.
     """
     if path.suffix not in ENDS:
         raise ConfigError(f"--plot: expected a name ending in .png or .svg, got {path.name!r}")
+    for folder in keep:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(f"--plot {path}: lies in {folder}, which is read; name another place")
+    if any(parent.exists() and not parent.is_dir() for parent in path.parents):
+        raise ConfigError(
+            f"--plot {path}: there can be no folder {path.parent}; name another place"
+        )
     there = [each for each in (path.with_suffix(end) for end in ENDS) if os.path.lexists(each)]
     if there and not all(path.with_suffix(end).is_file() for end in ENDS):
         # An older drawing is a pair; a PNG alone may be somebody's cell.
         raise ConfigError(
-            f"--plot {path}: {there[0]} is no drawing of this command and is not replaced; "
-            "name another file, or remove it yourself"
+            f"--plot {path}: {there[0]} is there, and may be no drawing of this command, which "
+            "writes a PNG and an SVG; name another file, or remove it yourself"
         )
 
 

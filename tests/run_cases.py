@@ -55,7 +55,7 @@ _FINISHED: list[SearchResult] = []
 
 
 def finished_search(factory: pytest.TempPathFactory) -> SearchResult:
-    """One ended ``tiny_search``; made at the first call, for reading alone at all."""
+    """One ended ``tiny_search``; made at the first call; tests read it and change nothing of it."""
     if not _FINISHED:
         _FINISHED.append(tiny_search(factory.mktemp("runs") / "one"))
     return _FINISHED[0]

@@ -17,7 +17,8 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import cif
 from cellsearch.data.readers.registry import detect, layout
 from cellsearch.data.readers.stack import pad
-from cellsearch.data.source import cells_to_predict, load_dataset
+from cellsearch.data.source import load_dataset
+from cellsearch.data.unlabelled import cells_to_predict
 from cellsearch.data.writers.registry import write_cells
 from cellsearch.errors import DataError, ReadError
 

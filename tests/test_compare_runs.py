@@ -113,8 +113,14 @@ def test_the_command_writes_a_table_csv_json_and_one_picture(
     before = picture.read_bytes()
     code, _, error = command("compare", *runs, "--plot", picture)
     assert code == 2
-    assert "both.png is no drawing of this command and is not replaced" in error
+    assert "both.png is there, and may be no drawing of this command" in error
     assert picture.read_bytes() == before
+    code, _, error = command("compare", *runs, "--plot", runs[0] / "card" / "plots" / "x.png")
+    assert code == 2
+    assert f"lies in {runs[0] / 'card'}, which is read" in error
+    code, _, error = command("compare", *runs, "--plot", figures / "x.png")
+    assert code == 2
+    assert f"there can be no folder {figures}" in error
     code, _, error = command("compare", *runs, "--answers", figures)
     assert code == 2
     assert "held against one run, got 3" in error

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from cellsearch.cli import app
 from cellsearch.data.dataset import CellDataset, Provenance
-from cellsearch.data.source import cells_to_predict, load_dataset
+from cellsearch.data.source import load_dataset
+from cellsearch.data.unlabelled import cells_to_predict
 from cellsearch.data.writers import npz
 from cellsearch.data.writers.registry import write_cells
 from cellsearch.errors import ConfigError, DataError

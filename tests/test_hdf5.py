@@ -12,7 +12,8 @@ import pytest
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import hdf5
 from cellsearch.data.readers.registry import layout
-from cellsearch.data.source import load_dataset, read_unlabelled
+from cellsearch.data.source import load_dataset
+from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 RNG = np.random.default_rng(1)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import warnings
 
+import matplotlib
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
+from cellsearch import lettering
 from cellsearch.lettering import lettered
+from cellsearch.run_report import svg
 
 # DejaVu Sans lacks it; STIXGeneral, which comes with matplotlib, has it.
 SCRIPT_G = "\u210a"
@@ -62,14 +66,34 @@ def test_names_at_ticks_and_in_legends_are_drawn_too() -> None:
     assert [len(text.get_fontfamily()) for text in legend.get_texts()] == [2]
 
 
-def test_a_letter_of_no_font_is_told_once() -> None:
+def test_letters_of_no_font_are_told_once() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        lettering._tell.cache_clear()
         drawn(f"{NOBODYS}{SCRIPT_G} {NOBODYS}")
-        drawn(f"{NOBODYS}{SCRIPT_G}")
+        drawn(f"{NOBODYS}\u0379")
     said = [str(each.message) for each in caught]
     assert len(said) == 1
-    assert said[0].startswith(f"no font of this machine has the letters {NOBODYS}: pictures show")
+    assert said[0].startswith("no font of this machine has all the letters of these names")
+
+
+def test_an_svg_whose_texts_stay_has_no_boxes() -> None:
+    figure = Figure()
+    figure.suptitle(NOBODYS)
+    file = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with lettered(figure, texts_stay=True), matplotlib.rc_context({"svg.fonttype": "none"}):
+            figure.savefig(file, format="svg")
+    assert NOBODYS in file.getvalue()
+
+
+def test_a_font_that_is_gone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = font_manager.FontEntry(fname="/no/such.ttf", name="Gone", style="normal")
+    fonts = [gone, *font_manager.fontManager.ttflist]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
+    lettering._others.cache_clear()
+    assert family(drawn(f"a {SCRIPT_G}"))[1:]
 
 
 def test_without_it_matplotlib_warns() -> None:
@@ -77,3 +101,15 @@ def test_without_it_matplotlib_warns() -> None:
     figure.suptitle(NOBODYS)
     with pytest.warns(UserWarning, match="missing from font"):
         figure.savefig(io.BytesIO(), format="png")
+
+
+def test_pictures_of_a_page_and_of_a_paper_bear_their_own_fonts() -> None:
+    with svg.drawing():
+        figure = Figure(figsize=(3, 2))
+        figure.add_subplot().set_title("phase G1")
+    for text, family in (
+        (svg.inline(figure, "a", "a picture"), svg.FONT),
+        (svg.paper(figure, "b"), svg.PAPER_FONT),
+    ):
+        assert "DejaVu" not in text
+        assert f"font-family: {family}" in text or f"px {family}" in text

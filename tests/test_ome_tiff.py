@@ -11,7 +11,8 @@ import tifffile
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.registry import detect, layout
-from cellsearch.data.source import cells_to_predict, load_dataset
+from cellsearch.data.source import load_dataset
+from cellsearch.data.unlabelled import cells_to_predict
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 CROPS = np.random.default_rng(4).integers(0, 4096, (6, 2, 10, 8)).astype(np.uint16)

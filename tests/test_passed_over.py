@@ -21,8 +21,9 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding
 from cellsearch.data.readers import column_notes, missing
 from cellsearch.data.readers.registry import detect, layout
-from cellsearch.data.source import cells_to_convert, cells_to_predict, load_dataset
+from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import draw_splits
+from cellsearch.data.unlabelled import cells_to_convert, cells_to_predict
 from cellsearch.errors import ConfigError, DataError, ReadError, SplitError
 from cellsearch.first_look import estimate as timing
 from cellsearch.first_look import first_look, write

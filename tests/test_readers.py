@@ -19,7 +19,7 @@ from cellsearch.data.readers import RawCells, cif
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.registry import detect, layout
 from cellsearch.data.readers.stack import pad, resize
-from cellsearch.data.source import read_unlabelled
+from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 from cif_writer import write_cif
@@ -629,7 +629,7 @@ def test_what_stands_beside_the_arrays_of_an_npz_is_read(tmp_path: Path) -> None
     assert raw.channels == ("red", "green", "blue")
     named = read(savez(tmp_path, **known, classes=["b", "a"], channels=["DNA", "tubulin", "dark"]))
     assert named.channels == ("DNA", "tubulin", "dark")
-    with pytest.raises(DataError, match=r"x.npz: 5 images, but 4 groups"):
+    with pytest.raises(DataError, match=r"groups of shape \(4,\) for 5 images"):
         read(savez(tmp_path, **known, groups=donors[:4]))
     with pytest.raises(DataError, match=r"labels -1 .. 1 for 1 classes"):
         read(savez(tmp_path, **known, classes=["a"]))

@@ -13,8 +13,7 @@ from run_cases import TINY, Stopper
 
 import cellsearch
 from cellsearch.data.dataset import CellDataset
-from cellsearch.errors import RunError
-from cellsearch.run_folder import RunConfig, read_record
+from cellsearch.run_folder import read_record
 from cellsearch.run_place import make_folder
 from cellsearch.space.search_space import SearchSpace
 
@@ -142,17 +141,3 @@ def test_one_number_format_gives_the_same_network_again(tmp_path: Path) -> None:
     assert all("Trained in fp32+channels_last, as its folds" in run.card.readme for run in runs)
     with pytest.raises(cellsearch.RunError, match="--precision: expected one of"):
         cellsearch.search(squares(), TINY, out=tmp_path / "c", **(KEYS | {"precision": "fp8"}))
-
-
-def test_a_cluster_is_rays_alone(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="--address: only Ray has clusters") as caught:
-        RunConfig.of(dataset="demo", backend="local", address="1.2.3.4:6379", budget=0)
-    assert "--budget" in str(caught.value)
-    there = RunConfig.of(dataset="demo", address="1.2.3.4:6379")
-    # Who goes on without the cluster is not asked to take its address back.
-    assert there.changed(backend="local").address is None
-    assert there.changed(budget=3).address == "1.2.3.4:6379"
-    old = there.model_dump() | {"backend": "local"}
-    assert RunConfig.model_validate(old).changed(budget=3).address is None
-    with pytest.raises(RunError, match="--address: only Ray has clusters"):
-        there.changed(backend="local", address="1.2.3.4:6379")

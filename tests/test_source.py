@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellsearch.data.cache import key_of
-from cellsearch.data.source import cache_folder, load_dataset, read_unlabelled
+from cellsearch.data.cache import cache_folder, key_of
+from cellsearch.data.source import load_dataset
+from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import CatalogError, ConfigError, DataError, FetchError, ReadError
 
 MANIFEST = """\
@@ -242,7 +243,7 @@ def test_a_changed_montage_is_refused(mlcp_root: Path, cache: Path, tmp_path: Pa
 
 def test_reading_loads_neither_torch_nor_ray(mine: Path, cache: Path) -> None:
     code = (
-        "import sys; from cellsearch.data.source import load_dataset, read_unlabelled\n"
+        "import sys; from cellsearch.data.source import load_dataset\n"
         "load_dataset(sys.argv[1])\n"
         "print([m for m in ('torch', 'ray', 'pooch', 'optuna') if m in sys.modules])"
     )

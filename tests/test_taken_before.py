@@ -15,7 +15,8 @@ from test_passed_over import CELLS, CROPS, DONORS, LABELS, cellsearch, read, tab
 import cellsearch as package
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.column_notes import group_like
-from cellsearch.data.source import cells_to_predict, load_dataset
+from cellsearch.data.source import load_dataset
+from cellsearch.data.unlabelled import cells_to_predict
 
 IMAGES = CROPS[:, 0]
 NUMBERS = [CELLS - k for k in range(CELLS)]

@@ -61,7 +61,8 @@ def predict(
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
     from cellsearch.card.whole_files import write_csv
-    from cellsearch.data.source import cells_to_predict, files_read
+    from cellsearch.data.source import files_read
+    from cellsearch.data.unlabelled import cells_to_predict
     from cellsearch.elsewhere.bench import parse_targets, refuse_places, write_for
     from cellsearch.history import require_card
     from cellsearch.prediction import after, predict_cells
@@ -71,7 +72,7 @@ def predict(
 
     targets = parse_targets(to)
     # A table may lie among the images; only what is read itself must stay.
-    read = files_read(images, **reader_options(option))
+    read = files_read(images, mirror=mirror, **reader_options(option))
     refuse_places(targets, {"-o": out, "--fractions": fractions}, keep=(*read, card))
     require_card(card)
     predictor = CardPredictor.load(card)

@@ -59,18 +59,18 @@ def compare(
     if part not in ("holdout", "oof"):
         raise ConfigError(f"--part: expected holdout or oof, got {part!r}")
     chosen: Part = "oof" if part == "oof" else "holdout"
+    # Files in the folder of a run are of its user; those of its card are not.
+    cards = [run / "card" if (run / "card").is_dir() else run for run in runs]
     if csv is not None:
         from cellsearch.elsewhere.bench import refuse_places
 
-        # Tables in the folder of a run are of its user; those of its card are not.
-        cards = [run / "card" if (run / "card").is_dir() else run for run in runs]
         refuse_places((), {"--csv": csv}, keep=(*cards, *filter(None, [answers])))
     if plot is not None and answers is not None:
         raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
     if plot is not None:
         from cellsearch.runs_plot import refuse_picture
 
-        refuse_picture(plot)
+        refuse_picture(plot, keep=cards)
     if answers is None:
         _runs(runs, chosen, csv, plot, as_json=as_json)
         return

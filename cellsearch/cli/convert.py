@@ -77,7 +77,7 @@ def convert(
     Example: cellsearch convert sample.cif -o sample --option size=64x64
     """
     from cellsearch.data.readers.column_notes import without_remedies
-    from cellsearch.data.source import cells_to_convert
+    from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
     from cellsearch.data.writers.registry import format_of, write_cells
     from cellsearch.progress import Terminal

@@ -47,7 +47,7 @@ def fetch(
     source = manifest.source
     if source is None or source.base is None:
         raise FetchError(f"{manifest.name} has nothing to fetch")
-    local = mirror.expanduser() if mirror else _environment()
+    local = local_copy(mirror)
     if local is not None:
         root = _local(manifest, source, local, cache, on_progress)
         if root is not None:
@@ -78,8 +78,9 @@ def fetch(
         ) from error
 
 
-def _environment() -> Path | None:
-    named = os.environ.get(DATA_VARIABLE)
+def local_copy(mirror: Path | None) -> Path | None:
+    """The folder asked for, or the one that the environment names, for a manifest's files."""
+    named = mirror or os.environ.get(DATA_VARIABLE)
     return Path(named).expanduser() if named else None
 
 

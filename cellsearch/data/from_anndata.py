@@ -80,8 +80,10 @@ def notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list[
     if label_key is None:
         return []
     labels = _texts(adata.obs[label_key])
-    left = [name for name in adata.obs.columns if name not in (label_key, group_key)]
-    columns = {name: _texts(adata.obs[name]) for name in column_notes.group_like(map(str, left))}
+    names = [n for n in adata.obs.columns if isinstance(n, str) and n not in (label_key, group_key)]
+    # A name borne by two columns gives a frame.
+    single = [name for name in names if names.count(name) == 1]
+    columns = {name: _texts(adata.obs[name]) for name in column_notes.group_like(single)}
     remedies = {name: f"declare them with group_key={name!r}" for name in columns}
     if group_key is None:
         found = column_notes.of_groups(columns, labels, remedies=remedies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,18 @@ from cellsearch import catalog
 from cellsearch.data.arrays import slug
 from cellsearch.data.cache import cache_folder, cached, fingerprint
 from cellsearch.data.dataset import CellDataset, Provenance
-from cellsearch.data.fetch import fetch
+from cellsearch.data.fetch import fetch, local_copy
 from cellsearch.data.manifest import DatasetManifest, load_manifest
-from cellsearch.data.readers import Progress, RawCells, plain
+from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.folders import require_utf8
-from cellsearch.data.readers.ome_tiff import holds_many
-from cellsearch.data.readers.options import parse_options
-from cellsearch.data.readers.plain import lie_loose
 from cellsearch.data.readers.registry import (
     BY_SUFFIX,
     Layout,
     detect,
-    is_zarr,
     layout,
     option_names,
-    options_of,
 )
 from cellsearch.errors import ConfigError, DataError
-
-__all__ = ["cache_folder", "cells_to_predict", "load_dataset", "read_unlabelled"]
 
 
 def load_dataset(
@@ -62,7 +55,7 @@ def load_dataset(
     """
     home = cache or cache_folder()
     if is_path(name_or_path) or "layout" in reader_options:
-        _refuse_of_manifests(variant, mirror)
+        refuse_of_manifests(variant, mirror)
         return _from_path(Path(name_or_path).expanduser(), reader_options, home, on_progress)
     manifest_path = catalog.find("datasets", str(name_or_path))
     manifest = load_manifest(name_or_path)
@@ -101,8 +94,13 @@ def _folder(manifest: DatasetManifest, path: Path) -> Path | None:
     return (path.parent / manifest.source.folder).resolve()
 
 
-def files_read(name_or_path: str, **reader_options: Any) -> list[Path]:
-    """The file that a path is, or the manifest and every file that it has read; else nothing.
+def files_read(
+    name_or_path: str, *, mirror: Path | None = None, **reader_options: Any
+) -> list[Path]:
+    """What reading cells reads, and nobody may write over.
+
+    Of a path, the file that it is, or nothing; of a manifest, itself and each file that it has
+    read, or the folder that holds a built-in data set's.
 
     Raises:
         ConfigError: a name, option or manifest is wrong.
@@ -114,10 +112,18 @@ def files_read(name_or_path: str, **reader_options: Any) -> list[Path]:
     manifest_path = catalog.find("datasets", name_or_path)
     manifest = load_manifest(name_or_path)
     root = _folder(manifest, manifest_path)
-    return [] if root is None else [manifest_path, *bind(manifest, reader_options).files(root)]
+    if root is not None:
+        return [manifest_path, *bind(manifest, reader_options).files(root)]
+    local = local_copy(mirror)
+    return [manifest_path, *([] if local is None else [local])]
 
 
-def _refuse_of_manifests(variant: str | None, mirror: Path | None) -> None:
+def refuse_of_manifests(variant: str | None, mirror: Path | None) -> None:
+    """Refuse for a path what only manifests have.
+
+    Raises:
+        ConfigError: a variant or a mirror.
+    """
     if variant is not None:
         raise ConfigError(f"variant {variant!r}: only a manifest has variants")
     if mirror is not None:
@@ -204,134 +210,3 @@ def _from_path(
             raise DataError(f"{path}: {error}") from None
 
     return cached(cache, path.stem or path.name, facts, build)
-
-
-def read_unlabelled(
-    path: str | Path,
-    *,
-    channels: int | None,
-    defaults: Mapping[str, Any] | None = None,
-    on_progress: Progress | None = None,
-    **reader_options: Any,
-) -> CellDataset:
-    """Images without labels, or whose labels do not matter; not cached.
-
-    Args:
-        path: one image; a folder of images, however deep, or of channel files
-            (``<id>_Ch<k>``; one such file stands for its cell when it holds one channel and more
-            are needed); a ``.csv`` or ``.tsv`` table with a path column; or a file of many cells:
-            ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif``.
-        channels: number of channels that the images must have; None takes what they have.
-        defaults: options where none is given; those that the reader lacks are passed over.
-        on_progress: told what is being done, how many are done, how many there are.
-        reader_options: options of the reader, such as ``size="40x40"`` and ``codes="Ch3,Ch6"``.
-
-    Returns:
-        Cells with ``labels`` all ``UNLABELLED`` and no classes.
-
-    Raises:
-        ConfigError: an option is not known or does not fit.
-        DataError: images that cannot be read, differ in size, or have other channels.
-    """
-    return _unlabelled(Path(path).expanduser(), channels, defaults, on_progress, reader_options)
-
-
-def _unlabelled(
-    root: Path,
-    channels: int | None,
-    defaults: Mapping[str, Any] | None,
-    on_progress: Progress | None,
-    reader_options: dict[str, Any],
-) -> CellDataset:
-    """As ``read_unlabelled``; readers have an option that is called ``channels``, too."""
-    require_utf8([str(root)])
-    reader = _many_celled(root, reader_options)
-    schema = plain.Options if reader is None else options_of(reader)
-    known = {k: v for k, v in (defaults or {}).items() if k in schema.model_fields}
-    reader_options = known | reader_options
-    if reader is not None:
-        # Readers without the option have labels in the names of files; nobody asks for them here.
-        without = {"labelled": False} if "labelled" in schema.model_fields else {}
-        raw = layout(reader, {**without, **reader_options}).read(root, on_progress)
-        raw = replace(raw, labels=[""] * len(raw.labels), classes=None)
-    else:
-        asked = parse_options(plain.Options, reader_options, reader="prediction")
-        raw = plain.read(root, channels, asked, on_progress)
-    dataset = CellDataset.from_raw(raw)
-    if channels is not None and len(dataset.channels) != channels:
-        raise DataError(
-            f"{root}: {len(dataset.channels)} channels ({', '.join(dataset.channels)}), "
-            f"but {channels} are needed"
-        )
-    return dataset
-
-
-def _many_celled(root: Path, options: dict[str, Any]) -> str | None:
-    """The reader of one file (or store) of many cells; None for images of one cell each."""
-    if "layout" in options:
-        return str(options.pop("layout"))
-    if root.is_dir():
-        return "ome_zarr" if is_zarr(root) else None
-    reader = BY_SUFFIX.get(root.suffix.lower()) if root.is_file() else None
-    # One cell of several pages is an image as any other.
-    return None if reader == "ome_tiff" and not holds_many(root) else reader
-
-
-def cells_to_convert(
-    name_or_path: str,
-    *,
-    variant: str | None = None,
-    mirror: Path | None = None,
-    on_progress: Progress | None = None,
-    **reader_options: Any,
-) -> CellDataset:
-    """As ``load_dataset``; a folder of images and nothing else is read too, without labels.
-
-    Raises:
-        ConfigError: a name, option or manifest is wrong.
-        DataError: files cannot be had or read.
-    """
-    path = Path(name_or_path).expanduser()
-    if is_path(name_or_path) and "layout" not in reader_options and lie_loose(path):
-        _refuse_of_manifests(variant, mirror)
-        return _unlabelled(path, None, None, on_progress, reader_options)
-    return load_dataset(
-        name_or_path, variant=variant, mirror=mirror, on_progress=on_progress, **reader_options
-    )
-
-
-def cells_to_predict(
-    name_or_path: str,
-    *,
-    channels: Sequence[str],
-    variant: str | None = None,
-    mirror: Path | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    on_progress: Progress | None = None,
-    **reader_options: Any,
-) -> CellDataset:
-    """Images by path, or the cells of a data set by name, with a card's channels.
-
-    A data set that has these channels among others gives them in this order. ``defaults`` are as in
-    ``read_unlabelled``, and come before what a manifest says.
-
-    Raises:
-        ConfigError: a name or option is wrong.
-        DataError: images cannot be read, or have other channels.
-    """
-    if is_path(name_or_path):
-        _refuse_of_manifests(variant, mirror)
-        path = Path(name_or_path).expanduser()
-        return _unlabelled(path, len(channels), defaults, on_progress, reader_options)
-    taken = option_names(load_manifest(name_or_path).layout.reader)
-    known = {name: value for name, value in (defaults or {}).items() if name in taken}
-    cells = load_dataset(
-        name_or_path,
-        variant=variant,
-        mirror=mirror,
-        on_progress=on_progress,
-        **(known | reader_options),
-    )
-    if cells.channels != tuple(channels) and set(channels) <= set(cells.channels):
-        return cells.select_channels(channels)
-    return cells

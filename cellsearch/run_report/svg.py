@@ -60,7 +60,7 @@ def inline(figure: Figure, name: str, label: str) -> str:
 def _saved(figure: Figure, name: str) -> str:
     file = StringIO()
     with (
-        lettered(figure),
+        lettered(figure, texts_stay=True),
         matplotlib.rc_context(
             {"svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False}
         ),
@@ -73,7 +73,9 @@ def _saved(figure: Figure, name: str) -> str:
 
 def _font(text: str, family: str) -> str:
     """Another font in every style; matplotlib's own is on few machines."""
-    return re.sub(r"(font: [^;\"]*?[\d.]+px) [^;\"]*", rf"\1 {family}", text)
+    # Before matplotlib 3.11 one property held both size and family.
+    text = re.sub(r"(font: [^;\"]*?[\d.]+px) [^;\"]*", rf"\1 {family}", text)
+    return re.sub(r"font-family: [^;\"]*", f"font-family: {family}", text)
 
 
 def _attribute(text: str) -> str:

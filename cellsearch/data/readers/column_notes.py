@@ -22,6 +22,8 @@ WORDS = (
 # fmt: on
 """What columns of donors, plates and the like are called; nearer kin of a cell come last."""
 
+LAST_INDIVIDUAL = WORDS.index("biopsy")
+
 PLURALS = {"mice": "mouse", "batches": "batch", "dishes": "dish", "biopsies": "biopsy"}
 NUMBERINGS = frozenset(
     {"s", "id", "ids", "name", "names", "number", "no", "nr", "num", "code", "index"}
@@ -115,28 +117,40 @@ def of_crossing(
     taken: str,
     remedies: Mapping[str, str],
 ) -> list[str]:
-    """A note for each wider column than the groups', one value of which lies in several groups.
+    """A note for each column of donors, patients or animals, one of which lies in several groups.
+
+    Of plates, days or wells nothing is told: donors on the same day are groups all the same.
 
     Args:
         columns: name -> N values as texts.
         labels: N class names.
         groups: N values of what was taken as the groups.
-        taken: its name; by it, a donor's column is wider than a plate's.
+        taken: its name; nothing is told beside donors.
         remedies: name -> how it is declared.
     """
-    rank = _rank(taken)
+    if _of_individuals(taken):
+        return []
     notes = []
     for name, values in suggesting(columns, labels).items():
-        there = {value for value in values if not is_missing(value)}
-        pairs = {(v, g) for v, g in zip(values, groups, strict=True) if v in there}
-        if rank is not None and (_rank(name) or 0) < rank and len(pairs) > len(there):
+        pairs = {
+            (value, group)
+            for value, group in zip(values, groups, strict=True)
+            if not is_missing(value) and not is_missing(group)
+        }
+        there = {value for value, _ in pairs}
+        if _of_individuals(name) and len(pairs) > len(there):
             word = name.rsplit("/", 1)[-1]
             notes.append(
-                f"{name} ({len(there)} values) {CROSSES} of {taken}: cells of one {word} lie in "
-                "several of them and may lie on both sides of a split, and figures are then too "
-                f"good for a new {word}; {remedies[name]}"
+                f"{name} ({len(there)} values) {CROSSES} of {taken}: unless each of them numbers "
+                f"anew, cells of one {word} may lie on both sides of a split, and figures are then "
+                f"too good for a new {word}; {remedies[name]}, in place of {taken}"
             )
     return notes
+
+
+def _of_individuals(name: str) -> bool:
+    rank = _rank(name)
+    return rank is not None and rank <= LAST_INDIVIDUAL
 
 
 def of_labels(

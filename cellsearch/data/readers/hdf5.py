@@ -17,10 +17,10 @@ from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.options import ImageOptions, Renames
 from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted
 from cellsearch.data.readers.spool import spooled
+from cellsearch.data.readers.table_groups import no_groups
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 CHUNK_BYTES = 16 * 2**20
-NONE = "none"
 
 
 class Options(ImageOptions):
@@ -77,11 +77,11 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
     shapes = _shapes(file)
     images = file[_images_name(root, shapes, options)]
     axes = _axes(root, images, options)
-    no_groups = options.groups == NONE and NONE not in shapes
+    without = no_groups(options.groups, list(shapes)) or not options.labelled
     names = {
         name: given
         for name in COLUMNS
-        if (name != "groups" or not no_groups)
+        if (name != "groups" or not without)
         and (given := _wanted(root, shapes, getattr(options, name), name))
     }
     if not options.labelled:
@@ -97,7 +97,7 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
     count = len(images)
     cells = spooled(_chunks(images, axes), count, options, root.name, on_progress)
     others: dict[str, list[str]] = {}
-    if not no_groups:
+    if not without:
         left = {name for name, shape in shapes.items() if shape in ((count,), (count, 1))}
         for name in column_notes.group_like(left - set(names.values())):
             others[name] = [str(value) for value in _values(root, file[name])]

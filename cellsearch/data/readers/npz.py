@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.folders import natural
+from cellsearch.data.readers.npz_groups import (
+    DEFAULT,
+    decoded,
+    group_like_in,
+    groups_in,
+    notes_on,
+    plain,
+    remedies,
+)
 from cellsearch.data.readers.options import Names, ReaderOptions, Renames
 from cellsearch.data.readers.self_described import (
     COLUMNS,
@@ -30,7 +38,6 @@ from cellsearch.errors import ConfigError, DataError, ReadError
 
 SPLITS = ("train", "val", "test")
 LISTS = ("classes", "channels")
-NONE = "none"
 
 
 class Options(ReaderOptions):
@@ -74,8 +81,10 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             images = [archive[f"{name}images"] for name in names]
             labels = [archive[f"{name}labels"] for name in names] if options.labelled else []
             counts = [len(array) for array in images]
-            groups = _groups(root, archive, names, options)
-            others = _others(archive, names, counts, options)
+            groups, others = None, {}  # type: tuple[NDArray[Any] | None, dict[str, list[str]]]
+            if options.labelled:
+                groups = groups_in(root, archive, names, counts, options.groups)
+                others = group_like_in(archive, names, counts, options.groups)
             described = _described(root, archive, names, groups, others, options)
             written_axes = str(archive["axes"]) if "axes" in archive.files else "auto"
     except FileNotFoundError:
@@ -117,7 +126,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     if options.labelled:
         if groups is not None:
             declared = groups_of(groups, root.name, len(pixels))
-        notes = _notes(others, texts, declared, options)
+        notes = notes_on(others, texts, declared, options.groups)
     numbers = [number for array in images for number in range(len(array))]
     owners = [name for name, array in zip(names, images, strict=True) for _ in array]
     channels = name_channels(options.channels, pixels.shape[1], colour=True)
@@ -163,79 +172,6 @@ def _parts(root: Path, keys: list[str], options: Options) -> list[str]:
     return names
 
 
-def _no_groups(archive: Any, options: Options) -> bool:
-    return options.groups == NONE and NONE not in archive.files
-
-
-def _group_name(options: Options) -> str:
-    return options.groups or "groups"
-
-
-def _groups(root: Path, archive: Any, names: list[str], options: Options) -> NDArray[Any] | None:
-    """The groups' values, of all parts; None where there are none, or none are asked for."""
-    if not options.labelled or _no_groups(archive, options):
-        return None
-    keys = [f"{part}{_group_name(options)}" for part in names]
-    missing = [key for key in keys if key not in archive.files]
-    if missing and options.groups is not None:
-        raise DataError(
-            f"{root.name}: no array {listed(missing)}{near_miss(missing[0], archive.files)}: give "
-            f"option groups one of its arrays, or none; it holds {listed(archive.files)}"
-        )
-    if missing:
-        return None
-    return np.concatenate([_decoded(archive[key]).ravel() for key in keys])
-
-
-def _notes(
-    others: dict[str, list[str]], labels: list[str], groups: list[str] | None, options: Options
-) -> list[str]:
-    """What is told of arrays that look like groups, of files in splits."""
-    remedies = _remedies(others)
-    if groups is None:
-        return column_notes.of_groups(others, labels, remedies=remedies)
-    return column_notes.of_crossing(
-        others, labels, groups, taken=_group_name(options), remedies=remedies
-    )
-
-
-def _remedies(others: dict[str, list[str]]) -> dict[str, str]:
-    return {name: column_notes.option("groups", name) for name in others}
-
-
-def _others(
-    archive: Any, names: list[str], counts: list[int], options: Options
-) -> dict[str, list[str]]:
-    """Arrays of a value a cell that are called as donors or plates are, and that nobody reads."""
-    if not options.labelled or _no_groups(archive, options):
-        return {}
-    first = names[0]
-    bare = {key.removeprefix(first) for key in archive.files if key.startswith(first)}
-    taken = {_group_name(options), *(COLUMNS if first == "" else ())}
-    found: dict[str, list[str]] = {}
-    for name in column_notes.group_like(bare - taken):
-        keys = [f"{part}{name}" for part in names]
-        parts = [_values(archive, key) for key in keys if key in archive.files]
-        if [part.shape for part in parts] in (
-            [(n,) for n in counts],
-            [(n, 1) for n in counts],
-        ):
-            found[name] = [str(value) for part in parts for value in part.ravel().tolist()]
-    return found
-
-
-def _values(archive: Any, key: str) -> NDArray[Any]:
-    """An array that nobody asked for; an empty one where it holds Python objects."""
-    try:
-        return _decoded(archive[key])
-    except ValueError:
-        return np.empty(0)
-
-
-def _decoded(array: NDArray[Any]) -> NDArray[Any]:
-    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
-
-
 def _described(
     root: Path,
     archive: Any,
@@ -248,23 +184,24 @@ def _described(
     if names != [""]:
         return None
     beside = [n for n in COLUMNS if n in archive.files and n not in ("labels", "groups")]
-    columns = {name: _decoded(archive[name]) for name in beside}
+    columns = {name: decoded(archive[name]) for name in beside}
     if groups is not None:
         columns["groups"] = groups
     if KEY not in archive.files:
-        lists = {name: _values(archive, name) for name in LISTS if name in archive.files}
+        lists = {name: plain(archive, name) for name in LISTS if name in archive.files}
         named = {
             name: array.ravel().tolist() for name, array in lists.items() if array.dtype.kind == "U"
         }
         told = columns or named or others
         if not told:
             return None
-        return Described(columns, named, others, _remedies(others), _group_name(options))
+        return Described(columns, named, others, remedies(others), options.groups or DEFAULT)
     try:
         facts = json.loads(str(archive[KEY]))
     except ValueError:
         raise DataError(f"{root.name}: its array {KEY} is not JSON; convert it again") from None
-    return Described(columns, parted(facts, root.name).facts)
+    known = parted(facts, root.name).facts
+    return Described(columns, known, others, remedies(others), options.groups or DEFAULT)
 
 
 def _channels_first(root: Path, pixels: NDArray[Any], axes: str) -> NDArray[Any]:

@@ -28,7 +28,10 @@ UNKNOWN = (
     "leave these cells out, or give labels as positions, -1 where not known, among class names "
     "that an array 'classes' lists"
 )
-NO_GROUP = "give each cell its group, or read the cells without groups: --option groups=none"
+NO_GROUP = (
+    "give each cell its group, or read the cells without groups (.npz and HDF5: --option "
+    "groups=none)"
+)
 
 
 def facts_of(cells: CellDataset) -> dict[str, Any]:
@@ -200,14 +203,20 @@ def groups_of(values: Any, file: str, cells: int) -> list[str]:
     Raises:
         DataError: not one a cell, or cells without one.
     """
-    given = column(values, f"{file}: groups", cells, remedy=NO_GROUP)
-    texts = [str(value) for value in given.tolist()]
+    texts = as_texts(column(values, f"{file}: groups", cells, remedy=NO_GROUP))
     missing = sum(map(is_missing, texts))
     if missing:
         raise DataError(
             f"{file}: groups are missing for {missing} of {cells} cells: {NO_GROUP}{meant(texts)}"
         )
     return texts
+
+
+def as_texts(values: NDArray[Any]) -> list[str]:
+    """(N,) names or numbers as texts; whole numbers are written alike in every dtype."""
+    if values.dtype.kind == "f":
+        return [str(int(v)) if v.is_integer() else str(v) for v in values.tolist()]
+    return [str(value) for value in values.tolist()]
 
 
 def refuse_missing(texts: Sequence[str], file: str, *, but: Collection[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from cellsearch.data.arrays import listed
@@ -30,6 +30,6 @@ def groups_of(table: str, rows: Sequence[Row], column: str) -> list[str]:
     return groups
 
 
-def no_groups(asked: str | None, header: Sequence[str]) -> bool:
+def no_groups(asked: str | None, header: Collection[str]) -> bool:
     """Whether the option says that no column is the group."""
     return asked is not None and asked.lower() in ("", "none") and asked not in header

@@ -53,6 +53,8 @@ export class Gallery {
     // An answer still on its way is of the sample before.
     this.asked += 1;
     this.list.removeAttribute("aria-busy");
+    this.cells = [];
+    this.total = 0;
     this.fill([]);
   }
 
