@@ -115,10 +115,15 @@ class Cell(BaseModel):
 
 
 class Cells(BaseModel):
-    """Some cells of a sample, and how many the filter leaves."""
+    """Some cells of a sample, and how many the filter leaves.
+
+    ``contrast`` is how many cells the sample had when the contrast of its pictures was found; with
+    another number, pictures that were fetched before are no longer like those fetched now.
+    """
 
     total: int
     cells: list[Cell]
+    contrast: int
 
 
 class Prediction(BaseModel):

@@ -122,6 +122,7 @@ class Desk:
         where = chosen(query, sample.cells, probabilities, sure, self.config.classes)
         return answers.Cells(
             total=len(where),
+            contrast=pictures.contrast_cells(sample),
             cells=self._told(sample, probabilities, where[offset : offset + limit]),
         )
 

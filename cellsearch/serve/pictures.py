@@ -23,16 +23,25 @@ def contrast(sample: Sample) -> Bounds:
 
     So cells of a sample compare by eye. They are found anew when the sample has doubled.
     """
+    return _contrast(sample)[1]
+
+
+def contrast_cells(sample: Sample) -> int:
+    """How many cells the sample had when its contrast was found; 0 of an empty one."""
+    return _contrast(sample)[0] if len(sample) else 0
+
+
+def _contrast(sample: Sample) -> tuple[int, Bounds]:
     kept = sample.kept.get("contrast")
     if kept is not None and len(sample) < 2 * kept[0]:
-        return np.asarray(kept[1])
+        return int(kept[0]), np.asarray(kept[1])
     images = sample.images()
     most = max(1, PIXELS // int(np.prod(images.shape[1:])))
     cells = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).astype(np.int64))
     bounds = np.percentile(np.asarray(images[cells]), (0.5, 99.5), axis=(0, 2, 3))
     bounds[1] = np.maximum(bounds[1], bounds[0] + 1e-9)
     sample.kept["contrast"] = (len(images), bounds)
-    return np.asarray(bounds)
+    return len(images), np.asarray(bounds)
 
 
 def drawn(cell: NDArray[Any], bounds: Bounds, channels: tuple[str, ...]) -> NDArray[np.uint8]:

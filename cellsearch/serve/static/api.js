@@ -73,8 +73,17 @@ async function fetched(path, options = {}) {
 /** JSON of one request; errors as of `request`. */
 export async function ask(path, options) {
   const response = await request(path, options);
-  return response.status === 204 ? null : response.json();
+  if (response.status === 204) return null;
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw stranger();
+  }
 }
+
+/** What answered is no cellsearch, or was cut off in the middle. */
+const stranger = () => new Refusal(-1, "The answer cannot be read; something between this page and the server may have sent it.", "Reload the page.");
 
 function refusal(status, text) {
   let facts = {};
@@ -91,7 +100,7 @@ function refusal(status, text) {
  *
  * @param {string} sample - its id
  * @param {{file: File, name: string}[]} parts
- * @param {(sent: number) => void} onSent - called with bytes
+ * @param {(share: number) => void} onSent - called with the share that has left
  * @param {AbortSignal} signal
  * @returns {Promise<{added: number, cells: number, refused: {file: string, reason: string}[]}>}
  */
@@ -103,11 +112,19 @@ export function send(sample, parts, onSent, signal) {
     const abort = () => http.abort();
     signal.addEventListener("abort", abort);
     http.open("POST", address(`samples/${sample}/files`));
-    http.upload.onprogress = (event) => onSent(event.loaded);
+    // Boundaries and names are sent, too, and are more than a small file.
+    http.upload.onprogress = (event) => onSent(event.total ? event.loaded / event.total : 0);
     http.onload = () => {
       found(true);
-      if (http.status >= 200 && http.status < 300) resolve(JSON.parse(http.responseText));
-      else reject(refusal(http.status, http.responseText));
+      if (http.status < 200 || http.status >= 300) {
+        reject(refusal(http.status, http.responseText));
+        return;
+      }
+      try {
+        resolve(JSON.parse(http.responseText));
+      } catch {
+        reject(stranger());
+      }
     };
     http.onerror = () => {
       // A server that refuses a body too large hangs up on it: ask whether it is there at all.

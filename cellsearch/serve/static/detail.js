@@ -1,6 +1,7 @@
 // One cell, large: its channels, the probabilities of all classes, saliency when asked.
 
-import { Gone, Refusal, request } from "./api.js";
+import { Gone, isHere, Refusal, request } from "./api.js";
+import { PAGE } from "./gallery.js";
 import { byId, el, percent, say } from "./dom.js";
 import { colour, doubt, mark } from "./marks.js";
 
@@ -65,9 +66,18 @@ export class Detail {
     if (cell.set) facts.push(["Prediction set", Array.isArray(cell.set) ? cell.set.join(", ") || "none of the classes" : cell.set]);
     byId("detail-list").replaceChildren(...facts.flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)]));
     byId("saliency-class").value = cell.predicted_class;
-    const at = this.gallery.offset + place;
+    this.bound();
+  }
+
+  /** Whether there are cells before and behind; the gallery may have grown meanwhile. */
+  bound() {
+    if (!this.dialog.open) return;
+    const held = this.dialog.contains(document.activeElement);
+    const at = this.gallery.offset + this.gallery.current;
     byId("detail-previous").disabled = at <= 0;
     byId("detail-next").disabled = at >= this.gallery.total - 1;
+    // Keys are heard where the focus is, and a button that cannot be pressed loses it.
+    if (held && document.activeElement.disabled) byId("detail-close").focus();
   }
 
   picture() {
@@ -115,7 +125,6 @@ export class Detail {
     this.shown = "";
     byId("saliency-figure").hidden = true;
     byId("saliency-image").removeAttribute("src");
-    byId("saliency-show").disabled = false;
     say(byId("saliency-text"), "");
   }
 
@@ -124,7 +133,6 @@ export class Detail {
     this.forget();
     const mine = new AbortController();
     this.asked = mine;
-    byId("saliency-show").disabled = true;
     say(byId("saliency-text"), "Covering the cell part by part; this may take some seconds.");
     try {
       const path = `samples/${this.gallery.id}/cells/${this.cell.index}/saliency.png?${new URLSearchParams({ class: name })}`;
@@ -141,9 +149,9 @@ export class Detail {
     } catch (error) {
       if (this.asked !== mine || error.name === "AbortError") return;
       if (!(error instanceof Refusal || error instanceof Gone)) throw error;
-      say(byId("saliency-text"), error.message);
-    } finally {
-      if (this.asked === mine) byId("saliency-show").disabled = false;
+      this.asked = null;
+      if (error.status === 404) this.gallery.hooks.problem(error);
+      else say(byId("saliency-text"), error.message);
     }
   }
 
@@ -151,7 +159,7 @@ export class Detail {
     const gallery = this.gallery;
     const to = gallery.current + step;
     if (to < 0 || to >= gallery.cells.length) {
-      const turned = await gallery.turn(gallery.offset + step * gallery.cells.length, { end: step < 0 });
+      const turned = await gallery.turn(gallery.offset + step * PAGE, { end: step < 0 });
       if (!turned) return;
     } else {
       gallery.mark(to);
@@ -160,13 +168,16 @@ export class Detail {
   }
 
   wire() {
+    byId("detail-image").addEventListener("error", () => {
+      byId("detail-caption").textContent = isHere() ? "There is no picture of this cell." : "No picture: the server does not answer.";
+    });
     byId("detail-close").addEventListener("click", () => this.close());
     byId("detail-previous").addEventListener("click", () => this.move(-1));
     byId("detail-next").addEventListener("click", () => this.move(1));
     byId("detail-channels").addEventListener("change", () => this.picture());
     byId("saliency-show").addEventListener("click", () => this.explain());
     byId("saliency-class").addEventListener("change", () => {
-      if (this.shown) this.explain();
+      if (this.asked) this.explain();
     });
     // A click beside the dialog lands on the dialog itself: its content has a box of its own.
     this.dialog.addEventListener("click", (event) => {

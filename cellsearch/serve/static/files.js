@@ -67,6 +67,19 @@ export function sifted(parts, limits, sizeText) {
   return { fit, refused };
 }
 
+/** Those that can no longer be read, as after they were removed. */
+export async function unreadable(parts) {
+  const lost = [];
+  for (const part of parts) {
+    try {
+      await part.file.slice(0, 1).arrayBuffer();
+    } catch {
+      lost.push(part);
+    }
+  }
+  return lost;
+}
+
 // A batch is answered as a whole: small ones show their cells sooner.
 const FILES = 100;
 const BYTES = 32e6;

@@ -4,7 +4,7 @@ import { address, ask, Gone, isHere, Refusal } from "./api.js";
 import { byId, count, el, many, percent } from "./dom.js";
 import { colour, doubt, mark } from "./marks.js";
 
-const PAGE = 60;
+export const PAGE = 60;
 
 /** The gallery; `hooks.open(place)` opens a cell, `hooks.problem(error)` tells of a refusal. */
 export class Gallery {
@@ -16,6 +16,9 @@ export class Gallery {
     this.total = 0;
     this.offset = 0;
     this.asked = 0;
+    this.contrast = 0;
+    this.heading = null;
+    this.latest = Promise.resolve(false);
     this.current = 0;
     this.list = byId("cells");
     this.wire();
@@ -47,11 +50,13 @@ export class Gallery {
     this.offset = 0;
     this.current = 0;
     if (id) {
-      await this.load();
+      await this.load({ offset: 0, current: 0 });
       return;
     }
     // An answer still on its way is of the sample before.
     this.asked += 1;
+    this.heading = null;
+    this.latest = Promise.resolve(false);
     this.list.removeAttribute("aria-busy");
     this.cells = [];
     this.total = 0;
@@ -60,7 +65,8 @@ export class Gallery {
 
   /** Address of a cell's picture. */
   picture(index, channel) {
-    return address(`samples/${this.id}/cells/${index}/image.png?${new URLSearchParams({ channel })}`);
+    // With another contrast it is another picture, whatever the browser has kept.
+    return address(`samples/${this.id}/cells/${index}/image.png?${new URLSearchParams({ channel, contrast: this.contrast })}`);
   }
 
   get channel() {
@@ -83,31 +89,52 @@ export class Gallery {
     return `samples/${this.id}/cells?${new URLSearchParams(asked)}`;
   }
 
-  /** Ask for the page of cells and draw it. */
-  async load({ focus = false } = {}) {
-    if (!this.id) return;
+  /** Ask for a page of cells and draw it; false where it was not drawn.
+   *
+   * Where another asking overtakes it, that one keeps to the page that was to be turned to, and its
+   * end is the end of both.
+   */
+  load({ focus = false, offset = this.heading?.offset ?? this.offset, current = this.heading?.current ?? null } = {}) {
+    if (!this.id) return Promise.resolve(false);
+    this.heading = { offset, current };
+    this.latest = this.loaded(focus, offset, current);
+    return this.latest;
+  }
+
+  async loaded(focus, offset, current) {
     this.asked += 1;
     const mine = this.asked;
     this.list.setAttribute("aria-busy", "true");
     try {
-      let found = await ask(this.question());
-      if (mine !== this.asked) return;
-      if (!found.cells.length && this.offset) {
-        this.offset = 0;
-        found = await ask(this.question());
-        if (mine !== this.asked) return;
+      let found = await ask(this.question(offset));
+      if (mine !== this.asked) return this.latest;
+      if (!found.cells.length && offset) {
+        offset = 0;
+        found = await ask(this.question(offset));
+        if (mine !== this.asked) return this.latest;
       }
+      // Cells that came meanwhile move the others: whoever stands on one stays on it.
+      const stood = this.cells[this.current]?.index;
+      const again = found.cells.findIndex((cell) => cell.index === stood);
+      const place = current ?? (again < 0 ? this.current : again);
       this.cells = found.cells;
       this.total = found.total;
-      this.current = Math.min(this.current, Math.max(0, this.cells.length - 1));
+      this.contrast = found.contrast;
+      this.offset = offset;
+      this.current = Math.min(place, Math.max(0, this.cells.length - 1));
       this.draw();
       if (focus) this.focus(this.current);
+      return true;
     } catch (error) {
-      if (mine !== this.asked) return;
+      if (mine !== this.asked) return this.latest;
       if (!(error instanceof Gone || error instanceof Refusal)) throw error;
       if (error instanceof Refusal) this.hooks.problem(error);
+      return false;
     } finally {
-      if (mine === this.asked) this.list.removeAttribute("aria-busy");
+      if (mine === this.asked) {
+        this.heading = null;
+        this.list.removeAttribute("aria-busy");
+      }
     }
   }
 
@@ -125,13 +152,16 @@ export class Gallery {
     const what = this.filtered ? "that fit the filters" : "";
     byId("gallery-count").textContent = this.total
       ? `${count(this.offset + 1)} to ${count(last)} of ${many(this.total, "cell")} ${what}`.trim()
-      : "";
+      : this.filtered ? "No cell fits these filters." : "";
     const pages = Math.ceil(this.total / PAGE);
     const page = Math.floor(this.offset / PAGE) + 1;
     byId("pages").hidden = pages < 2;
     byId("place").textContent = `Page ${count(page)} of ${count(pages)}`;
     for (const name of ["first", "previous"]) byId(name).disabled = page <= 1;
     for (const name of ["next", "last"]) byId(name).disabled = page >= pages;
+    // The button that was pressed may be of no use now.
+    if (pages > 1 && document.activeElement?.disabled) byId(page > 1 ? "previous" : "next").focus();
+    this.hooks.drawn();
   }
 
   fill(tiles) {
@@ -188,12 +218,10 @@ export class Gallery {
   async turn(offset, { focus = false, end = false } = {}) {
     const last = Math.max(0, Math.ceil(this.total / PAGE) - 1) * PAGE;
     const wanted = Math.min(Math.max(0, offset), last);
-    if (wanted === this.offset) return false;
-    this.offset = wanted;
-    this.current = end ? PAGE - 1 : 0;
-    await this.load({ focus });
-    if (!focus) byId("gallery-title").scrollIntoView({ block: "start" });
-    return true;
+    if (wanted === (this.heading?.offset ?? this.offset)) return false;
+    const turned = await this.load({ focus, offset: wanted, current: end ? PAGE - 1 : 0 });
+    if (turned && !focus) byId("gallery-title").scrollIntoView({ block: "start" });
+    return turned;
   }
 
   /** Tiles in one row of the grid. */
@@ -225,11 +253,7 @@ export class Gallery {
 
   wire() {
     const controls = byId("controls");
-    const again = () => {
-      this.offset = 0;
-      this.current = 0;
-      return this.load();
-    };
+    const again = () => this.load({ offset: 0, current: 0 });
     controls.addEventListener("submit", (event) => event.preventDefault());
     controls.addEventListener("change", (event) => {
       if (event.target.id === "channel") this.draw();

@@ -3,7 +3,7 @@
 import { answered, ask, Gone, isHere, onServer, Refusal } from "./api.js";
 import { showCard } from "./card.js";
 import { Detail } from "./detail.js";
-import { byId, many, say } from "./dom.js";
+import { byId, count, many, say } from "./dom.js";
 import { chosen, dropped } from "./files.js";
 import { Gallery } from "./gallery.js";
 import { addRefused, clearRefused } from "./refused.js";
@@ -12,17 +12,26 @@ import { Upload } from "./upload.js";
 
 const KEPT = "cellsearch-sample";
 const RETRY_MS = 2000;
+const SETTLE_MS = 1500;
 const WATCH_MS = 15000;
 
 let card = null;
 let sample = null;
+let making = null;
+let looked = 0;
+let restored = false;
 let lost = false;
 
-const gallery = new Gallery({ open: (place) => detail.open(place), problem: told });
+const gallery = new Gallery({ open: (place) => detail.open(place), problem: told, drawn: () => detail.bound() });
 const detail = new Detail(gallery);
 const upload = new Upload({
   sample: async () => {
-    if (!sample) keep((await ask("samples", { method: "POST" })).sample);
+    if (!sample) {
+      making ??= made().finally(() => {
+        making = null;
+      });
+      await making;
+    }
     return sample;
   },
   onRefused: addRefused,
@@ -49,14 +58,27 @@ function kept() {
   }
 }
 
+async function made() {
+  if (await isOther()) throw new Refusal(0, "This server serves another card by now.", "Reload the page, and send the files again.");
+  keep((await ask("samples", { method: "POST" })).sample);
+}
+
+/** Whether the card is no longer the one that this page shows, as after another `cellsearch serve`. */
+async function isOther() {
+  return JSON.stringify(await ask("card")) !== JSON.stringify(card);
+}
+
 async function start() {
   try {
     card = await ask("card");
   } catch (error) {
     told(error);
     byId("card-title").textContent = "The card could not be opened";
+    // Without an answer at all the watch on the server begins anew.
+    if (error instanceof Refusal) setTimeout(start, RETRY_MS);
     return;
   }
+  say(byId("problem"), "");
   showCard(card);
   upload.limits = card.limits;
   gallery.setCard(card);
@@ -65,6 +87,7 @@ async function start() {
   const before = kept();
   if (before && !sample) {
     sample = before;
+    restored = true;
     await refresh({ quiet: true });
   }
 }
@@ -73,9 +96,11 @@ async function start() {
 async function refresh({ quiet = false } = {}) {
   if (!sample) return;
   const mine = sample;
+  looked += 1;
+  const look = looked;
   try {
     const facts = await ask(`samples/${mine}`);
-    if (sample !== mine) return;
+    if (sample !== mine || look !== looked) return;
     if (!facts.cells) {
       showSample(false);
       return;
@@ -94,17 +119,31 @@ async function refresh({ quiet = false } = {}) {
   }
 }
 
-function ended({ sent, cells, cancelled, problem, status }) {
-  const done = `${many(sent, "file")} sent, ${many(cells, "cell")} classified.`;
+function ended({ sent, cells, refused, cancelled, problem, status }) {
+  const left = refused ? `, ${count(refused)} refused` : "";
+  const done = `${many(sent, "file")} sent, ${many(cells, "cell")} classified${left}.`;
   byId("live").textContent = cancelled ? `Cancelled. ${done}` : done;
   if (cancelled) {
+    if (document.activeElement === byId("cancel") || document.activeElement === document.body) byId("choose-files").focus();
+    if (lost) return;
     say(byId("problem"), `Cancelled: ${done} What the server has already stays.`);
     refresh();
+    settle(SETTLE_MS);
   } else if (problem && status === 404) {
     vanished();
   } else if (problem) {
     say(byId("problem"), problem);
   }
+}
+
+/** Look again for what the server was still classifying when it was told to stop. */
+function settle(wait) {
+  const mine = sample;
+  setTimeout(() => {
+    if (!mine || sample !== mine || upload.busy) return;
+    refresh();
+    if (wait < 30000) settle(2 * wait);
+  }, wait);
 }
 
 /** Say what went wrong; a server that is gone has its own banner. */
@@ -119,20 +158,22 @@ function told(error) {
 function vanished() {
   if (lost) return;
   lost = true;
-  const files = upload.sent.length;
+  detail.close();
+  const parts = upload.every;
   const box = byId("problem");
-  const again = files ? "" : " Start anew and drop the files again.";
+  const before = restored && parts.length ? " Files that were sent before the page was reloaded must be dropped again." : "";
+  const again = parts.length ? before : " Drop the files again.";
   say(box, `The server no longer has this sample: it was restarted, or the sample lay idle too long.${again} `);
-  if (!files) return;
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = `Send the ${many(files, "file")} again`;
+  button.textContent = parts.length ? `Send the ${many(parts.length, "file")} again` : "Start anew";
   button.addEventListener("click", () => {
-    const parts = upload.sent;
     anew();
-    take(parts);
+    byId("choose-files").focus();
+    if (parts.length) take(parts);
   });
   box.append(button);
+  isOther().then((other) => other && location.reload(), () => {});
 }
 
 function anew() {
@@ -140,6 +181,7 @@ function anew() {
   upload.clear();
   detail.close();
   keep(null);
+  restored = false;
   lost = false;
   gallery.setSample(null);
   showSample(false);
@@ -151,13 +193,17 @@ function anew() {
 }
 
 function take(parts) {
-  if (!card) return;
-  if (lost) anew();
-  if (!upload.busy) say(byId("problem"), "");
-  if (!parts.length) {
-    say(byId("problem"), "There were no files in what was dropped or chosen.");
+  if (!card) {
+    say(byId("problem"), "The card is not open yet. Choose or drop the files again in a moment.");
     return;
   }
+  if (!parts.length) {
+    // The offer to send the others again stays where it is.
+    if (!lost) say(byId("problem"), "There were no files in what was dropped or chosen.");
+    return;
+  }
+  if (lost) anew();
+  if (!upload.busy) say(byId("problem"), "");
   upload.add(parts);
 }
 
@@ -211,14 +257,21 @@ function wireServer() {
     }
     say(banner, "");
     byId("live").textContent = "The server answers again.";
-    if (card) refresh();
-    else start();
+    if (!card) {
+      start();
+      return;
+    }
+    isOther().then((other) => (other ? location.reload() : refresh()), told);
   });
   setInterval(() => {
     if (document.visibilityState === "visible" && isHere() && !upload.busy) look();
   }, WATCH_MS);
 }
 
+addEventListener("beforeunload", (event) => {
+  // The queue is this page's alone.
+  if (upload.busy) event.preventDefault();
+});
 byId("anew").addEventListener("click", () => {
   anew();
   byId("choose-files").focus();

@@ -1,6 +1,6 @@
 // What the sample is made of: totals, and each class's share with its interval.
 
-import { byId, count, el, many, percent, points, say, svg } from "./dom.js";
+import { byId, count, el, many, percent, points, svg } from "./dom.js";
 import { address } from "./api.js";
 import { colour, doubt, mark } from "./marks.js";
 
@@ -79,5 +79,6 @@ function chart(place, share, raw, interval) {
 export function showSample(shown) {
   byId("sample").hidden = !shown;
   document.body.classList.toggle("has-sample", shown);
-  if (!shown) say(byId("gallery-count"), "");
+  // Emptied, not hidden: who listens is told when it speaks again.
+  if (!shown) byId("gallery-count").textContent = "";
 }
