@@ -214,6 +214,26 @@ def test_a_sample_that_is_gone_is_left_by_a_button_after_a_reload_too(
     watch.faults.clear()
 
 
+def test_a_cell_without_saliency_is_no_sample_that_is_gone(
+    page: Any, bench: Bench, watch: Watch
+) -> None:
+    send(page, bench.files[1:2], cells=9)
+    page.click("#cells li:first-child .tile")
+    reason = {"error": "this cell cannot be explained", "remedy": "look at its image"}
+    page.route("**/saliency.png**", lambda route: route.fulfill(status=404, json=reason))
+    page.click("#saliency-show")
+    said = "() => document.querySelector('#saliency-text').textContent.startsWith('This cell')"
+    page.wait_for_function(said)
+    page.wait_for_selector("#cells:not([aria-busy])", state="attached")
+    assert page.is_hidden("#problem")
+    page.unroute("**/saliency.png**")
+    forget(page)
+    page.click("#saliency-show")
+    problem(page, VANISHED)
+    assert page.is_hidden("#detail")
+    watch.faults.clear()
+
+
 def test_another_card_at_the_same_address_gets_no_files_of_this_page(
     page: Any, bench: Bench, watch: Watch
 ) -> None:

@@ -150,8 +150,9 @@ export class Detail {
       if (this.asked !== mine || error.name === "AbortError") return;
       if (!(error instanceof Refusal || error instanceof Gone)) throw error;
       this.asked = null;
-      if (error.status === 404) this.gallery.hooks.problem(error);
-      else say(byId("saliency-text"), error.message);
+      say(byId("saliency-text"), error.message);
+      // This cell cannot be explained, or its sample is gone: the gallery finds out which.
+      if (error.status === 404) this.gallery.load();
     }
   }
 
