@@ -113,6 +113,7 @@ async function refresh({ quiet = false } = {}) {
     if (sample !== mine) return;
     if (error instanceof Refusal && error.status === 404 && quiet) {
       keep(null);
+      restored = false;
       return;
     }
     told(error);
