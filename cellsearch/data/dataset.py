@@ -231,7 +231,7 @@ class CellDataset:
             >>> adata = anndata.read_h5ad("cells.h5ad")
             >>> cells = CellDataset.from_anndata(adata, images="crops", label_key="cell_type")
         """
-        from cellsearch.data.from_anndata import arguments, notes
+        from cellsearch.data.from_anndata import arguments
 
         found = arguments(
             adata,
@@ -245,9 +245,9 @@ class CellDataset:
             },
             classes=classes,
             channels=channels,
+            provenance=provenance or Provenance(),
         )
-        told = (provenance or Provenance()).with_notes(*notes(adata, label_key, group_key))
-        return cls.from_arrays(**found, name=name, provenance=told)
+        return cls.from_arrays(**found, name=name)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         every = {name: getattr(self, name) for name in (*ARRAYS, "groups")}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import column_notes
 from cellsearch.errors import DataError
 
@@ -25,8 +26,9 @@ def arguments(
     keys: Mapping[str, str | None],
     classes: Sequence[str] | None,
     channels: Sequence[str] | None,
+    provenance: Provenance,
 ) -> dict[str, Any]:
-    """Images, labels, ids and what else ``obs`` holds.
+    """Images, labels, ids and what else ``obs`` holds, and notes on columns passed over.
 
     Args:
         adata: N observations.
@@ -35,6 +37,7 @@ def arguments(
         keys: argument (labels, groups, sources, object_numbers) -> column of ``obs``, or None.
         classes: class names in order, or None.
         channels: channel names, or None.
+        provenance: of the cells, to which the notes are added.
 
     Raises:
         DataError: keys that are not there, all at once; pixels that do not fit ``shape``.
@@ -53,11 +56,13 @@ def arguments(
         columns = listed(list(adata.obs.columns)) or "none"
         raise DataError(f"AnnData: {'; '.join(unknown)}; columns of obs: {columns}")
     named = adata.uns.get("channels")
+    told = _notes(adata, keys["labels"], keys["groups"])
     found: dict[str, Any] = {
         "images": _pixels(adata, images, shape),
         "labels": np.full(adata.n_obs, -1),
         "classes": classes or (),
         "ids": [str(name) for name in adata.obs_names],
+        "provenance": provenance.with_notes(*told),
         "channels": channels if channels is not None or named is None else [str(n) for n in named],
     }
     for argument, key in keys.items():
@@ -75,7 +80,7 @@ def arguments(
     return found
 
 
-def notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list[str]:
+def _notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list[str]:
     """What is told of columns of ``obs`` that look like donors or plates and are not the groups."""
     if label_key is None:
         return []
