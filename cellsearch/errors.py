@@ -1,5 +1,8 @@
 """The error tree. Every error holds one message only, so it crosses processes unharmed.
 
+A message names settings as data (``Setting``): ``str(error)`` words them as Python parameters, the
+command line as its options.
+
 CellsearchError            what the command line prints as one line, exit code 2
 ├── ConfigError            a YAML file, a name or an option is wrong
 │   ├── CatalogError       no dataset or search space of that name
@@ -19,9 +22,25 @@ CellsearchError            what the command line prints as one line, exit code 2
 
 from __future__ import annotations
 
+from cellsearch.util.messages import Message, Setting
+
 
 class CellsearchError(Exception):
-    """Base of every error that cellsearch raises on purpose."""
+    """Base of every error that cellsearch raises on purpose.
+
+    Args:
+        parts: texts, settings, messages and other errors, which join into one message:
+            ``DataError(f"{path}: ", error)`` keeps the settings that ``error`` names.
+    """
+
+    def __init__(self, *parts: str | Setting | Message | CellsearchError) -> None:
+        self.message: Message = Message.of(
+            *(part.message if isinstance(part, CellsearchError) else part for part in parts)
+        )
+        super().__init__(*self.message.parts)
+
+    def __str__(self) -> str:
+        return str(self.message)
 
 
 class ConfigError(CellsearchError):

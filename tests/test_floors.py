@@ -11,7 +11,7 @@ import cellsearch
 
 PACKAGE = Path(cellsearch.__file__).parent
 FLOORS = ["data", "space", "learn", "tune", "card"]
-COMMON = {"errors", "catalog", "located", "markup", "lettering"}
+COMMON = {"errors", "util", "catalog", "located", "markup", "lettering"}
 TORCH = {"learn", "card/export.py", "card/explain.py"}
 RAY = {"tune/ray_tune.py"}
 FILES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))

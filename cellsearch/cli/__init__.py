@@ -23,6 +23,7 @@ from cellsearch.cli import (
     spaces,
 )
 from cellsearch.cli.streams import spell_all, standard_output
+from cellsearch.cli.wording import as_option
 from cellsearch.errors import CellsearchError
 
 EPILOG = """\b
@@ -100,7 +101,7 @@ def _run() -> None:
         app(prog_name="cellsearch")
     except CellsearchError as error:
         _close_bars()
-        sys.stderr.write(f"cellsearch: {error}\n")
+        sys.stderr.write(f"cellsearch: {error.message.worded(as_option)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         _close_bars()

@@ -1,0 +1,69 @@
+"""Messages that name settings as data, so that each surface words them in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that a message names, and the value to give it.
+
+    Attributes:
+        name: as Python spells it: a parameter of ``search``, or an option of a reader.
+        value: what to set it to; None names the setting alone. A word in capitals stands for
+            what the user chooses.
+        reader: whether it is an option of a reader, such as ``group_column``.
+    """
+
+    name: str
+    value: str | int | float | bool | None = None
+    reader: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """A text in which settings stand as data.
+
+    Attributes:
+        parts: texts and settings in reading order; no two texts are neighbours.
+    """
+
+    parts: tuple[str | Setting, ...]
+
+    @classmethod
+    def of(cls, *parts: str | Setting | Message) -> Message:
+        """A message of texts, settings and other messages."""
+        flat: list[str | Setting] = []
+        for part in parts:
+            flat.extend(part.parts if isinstance(part, Message) else (part,))
+        joined: list[str | Setting] = []
+        for is_text, run in groupby(flat, lambda part: isinstance(part, str)):
+            members = list(run)
+            joined += ["".join(str(member) for member in members)] if is_text else members
+        return cls(tuple(joined))
+
+    def worded(self, render: Callable[[Setting], str]) -> str:
+        """The text, with each setting as ``render`` words it."""
+        return "".join(part if isinstance(part, str) else render(part) for part in self.parts)
+
+    def __str__(self) -> str:
+        return self.worded(as_parameter)
+
+
+def as_parameter(setting: Setting) -> str:
+    """A setting as Python callers write it: ``folds=3``, ``rare="keep"``, ``group_column``."""
+    if setting.value is None:
+        return setting.name
+    value = f'"{setting.value}"' if isinstance(setting.value, str) else str(setting.value)
+    return f"{setting.name}={value}"
+
+
+def joined(messages: list[Message], separator: str = "\n") -> Message:
+    """Messages one after another, with a separator between them."""
+    parts: list[str | Setting | Message] = []
+    for number, message in enumerate(messages):
+        parts += [separator, message] if number else [message]
+    return Message.of(*parts)
