@@ -19,6 +19,7 @@ from cellsearch.errors import CardError, DataError, RunError
 from cellsearch.learn.intervals import clopper_pearson
 from cellsearch.predictions import FILES, NAMES, Part, Predictions, predictions_of
 from cellsearch.steps import Steps
+from cellsearch.util.messages import Setting
 
 ALPHA = 1.0 - LEVEL
 
@@ -102,7 +103,7 @@ class AnswersReport:
         try:
             write_csv(path, rows)
         except CardError as error:
-            raise RunError(str(error)) from None
+            raise RunError(error) from None
 
 
 def compare_answers(
@@ -142,7 +143,9 @@ def compare_answers(
         other = "oof" if part == "holdout" else "holdout"
         raise DataError(
             f"{answers}: {', '.join(silent)} answered no cell of the {NAMES[part]}, only others of "
-            f"the data set; try --part {other}, or ask for the cells of {FILES[part]}"
+            "the data set; try ",
+            Setting("part", other),
+            f", or ask for the cells of {FILES[part]}",
         )
     pairs = [_paired(ours, chosen) for chosen in by_rater.values()]
     raw = [mcnemar(*_alone(*pair)) for pair in pairs]

@@ -51,6 +51,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         holdout: share of the cells that the search locks away.
         rare: what is done with classes too small for the folds: ``refuse``, or ``keep`` for
             training alone.
+        accept: kinds of errors that the check of the cells finds, such as
+            ``("twin-across-classes",)``, to go on with all the same.
         seed: of splits, sampler and training, 0 or more. On a CPU the same seed gives the same
             model, of a search too where it runs in this process and not against the clock.
         backend: who runs the trials: ``local`` (this process) or ``ray``.
@@ -84,6 +86,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds: int = 5,
         holdout: float = 0.2,
         rare: str = "refuse",
+        accept: Sequence[str] = (),
         seed: int = 0,
         backend: str = "local",
         out: Path | str | None = None,
@@ -101,6 +104,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.folds = folds
         self.holdout = holdout
         self.rare = rare
+        self.accept = accept
         self.seed = seed
         self.backend = backend
         self.out = out
@@ -123,6 +127,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: shapes, labels or pixels that do not fit; also a ``ValueError``.
             ConfigError: a parameter of the recipe, the space or the metric is wrong.
+            DataError: the check of the cells finds errors that ``accept`` does not name.
             SplitError: a class has too few cells for the folds.
             RunError: the search was interrupted, or completed no trial.
         """

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellsearch.errors import InputError, RunError
+from cellsearch.errors import DataError, InputError, RunError
 from cellsearch.kept_card import KeptCard, scratch_folder
+from cellsearch.run_check import require_sound
 from cellsearch.space.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def train_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
 
     Raises:
         SpaceError: the recipe is none.
+        InputError: the check of the cells finds errors that are not accepted.
         TrialError: the training diverged, or memory ran out.
     """
     from cellsearch.learn.fit import fit
@@ -55,6 +57,10 @@ def train_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
     from cellsearch.learn.threads import torch_threads
 
     recipe = as_recipe(estimator.recipe)
+    try:
+        require_sound(cells, tuple(estimator.accept))
+    except DataError as error:
+        raise InputError("fit: ", error) from None
     with torch_threads(estimator.threads):
         predictor = fit(
             recipe,
@@ -96,6 +102,7 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
         folds=estimator.folds,
         holdout=estimator.holdout,
         rare=estimator.rare,
+        accept=estimator.accept,
         seed=estimator.seed,
         backend=estimator.backend,
         device=estimator.device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, vali
 from cellsearch.data.arrays import to_images
 from cellsearch.data.columns import column
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.findings import unknown_kind
 from cellsearch.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ def require_parameters(estimator: CellClassifier) -> None:
             f"image_shape: expected (channels, height, width) as integers, of which one may be -1; "
             f"got {shape!r}"
         )
+    accept = estimator.accept
+    if isinstance(accept, str) or not isinstance(accept, Iterable):
+        found.append(f"accept: expected kinds of findings, as ('duplicate-id',); got {accept!r}")
+    else:
+        found += [f"accept: {text}" for each in accept if (text := unknown_kind(each))]
     if found:
         raise InputError("; ".join(found))
 

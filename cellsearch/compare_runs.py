@@ -24,6 +24,7 @@ from cellsearch.learn.swap_test import swap_test
 from cellsearch.predictions import NAMES, Part, Predictions, predictions_of
 from cellsearch.run_folder import read_record
 from cellsearch.steps import Steps
+from cellsearch.util.messages import Setting
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class RunsReport:
         try:
             write_csv(path, rows)
         except CardError as error:
-            raise RunError(str(error)) from None
+            raise RunError(error) from None
 
     def _rows(self, run: RunFigures) -> list[dict[str, Any]]:
         figures: list[tuple[str, Estimate, Estimate | None]] = [
@@ -138,7 +139,9 @@ def compare_runs(
     """
     folders = [Path(run) for run in runs]
     if len(folders) < 2:
-        raise ConfigError("compare: give two runs or more, or one and --answers TABLE")
+        raise ConfigError(
+            "compare: give two runs or more, or one and ", Setting("answers", "TABLE")
+        )
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError("compare: the same run is given twice")
     cards = [ModelCard.load(card_of(folder)) for folder in folders]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellsearch.errors import RunError
+from cellsearch.run_check import accepted_lines
 from cellsearch.run_folder import RunConfig, RunRecord, replace_text
 
 if TYPE_CHECKING:
@@ -227,4 +228,5 @@ def _facts(record: RunRecord, outcome: SearchOutcome, best: TrialRow) -> dict[st
         "init_from": None if config.init_from is None else str(config.init_from.resolve()),
         "final": config.final,
         "started": record.created,
+        "accepted": accepted_lines(record.accepted),
     }

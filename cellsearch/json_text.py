@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,37 +13,43 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from cellsearch.util.messages import Message, Setting, as_parameter
 
-def json_text(facts: object) -> str:
+
+def json_text(facts: object, *, word: Callable[[Setting], str] = as_parameter) -> str:
     """One JSON document (UTF-8 text, indented by 2).
 
     Args:
-        facts: mappings, sequences, dataclasses, pydantic models, numpy arrays and scalars, paths.
+        facts: mappings, sequences, dataclasses, pydantic models, numpy arrays and scalars, paths,
+            messages.
+        word: how a setting in a message is worded.
 
     Raises:
         TypeError: something else, which is a mistake of the caller.
     """
-    return json.dumps(plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain(facts, word=word), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def plain(value: object) -> Any:
+def plain(value: object, *, word: Callable[[Setting], str] = as_parameter) -> Any:
     """The same in dicts, lists, text, numbers, bools and None; not finite numbers are None."""
     if value is None or isinstance(value, bool | int | str):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return plain(value.item(), word=word)
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return plain(value.tolist(), word=word)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Message):
+        return value.worded(word)
     if isinstance(value, BaseModel):
-        return plain(value.model_dump())
+        return plain(value.model_dump(), word=word)
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name), word=word) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, word=word) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
+        return [plain(item, word=word) for item in value]
     raise TypeError(f"no JSON for {type(value).__name__}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -22,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.run import SearchResult, start
+from cellsearch.run_check import Checked, check_cells, drawn_soundly
 from cellsearch.run_folder import IDENTITY, RunConfig, new_folder, read_record, replace_text
-from cellsearch.run_inputs import cells_for
+from cellsearch.run_inputs import cells_and_twins
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -132,11 +133,15 @@ def nested_search(
     observer = observer or Silent()
     request = NestedRequest.of(config, outer=outer, repeats=repeats)
     folder = out or new_folder(config, runs)
-    if (folder / REQUEST).exists():
-        _require_same(read_request(folder), request, folder)
+    begun = (folder / REQUEST).exists()
+    if begun:
+        old = read_request(folder)
+        _require_same(old, request, folder)
+        config = request.config.changed(accept=(*old.config.accept, *request.config.accept))
+        request = request.model_copy(update={"config": config})
     elif folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} holds other files; give --out a new folder")
-    splits = _splits(request, folder, cells, observer)
+    checked, splits = _sound(request, folder, cells, observer, begun=begun)
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / REQUEST, request.model_dump_json(indent=2) + "\n")
     done: list[Path] = []
@@ -150,6 +155,7 @@ def nested_search(
                 cells=cells,
                 space=space,
                 splits=splits[number] if splits else None,
+                checked=checked,
                 observer=observer,
                 command=command,
             )
@@ -198,24 +204,40 @@ def nested_runs(folder: Path) -> list[Path]:
     return [each for each in folders if (each / "run.json").is_file()]
 
 
-def _splits(
-    request: NestedRequest, folder: Path, cells: CellDataset | None, observer: RunObserver
-) -> Sequence[Splits]:
-    """Those of the outer folds, drawn alike each time; empty where each search draws its own."""
+def _sound(
+    request: NestedRequest,
+    folder: Path,
+    cells: CellDataset | None,
+    observer: RunObserver,
+    *,
+    begun: bool,
+) -> tuple[Checked, Sequence[Splits]]:
+    """The check of the cells, made once for all searches, and the splits of the outer folds.
+
+    The splits are drawn alike each time; none where each search draws its own. Searches that were
+    ``begun`` are not stopped by what the check finds.
+    """
     from cellsearch.data.outer_splits import draw_outer_splits
 
-    if request.kind == "repeats":
-        return ()
     config = request.config
-    drawn_from = cells_for(config, request.folder(folder, 0), cells, observer)
-    observer.message("looking for twins and drawing the outer folds")
-    return draw_outer_splits(
-        drawn_from,
-        outer=request.times,
-        folds=config.folds,
-        seed=config.seed,
-        rare="keep" if config.rare == "keep" else "refuse",
-    )
+    drawn_from, twins = cells_and_twins(config, request.folder(folder, 0), cells, observer)
+    checked = check_cells(config, drawn_from, observer, named=cells is None, twins=twins)
+    if begun:
+        checked = replace(checked, errors=())
+
+    def draw() -> Sequence[Splits]:
+        if request.kind == "repeats":
+            return ()
+        return draw_outer_splits(
+            drawn_from,
+            outer=request.times,
+            folds=config.folds,
+            seed=config.seed,
+            rare="keep" if config.rare == "keep" else "refuse",
+            twins=checked.twins,
+        )
+
+    return checked, drawn_soundly(drawn_from.name, checked, config.accept, draw)
 
 
 def _finished(folder: Path) -> bool:

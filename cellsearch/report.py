@@ -49,7 +49,9 @@ def counted(number: int, word: str) -> str:
 
 def say_json(facts: object) -> None:
     """Print facts as one JSON document; paths as text, numbers that are not finite as null."""
-    print(json_text(facts))  # noqa: T201
+    from cellsearch.cli.wording import as_option
+
+    print(json_text(facts, word=as_option))  # noqa: T201
 
 
 def summary_lines(cells: CellDataset) -> list[str]:
@@ -116,7 +118,9 @@ def dataset_summary(cells: CellDataset) -> None:
 
 def check_report(report: CheckReport, cells: CellDataset) -> None:
     """Print the findings of an integrity check."""
-    rows = [(f.severity, f.kind, f.message) for f in report.findings]
+    from cellsearch.cli.wording import worded
+
+    rows = [(f.severity, f.kind, worded(f.message)) for f in report.findings]
     if not rows:
         say(f"{cells.name}: {len(cells):,} cells checked, nothing found")
         return

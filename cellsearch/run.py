@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CellsearchError, RunError
 from cellsearch.preflight import require_device, require_feasible, require_weights
+from cellsearch.run_check import Checked, check_cells
 from cellsearch.run_folder import (
     RunConfig,
     RunRecord,
@@ -23,7 +24,14 @@ from cellsearch.run_folder import (
     study_name,
     write_record,
 )
-from cellsearch.run_inputs import as_begun, built_in_python, cells_for, space_for, splits_for
+from cellsearch.run_inputs import (
+    as_begun,
+    built_in_python,
+    cells_and_twins,
+    frozen_splits,
+    space_for,
+    splits_for,
+)
 from cellsearch.run_place import clear, make_folder, require_free, unfinished
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.space.without_effect import without_effect
@@ -32,6 +40,7 @@ from cellsearch.tune.lock import HeldError
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
     from cellsearch.data.splits import Splits
+    from cellsearch.data.twins import Twin
     from cellsearch.progress import RunObserver
     from cellsearch.tune.job import SearchJob
     from cellsearch.tune.study import SearchOutcome, TrialRow
@@ -143,12 +152,14 @@ def start(
     cells: CellDataset | None = None,
     space: SearchSpace | None = None,
     splits: Splits | None = None,
+    checked: Checked | None = None,
     observer: RunObserver | None = None,
     command: str | None = None,
 ) -> SearchResult:
     """Start a run, or go on with the one in ``out`` (or the newest unfinished one like it).
 
-    ``splits`` are drawn where they are not given; a run that has some keeps its own.
+    ``splits`` are drawn, and cells are ``checked``, where that was not done already; a run that was
+    begun keeps its own splits and is not checked again.
     """
     from cellsearch.progress import Silent
 
@@ -160,8 +171,9 @@ def start(
             "choosing by it; see it with `cellsearch show`, or start anew with another --out"
         )
     was_there = out is not None and old is None and require_free(out)
+    twins: Sequence[Twin] | None = None
     if cells is not None:
-        cells = cells_for(config, None, cells, observer)
+        cells, twins = cells_and_twins(config, None, cells, observer)
     cells, space, built = as_begun(old, out, cells, space)
     if out is None and not fresh and (found := unfinished(config, runs, cells=cells, space=space)):
         out, old = found, read_record(found)
@@ -169,12 +181,21 @@ def start(
     if config.init_from is None:
         require_weights(space)
     if cells is None:
-        cells = cells_for(config, out, None, observer)
+        cells, twins = cells_and_twins(config, out, None, observer)
     if config.init_from is not None:
         from cellsearch.init_from import begin_from
 
         space = begin_from(config.init_from, space, cells)
-    splits = splits_for(config, out, cells, splits, observer)
+    frozen = None if old is None else frozen_splits(out, cells)
+    if old is not None and frozen is not None:
+        # What it was begun with was checked then, and what was accepted stays so.
+        config = config.changed(accept=(*old.config.accept, *config.accept))
+        splits, accepted = frozen, old.accepted
+    else:
+        if checked is None:
+            named = "cells" not in built
+            checked = check_cells(config, cells, observer, named=named, splits=splits, twins=twins)
+        splits, accepted = splits_for(config, cells, splits, checked), checked.accepted
     require_feasible(space, cells, splits)
     for line in without_effect(space):
         observer.message(f"space {space.name!r}: {line}")
@@ -192,6 +213,7 @@ def start(
         command=_commands(old, config, command) or f"cellsearch resume {shlex.quote(str(folder))}",
         study=study_name(old, folder) if old else folder.resolve().name,
         built=built,
+        accepted=accepted,
     )
     if old is not None:
         require_same(

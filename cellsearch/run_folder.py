@@ -30,11 +30,21 @@ from pydantic import (
     field_validator,
 )
 
+from cellsearch.data.findings import unknown_kind
 from cellsearch.data.plan import Plan
 from cellsearch.errors import ConfigError, MismatchError, RunError
 from cellsearch.located import near_miss, problems
 
 FORMAT_VERSION = 1
+
+
+class Accepted(BaseModel):
+    """A finding of the check that a run was asked to go on with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    message: str
 
 
 class RunConfig(BaseModel):
@@ -57,6 +67,7 @@ class RunConfig(BaseModel):
     folds: int = Field(default_factory=lambda known: _plan(known).folds, le=50)
     holdout: float = Field(default_factory=lambda known: _plan(known).holdout, gt=0.0)
     rare: str = "refuse"
+    accept: tuple[str, ...] = ()
     seed: int = Field(default=0, ge=0, lt=2**31)
     budget: int | None = Field(default=50, ge=1)
     seconds: float | None = Field(default=None, gt=0.0)
@@ -108,6 +119,13 @@ class RunConfig(BaseModel):
         if value is not None:
             requirement(value)
         return value
+
+    @field_validator("accept")
+    @classmethod
+    def _known_findings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if found := [text for each in value if (text := unknown_kind(each))]:
+            raise ValueError("; ".join(found))
+        return tuple(dict.fromkeys(value))
 
     @field_validator("init_from")
     @classmethod
@@ -196,6 +214,7 @@ class RunRecord(BaseModel):
     """``run.json``.
 
     ``built`` tells what was handed over from Python rather than named: ``cells``, ``space``.
+    ``accepted`` are the errors of the check that the run was asked to go on with.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -210,6 +229,7 @@ class RunRecord(BaseModel):
     command: str
     study: str | None = None
     built: tuple[Literal["cells", "space"], ...] = ()
+    accepted: tuple[Accepted, ...] = ()
     state: Literal["searching", "finished"] = "searching"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,9 @@ from cellsearch.data.saved_dataset import described, require_unchanged
 from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.task import apply_task
-from cellsearch.errors import CellsearchError, DataError, MismatchError, RunError
+from cellsearch.data.twins import Twin, find_twins
+from cellsearch.errors import CellsearchError, MismatchError, RunError
+from cellsearch.run_check import Checked, drawn_soundly
 from cellsearch.run_folder import RunConfig, RunRecord, read_record
 from cellsearch.space.search_space import SearchSpace
 
@@ -119,17 +121,23 @@ def cells_for(
     config: RunConfig, folder: Path | None, cells: CellDataset | None, observer: RunObserver
 ) -> CellDataset:
     """The cells that a run learns from, on disk: task and rare classes applied."""
+    return cells_and_twins(config, folder, cells, observer)[0]
+
+
+def cells_and_twins(
+    config: RunConfig, folder: Path | None, cells: CellDataset | None, observer: RunObserver
+) -> tuple[CellDataset, Sequence[Twin] | None]:
+    """The cells that a run learns from, and their twins where these had to be found already."""
     if cells is None:
         cells = _cells_of(config, folder, observer)
     else:
         cells = apply_task(cells, **config.task)
-    cells = apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split)
-    if len(cells.classes) == 1:
-        raise DataError(
-            f"{cells.name}: one class alone, {cells.classes[0]}, and two are needed to tell apart: "
-            "put the cells of each class into a folder of its name, or give a table of labels"
-        )
-    return _saved(cells)
+    if config.rare in ("keep", "refuse"):
+        return _saved(cells), None
+    twins = find_twins(cells.images)
+    left = apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split, twins=twins)
+    # Those of the cells that are left are others, where some were dropped.
+    return _saved(left), twins if len(left) == len(cells) else None
 
 
 def _saved(cells: CellDataset) -> CellDataset:
@@ -144,26 +152,37 @@ def _saved(cells: CellDataset) -> CellDataset:
     return CellDataset.open(folder) if folder.is_dir() else cells.save(folder)
 
 
+def frozen_splits(folder: Path | None, cells: CellDataset) -> Splits | None:
+    """The splits of a run that was begun, None of one that is new.
+
+    Raises:
+        MismatchError: they were drawn from other cells.
+    """
+    path = None if folder is None else folder / "splits.json"
+    return None if path is None or not path.exists() else Splits.load(path, cells)
+
+
 def splits_for(
-    config: RunConfig,
-    folder: Path | None,
-    cells: CellDataset,
-    given: Splits | None,
-    observer: RunObserver,
+    config: RunConfig, cells: CellDataset, given: Splits | None, checked: Checked
 ) -> Splits:
-    """The frozen splits of the run, else those given, else new ones."""
-    if folder is not None and (folder / "splits.json").exists():
-        return Splits.load(folder / "splits.json", cells)
-    if given is not None:
-        if given.dataset_sha256 != cells.sha256:
-            raise MismatchError("the splits given were drawn from another data set")
-        return given
-    observer.message("looking for twins and drawing the splits")
-    return draw_splits(
-        cells,
-        folds=config.folds,
-        holdout=config.holdout,
-        split=config.split,
-        seed=config.seed,
-        rare=config.rare,
-    )
+    """The splits of a new run on cells without errors: those given, or drawn.
+
+    Raises:
+        MismatchError: the splits given were drawn from other cells.
+        DataError: errors of the check that were not accepted; or no splits can be drawn.
+    """
+    if given is not None and given.dataset_sha256 != cells.sha256:
+        raise MismatchError("the splits given were drawn from another data set")
+
+    def draw() -> Splits:
+        return given or draw_splits(
+            cells,
+            folds=config.folds,
+            holdout=config.holdout,
+            split=config.split,
+            seed=config.seed,
+            rare=config.rare,
+            twins=checked.twins,
+        )
+
+    return drawn_soundly(cells.name, checked, config.accept, draw)

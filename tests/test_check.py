@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellsearch.cli.wording import as_option
 from cellsearch.data.check import CheckReport, Finding, check_dataset, find_twins
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import draw_splits
@@ -181,7 +182,7 @@ def test_a_twin_across_classes_is_an_error_that_names_both_labels() -> None:
     (crossing,) = of_kind(report, "twin-across-classes")
     assert crossing.severity == "error"
     assert crossing.cells == ("000010", "000080")
-    assert "class-0 and class-1" in crossing.message
+    assert "class-0 and class-1" in str(crossing.message)
     (same,) = of_kind(report, "exact-twin")
     assert (same.cells, same.severity) == (("000021", "000022"), "warning")
     assert report.findings[0] == crossing
@@ -196,12 +197,12 @@ def test_splits_that_tear_twins_apart_are_an_error_and_those_that_do_not_are_non
     blind = draw_splits(dataset, twins=())
     torn = [f for f in check_dataset(dataset, splits=blind).findings if f.severity == "error"]
     assert torn
-    assert all("the splits given tear them apart" in finding.message for finding in torn)
+    assert all("the splits given tear them apart" in str(finding.message) for finding in torn)
     kept = check_dataset(dataset, splits=draw_splits(dataset))
     assert len(of_kind(kept, "exact-twin")) == 5
-    assert not any("tear" in finding.message for finding in kept.findings)
+    assert not any("tear" in str(finding.message) for finding in kept.findings)
     naive = of_kind(check_dataset(dataset), "exact-twin")
-    assert any("a plain stratified split" in finding.message for finding in naive)
+    assert any("a plain stratified split" in str(finding.message) for finding in naive)
 
 
 def test_blank_cells_and_blank_channels_are_told_apart() -> None:
@@ -214,7 +215,7 @@ def test_blank_cells_and_blank_channels_are_told_apart() -> None:
     assert (blank.severity, blank.cells) == ("error", ("000005", "000006"))
     (partly,) = of_kind(report, "constant-channel")
     assert partly.cells == ("000070",)
-    assert "channel-2" in partly.message
+    assert "channel-2" in str(partly.message)
     assert not report.twins
 
 
@@ -225,8 +226,8 @@ def test_saturation_is_seen_at_the_end_of_the_dtype_and_of_a_12_bit_camera(ceili
     images[20, 0, 0, 0] = ceiling
     (found,) = of_kind(check_dataset(dataset_of(images, (60, 40))), "saturated")
     assert found.cells == ("000003", "000050")
-    assert str(ceiling) in found.message
-    assert "channel-1" in found.message
+    assert str(ceiling) in str(found.message)
+    assert "channel-1" in str(found.message)
 
 
 def test_the_brightest_of_many_is_not_saturated() -> None:
@@ -240,20 +241,20 @@ def test_a_cell_of_another_exposure_stands_out() -> None:
     images[12, 1] *= 8
     (found,) = of_kind(check_dataset(dataset_of(images, (60, 40))), "outlier-intensity")
     assert found.cells == ("000012",)
-    assert "channel-2" in found.message
+    assert "channel-2" in str(found.message)
 
 
 def test_classes_too_small_say_what_they_need_and_what_there_is() -> None:
     counts = (60, 12, 5, 1)
     report = check_dataset(dataset_of(noise(counts), counts), folds=5)
     five, one = of_kind(report, "not-estimable")
-    assert "class-2 has 5 cells, 5 folds and a hold-out need 6" in five.message
-    assert "--folds 4" in five.message
+    assert "class-2 has 5 cells, 5 folds and a hold-out need 6" in str(five.message)
+    assert "--folds 4" in five.message.worded(as_option)
     assert len(five.cells) == 5
-    assert "class-3 has 1 cell, " in one.message
-    assert "--folds" not in one.message
+    assert "class-3 has 1 cell, " in str(one.message)
+    assert "--folds" not in one.message.worded(as_option)
     (tiny,) = of_kind(report, "tiny-class")
-    assert "class-1 has 12 cells" in tiny.message
+    assert "class-1 has 12 cells" in str(tiny.message)
     assert [f.severity for f in report.problems] == ["error", "error"]
     assert not of_kind(check_dataset(dataset_of(noise(counts), counts), folds=4), "duplicate-id")
 

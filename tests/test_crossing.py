@@ -28,8 +28,8 @@ def crossing(cells: CellDataset, donors: str = "donor", groups: str = "group") -
     """One finding says so, and how it is mended."""
     (finding,) = undeclared(cells)
     assert finding.severity == "warning"
-    assert f"{donors} (6 values) {CROSSES} of {groups}: unless each of them" in finding.message
-    assert finding.message.endswith(f"={donors}, in place of {groups}")
+    assert f"{donors} (6 values) {CROSSES} of {groups}: unless each of them" in str(finding.message)
+    assert str(finding.message).endswith(f"={donors}, in place of {groups}")
 
 
 def test_a_table_tells(tmp_path: Path) -> None:
@@ -169,8 +169,8 @@ def test_an_anndata_tells_of_what_is_not_used() -> None:
     adata = of_obs(kind=LABELS, donor=DONORS, plate=PLATES)
     cells = CellDataset.from_anndata(adata, label_key="kind", group_key="plate")
     (finding,) = undeclared(cells)
-    assert f"obs column donor (6 values) {CROSSES} of plate" in finding.message
-    assert "group_key='donor'" in finding.message
+    assert f"obs column donor (6 values) {CROSSES} of plate" in str(finding.message)
+    assert "group_key='donor'" in str(finding.message)
     notes = CellDataset.from_anndata(adata, label_key="kind").provenance.notes.splitlines()
     assert [note.split(" (")[0] for note in notes] == ["obs column donor", "obs column plate"]
     assert all("is not used as groups" in note for note in notes)

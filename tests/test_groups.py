@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cellsearch import cli
+from cellsearch.cli.wording import as_option
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.group_probe import group_lines, probe_groups
@@ -97,17 +98,17 @@ def test_the_check_warns_and_says_how_to_declare() -> None:
     cells = cells_of([f"{folder(n)}/donor{n % 3}_{n:03d}.png" for n in range(60)])
     (finding,) = [f for f in check_dataset(cells).findings if f.kind == "undeclared-groups"]
     assert finding.severity == "warning"
-    assert (
-        "3 values of donor (donor0 20 cells, donor1 20 cells, donor2 20 cells)" in finding.message
+    assert "3 values of donor (donor0 20 cells, donor1 20 cells, donor2 20 cells)" in str(
+        finding.message
     )
-    assert "--option group_pattern='" in finding.message
+    assert "--option group_pattern='" in finding.message.worded(as_option)
 
 
 def test_groups_of_one_class_each_are_said_to_be_beyond_any_split() -> None:
     cells = cells_of([f"m{n // 20}{folder(n)}.tif" for n in range(60)])
     (finding,) = [f for f in check_dataset(cells).findings if f.kind == "undeclared-groups"]
     assert finding.severity == "note"
-    assert "what tells classes apart may be the source file" in finding.message
+    assert "what tells classes apart may be the source file" in str(finding.message)
 
 
 def test_the_montages_of_the_jurkat_cells_are_seen() -> None:

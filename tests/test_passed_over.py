@@ -16,6 +16,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from test_cli import cellsearch
 
+from cellsearch.cli.wording import as_option
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding
@@ -87,7 +88,7 @@ def test_a_column_of_donors_is_told_with_its_remedy(name: str, tmp_path: Path) -
     (note,) = cells.provenance.notes.splitlines()
     assert note.startswith(f"column {name} (6 values) is not used as groups")
     (finding,) = undeclared(cells)
-    assert (finding.severity, finding.message) == ("warning", note)
+    assert (finding.severity, str(finding.message)) == ("warning", note)
     (quoted,) = re.findall(r"--option '?group_column=([^']+)'?$", note)
     declared = read(path, group_column=quoted)
     assert declared.groups is not None
@@ -113,7 +114,7 @@ def test_donors_of_one_class_each_are_told_as_beyond_any_split(tmp_path: Path) -
     plates = [f"{label}{k % 3}" for k, label in enumerate(LABELS)]
     (finding,) = undeclared(read(table(tmp_path, label=LABELS, plate=plates)))
     assert finding.severity == "note"
-    assert "no split can show it" in finding.message
+    assert "no split can show it" in str(finding.message)
 
 
 def test_who_says_that_there_are_no_groups_is_not_told(tmp_path: Path) -> None:
@@ -160,12 +161,12 @@ def test_arrays_and_datasets_of_donors_are_told(name: str, tmp_path: Path) -> No
     cells = read(tmp_path / "x.npz")
     assert (cells.groups, cells.classes, cells.channels) == (None, ("a", "b"), ("channel-1",))
     (finding,) = undeclared(cells)
-    assert f"{name} (6 values) is not used as groups" in finding.message
-    assert finding.message.endswith(f"declare them with --option groups={name}")
+    assert f"{name} (6 values) is not used as groups" in str(finding.message)
+    assert finding.message.worded(as_option).endswith(f"declare them with --option groups={name}")
     assert read(tmp_path / "x.npz", groups=name).provenance.notes == ""
     look = first_look(tmp_path / "x.npz")
     said = lines(look)
-    assert f"  {finding.message}" in said
+    assert f"  {finding.message.worded(as_option)}" in said
     assert not any("suggest none" in line for line in said)
     assert "not used as groups" in write(look, tmp_path / "t.yaml")[0].read_text().replace(
         "\n# ", " "
@@ -173,7 +174,9 @@ def test_arrays_and_datasets_of_donors_are_told(name: str, tmp_path: Path) -> No
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["images"], file["labels"], file[f"meta/{name}"] = CROPS, LABELS, DONORS
     (finding,) = undeclared(read(tmp_path / "x.h5"))
-    assert finding.message.endswith(f"declare them with --option groups=meta/{name}")
+    assert finding.message.worded(as_option).endswith(
+        f"declare them with --option groups=meta/{name}"
+    )
     assert read(tmp_path / "x.h5", groups=f"meta/{name}").provenance.notes == ""
 
 
@@ -183,7 +186,7 @@ def test_donors_of_an_npz_in_splits_are_told(tmp_path: Path) -> None:
         arrays |= {f"{split}_images": CROPS[part, 0], f"{split}_labels": LABELS[part]}
         arrays |= {f"{split}_donor": DONORS[part]}
     np.savez(tmp_path / "x.npz", **arrays)
-    found = [each.message for each in undeclared(read(tmp_path / "x.npz"))]
+    found = [str(each.message) for each in undeclared(read(tmp_path / "x.npz"))]
     assert "donor (6 values) is not used as groups" in found[0]
     assert found[0].endswith("declare them with --option groups=donor")
     arrays |= {f"{split}_groups": arrays.pop(f"{split}_donor") for split in ("train", "test")}
@@ -320,7 +323,7 @@ def test_init_leaves_out_a_group_column_of_one_value(tmp_path: Path) -> None:
     path = table(tmp_path, label=LABELS, group=["g"] * CELLS)
     (finding,) = [f for f in check_dataset(read(path)).findings if f.kind == "one-group"]
     assert finding.severity == "error"
-    assert "--option group_column=none" in finding.message
+    assert "--option group_column=none" in finding.message.worded(as_option)
     look = first_look(path)
     assert "1 value of group" in " ".join(lines(look))
     (written,) = write(look, tmp_path / "t.yaml")

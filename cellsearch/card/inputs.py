@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig, Fit, spread_out
 from cellsearch.errors import CardError, DataError
+from cellsearch.util.messages import Setting
 
 Images = NDArray[Any] | Sequence[NDArray[Any]]
 
@@ -47,7 +48,9 @@ def fit_rule(config: CardConfig, asked: str | None) -> str:
     """
     rule = asked or config.fit
     if rule not in get_args(Fit):
-        raise CardError(f"--fit: must be one of {', '.join(get_args(Fit))}; got {rule!r}")
+        raise CardError(
+            Setting("fit"), f": must be one of {', '.join(get_args(Fit))}; got {rule!r}"
+        )
     return rule
 
 
@@ -62,7 +65,7 @@ def measured(images: NDArray[Any]) -> NDArray[np.float32]:
     try:
         return measure(images)
     except DataError as error:
-        raise CardError(str(error)) from None
+        raise CardError(error) from None
 
 
 def require_known_features(folder: Path, config: CardConfig) -> None:
@@ -145,8 +148,11 @@ def _fitted(images: Images, config: CardConfig, fit: str) -> NDArray[Any]:
         more = f" and {len(sizes) - 5} more sizes" if len(sizes) > 5 else ""
         raise CardError(
             f"this card takes crops of {wanted[0]} x {wanted[1]} px (height x width), the images "
-            f"have {shown}{more}; choose `--fit pad` (same scale: centred, padded or cut) or "
-            "`--fit resize` (another scale: stretched to the size)"
+            f"have {shown}{more}; choose ",
+            Setting("fit", "pad"),
+            " (same scale: centred, padded or cut) or ",
+            Setting("fit", "resize"),
+            " (another scale: stretched to the size)",
         )
     # The readers' own: a crop must be changed here as it was for training.
     from cellsearch.data.readers.stack import pad_or_cut, resize

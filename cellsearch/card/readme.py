@@ -267,6 +267,10 @@ def _limits(story: Story) -> str:
             "classes; how well is not known, and they count in no figure above."
         )
     lines += [
+        f"- **Accepted error of the check of the cells**: {plain(each)}."
+        for each in story.search.get("accepted") or ()
+    ]
+    lines += [
         f"- **Population**: the cells of `{config.dataset.name}` alone. "
         + (
             "Whole groups (donors, plates or slides) were held out together."

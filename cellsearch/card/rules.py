@@ -18,6 +18,7 @@ from cellsearch.card.figures import OofFigures
 from cellsearch.card.predict import class_columns
 from cellsearch.card.prior import PriorFacts, fit_prior_facts
 from cellsearch.errors import CardError
+from cellsearch.util.messages import Message, Setting, joined
 
 OUT_OF_FOLD = "out_of_fold.csv"
 
@@ -55,9 +56,10 @@ def find_rules(
     """
     found = oof.probabilities
     if found is None:
-        asked = [f"--{n}" for n, v in (("abstain", abstain), ("sets", sets)) if v is not None]
+        given = (("abstain", abstain), ("sets", sets))
+        asked = [Message.of(Setting(name)) for name, value in given if value is not None]
         if asked:
-            raise CardError(f"{' and '.join(asked)}: needs out-of-fold probabilities")
+            raise CardError(joined(asked, " and "), ": needs out-of-fold probabilities")
         nothing = fit_temperature(oof.labels[:0], np.zeros((0, len(classes))))
         return Rules(nothing, None, None, None)
     temperature = fit_temperature(oof.labels, found, seed=seed)
@@ -82,11 +84,11 @@ def abstention_of(
         CardError: the text is something else, or a class is called ``uncertain``.
     """
     if UNCERTAIN in classes:
-        raise CardError(f"--abstain: a class is called {UNCERTAIN!r} already; rename it")
+        raise CardError(Setting("abstain"), f": a class is called {UNCERTAIN!r} already; rename it")
     try:
         return fit_abstention(requirement(text), labels, probabilities)
     except ValueError as error:
-        raise CardError(f"--abstain: {error}, got {text!r}") from None
+        raise CardError(Setting("abstain"), f": {error}, got {text!r}") from None
 
 
 def sets_of(
@@ -98,7 +100,9 @@ def sets_of(
         CardError: the level is no share.
     """
     if not 0.0 < level < 1.0:
-        raise CardError(f"--sets: expected a share between 0 and 1 exclusively, got {level:g}")
+        raise CardError(
+            Setting("sets"), f": expected a share between 0 and 1 exclusively, got {level:g}"
+        )
     return fit_sets(level, labels, probabilities)
 
 
@@ -131,8 +135,11 @@ def out_of_fold(folder: Path, config: CardConfig) -> tuple[NDArray[np.int64], ND
         problems = problems_with(folder, read_checksums(folder), only=(OUT_OF_FOLD,))
         if problems:
             raise CardError(
-                f"{folder} cannot be trusted: {'; '.join(problems)}; leave --abstain and --sets "
-                "out, or take the card as it was written"
+                f"{folder} cannot be trusted: {'; '.join(problems)}; leave ",
+                Setting("abstain"),
+                " and ",
+                Setting("sets"),
+                " out, or take the card as it was written",
             )
     place = {name: k for k, name in enumerate(config.classes)}
     columns = class_columns(config.classes)
@@ -143,8 +150,11 @@ def out_of_fold(folder: Path, config: CardConfig) -> tuple[NDArray[np.int64], ND
         values = np.array([[float(row[name]) for name in columns] for row in rows], np.float32)
     except OSError:
         raise CardError(
-            f"{folder} holds no {OUT_OF_FOLD}, from which thresholds are found; leave --abstain "
-            "and --sets out"
+            f"{folder} holds no {OUT_OF_FOLD}, from which thresholds are found; leave ",
+            Setting("abstain"),
+            " and ",
+            Setting("sets"),
+            " out",
         ) from None
     except (KeyError, ValueError) as error:
         raise CardError(f"{path} does not fit its card: {error}") from None

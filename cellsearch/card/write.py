@@ -93,7 +93,8 @@ def write_card(
         search_facts: any of ``metric``, ``seed``, ``budget`` (trials or None), ``trials``
             ({"complete": n, "pruned": n, "failed": n}), ``seconds`` spent in trials, ``space``,
             ``space_sha256``, ``winner`` and ``baseline_trial`` (trial numbers), ``variant`` of the
-            data set. Others are kept in metrics.json, if JSON holds them.
+            data set, ``accepted`` (errors of the check of the cells, a line each). Others are kept
+            in metrics.json, if JSON holds them.
         command: that repeats the run.
         generators: of the classes that cells were generated for.
         projection: of the map of the hold-out; ``umap`` where umap-learn is installed, else t-SNE.

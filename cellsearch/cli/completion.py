@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 DATA_SUFFIXES = (".yaml", ".yml", ".csv", ".tsv", ".npz", ".h5", ".hdf5", ".cif", ".zarr")
 METRICS = (
@@ -106,6 +107,13 @@ def backends(incomplete: str) -> list[str]:
 def rare(incomplete: str) -> list[str]:
     """What becomes of classes too small for the folds."""
     return _beginning(("keep", "drop", "merge="), incomplete)
+
+
+def findings(incomplete: str) -> list[str]:
+    """Kinds of findings of the check."""
+    from cellsearch.data.findings import Kind
+
+    return _beginning(get_args(Kind), incomplete)
 
 
 def finals(incomplete: str) -> list[str]:

@@ -51,6 +51,7 @@ def init(
 
     Example: cellsearch init images -o labels.csv
     """
+    from cellsearch.cli.wording import worded
     from cellsearch.first_look import first_look
     from cellsearch.first_look.facts import facts, lines, next_lines
     from cellsearch.first_look.write import require_free
@@ -63,16 +64,16 @@ def init(
     look = first_look(path, reader_options(option), progress)
     if not as_json:
         for line in lines(look) if not look.known_as else ():
-            say(line)
+            say(worded(line))
     written = _written(look, out, force=force)
     took = _estimate(look) if estimate and written and not look.problems else None
     if as_json:
         say_json(facts(look, written, took))
     else:
         for problem in look.problems:
-            say(f"problem: {problem}")
+            say(f"problem: {worded(problem)}")
         for line in next_lines(look, written, took):
-            say(line)
+            say(worded(line))
         if look.layout.kind == "flat" and not written:
             say(f"a table to fill in: cellsearch init {path} -o labels.csv")
         elif look.layout.kind == "flat":

@@ -105,6 +105,15 @@ def run(
             autocompletion=completion.rare,
         ),
     ] = "refuse",
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A kind of error that `datasets check` finds, to go on with all the same; may be "
+            "given several times.",
+            metavar="FINDING",
+            autocompletion=completion.findings,
+        ),
+    ] = None,
     final: Annotated[
         str,
         typer.Option(
@@ -179,6 +188,7 @@ def run(
         **task_options(channels, merge, only, one_vs_rest),
         **{name: value for name, value in parts.items() if value is not None},
         rare=rare,
+        accept=tuple(accept or ()),
         final=final,
         abstain=abstain,
         sets=sets,

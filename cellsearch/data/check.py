@@ -15,6 +15,7 @@ from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import undeclared
 from cellsearch.data.twins import Twin, find_twins, flat_channels
+from cellsearch.util.messages import Message, Setting
 
 __all__ = ["CheckReport", "Finding", "Twin", "check_dataset", "find_twins"]
 
@@ -51,6 +52,7 @@ def check_dataset(
     *,
     folds: int = 5,
     splits: Splits | None = None,
+    twins: Sequence[Twin] | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckReport:
     """Look for twins, empty or saturated images, undeclared groups, and classes too small.
@@ -60,6 +62,7 @@ def check_dataset(
         folds: number of folds a search would use.
         splits: where they exist already, twins are held against them instead of against the
             folds that a naive stratified split would draw.
+        twins: as from ``find_twins``, which is asked where they are not given.
         on_progress: told how far the check has come.
 
     Returns:
@@ -74,7 +77,7 @@ def check_dataset(
     told(0)
     flat = flat_channels(dataset.images)
     told(1)
-    twins = find_twins(dataset.images, flat=flat)
+    twins = find_twins(dataset.images, flat=flat) if twins is None else twins
     told(2)
     largest, mean = levels(dataset.images)
     told(3)
@@ -106,7 +109,7 @@ def _duplicate_ids(dataset: CellDataset) -> list[Finding]:
         f"{len(twice)} ids are given to more than one cell: {some(twice)}; "
         "make them unique, or predictions cannot be traced to cells"
     )
-    return [Finding("duplicate-id", "error", twice, message)]
+    return [Finding("duplicate-id", "error", twice, Message.of(message))]
 
 
 def _twins(
@@ -141,8 +144,10 @@ def _twins(
                 kind,
                 severity,
                 ids,
-                f"{ids[0]} and {ids[1]} {what}{where}{straddle}; {remedy} "
-                "(a search keeps them on one side)",
+                Message.of(
+                    f"{ids[0]} and {ids[1]} {what}{where}{straddle}; {remedy} "
+                    "(a search keeps them on one side)"
+                ),
             )
         )
     return findings
@@ -178,10 +183,13 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
         severity: Severity = "warning"
         if len(unlabelled) == len(dataset):
             severity, message = "error", "no cell has a label, so nothing can be learnt from them"
-        findings.append(Finding("unlabelled", severity, names, message))
+        findings.append(Finding("unlabelled", severity, names, Message.of(message)))
     if len(dataset.classes) == 1:
-        message = f"{dataset.classes[0]} is the only class, and two are needed to tell apart"
-        findings.append(Finding("one-class", "error", (), message))
+        message = (
+            f"one class alone, {dataset.classes[0]}, and two are needed to tell apart: put the "
+            "cells of each class into a folder of its name, or give a table of labels"
+        )
+        findings.append(Finding("one-class", "error", (), Message.of(message)))
     findings += _one_group(dataset)
     counts = units_per_class(dataset, units_of(dataset, twins))
     small = set(too_small(counts, folds).tolist())
@@ -190,18 +198,18 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
         cells = named(dataset, np.flatnonzero(dataset.labels == label))
         had = f"{name} has {counts[label]} {word if counts[label] != 1 else word[:-1]}"
         if label in small:
-            message = (
-                f"{had}, {folds} folds and a hold-out need {folds + 1}: no figure can be given; "
-                f"{choices(int(counts[label]) - 1)}"
+            too_few = Message.of(
+                f"{had}, {folds} folds and a hold-out need {folds + 1}: no figure can be given; ",
+                choices(int(counts[label]) - 1),
             )
-            findings.append(Finding("not-estimable", "error", cells, message))
+            findings.append(Finding("not-estimable", "error", cells, too_few))
         elif len(cells) < _TINY_CLASS:
             in_fold = 0.8 * len(cells) / folds
             message = (
                 f"{had}, about {in_fold:.0f} cells a fold: its figures will have wide intervals; "
                 "read them pooled over the folds, with their intervals"
             )
-            findings.append(Finding("tiny-class", "note", cells, message))
+            findings.append(Finding("tiny-class", "note", cells, Message.of(message)))
     return findings
 
 
@@ -209,9 +217,10 @@ def _one_group(dataset: CellDataset) -> list[Finding]:
     there = [] if dataset.groups is None else np.unique(dataset.groups).tolist()
     if len(there) != 1:
         return []
-    message = (
+    message = Message.of(
         f"all cells are of one group, {there[0]}, so none can be held out: add cells of others, or "
-        "read the cells without groups (of a table --option group_column=none); figures then hold "
-        f"for {there[0]} alone"
+        "read the cells without groups (of a table ",
+        Setting("group_column", "none", reader=True),
+        f"); figures then hold for {there[0]} alone",
     )
     return [Finding("one-group", "error", (), message)]

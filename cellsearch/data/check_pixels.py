@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.findings import Finding, named, some
+from cellsearch.data.findings import Finding, Severity, named, some
 from cellsearch.data.storage import rows_per_chunk
+from cellsearch.util.messages import Message
 
 SATURATED_SHARE = 0.02
 """Share of a channel's pixels at the ceiling from which a cell counts as saturated."""
@@ -31,7 +32,7 @@ def constant(dataset: CellDataset, flat: NDArray[np.bool_]) -> list[Finding]:
             f"{len(blank)} cells hold no picture, one value or stripes in every channel: "
             f"{some(names)}; they are padding or failed crops, remove them"
         )
-        findings.append(Finding("constant", "error", names, message))
+        findings.append(Finding("constant", "error", names, Message.of(message)))
     partly = flat & ~flat.all(axis=1, keepdims=True)
     for channel, name in enumerate(dataset.channels):
         if len(cells := np.flatnonzero(partly[:, channel])):
@@ -40,7 +41,7 @@ def constant(dataset: CellDataset, flat: NDArray[np.bool_]) -> list[Finding]:
                 f"{len(cells)} cells are blank in {name} alone: {some(names)}; "
                 "check that the channel was recorded and read"
             )
-            findings.append(Finding("constant-channel", "warning", names, message))
+            findings.append(Finding("constant-channel", "warning", names, Message.of(message)))
     return findings
 
 
@@ -86,7 +87,8 @@ def saturated(dataset: CellDataset, largest: NDArray[Any]) -> list[Finding]:
                 f"{name} pixels at the ceiling of {ceiling:g}, the worst {share.max():.0%}: "
                 f"{remedy}"
             )
-            findings.append(Finding("saturated", "note" if common else "warning", names, message))
+            severity: Severity = "note" if common else "warning"
+            findings.append(Finding("saturated", severity, names, Message.of(message)))
     return findings
 
 
@@ -112,5 +114,5 @@ def outliers(
                 f"robust standard deviations from that of their class: {some(names)}; "
                 "look whether exposures, bit depths or instruments are mixed"
             )
-            findings.append(Finding("outlier-intensity", "note", names, message))
+            findings.append(Finding("outlier-intensity", "note", names, Message.of(message)))
     return findings

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cellsearch.data.manifest import Source, SourceFile
 from cellsearch.data.readers import Progress
 from cellsearch.errors import FetchError
+from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
     import requests
@@ -70,8 +71,9 @@ def download(
     except requests.RequestException as error:
         raise FetchError(
             f"{name}: cannot download {address} ({_reason(error)}); "
-            f"fetch {_files(source)} elsewhere, put them into a folder DIR, and name it with "
-            "--from DIR or CELLSEARCH_DATA=DIR"
+            f"fetch {_files(source)} elsewhere, put them into a folder DIR, and name it with ",
+            Setting("mirror", "DIR"),
+            " or CELLSEARCH_DATA=DIR",
         ) from None
     except ValueError as error:
         raise FetchError(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
+from cellsearch.located import near_miss
+from cellsearch.util.messages import Message
 
-from cellsearch.data.arrays import listed
-from cellsearch.data.dataset import CellDataset
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cellsearch.data.dataset import CellDataset
 
 SHOWN = 5
 Severity = Literal["error", "warning", "note"]
@@ -46,7 +49,16 @@ class Finding:
     kind: Kind
     severity: Severity
     cells: tuple[str, ...]
-    message: str
+    message: Message
+
+
+def unknown_kind(name: object) -> str:
+    """Why a word is no kind of finding, with the nearest one; empty where it is one."""
+    kinds = get_args(Kind)
+    if name in kinds:
+        return ""
+    known = f"expected a kind of finding, one of {', '.join(kinds)}; got {name!r}"
+    return known + near_miss(str(name), kinds)
 
 
 def named(dataset: CellDataset, cells: NDArray[np.int64]) -> tuple[str, ...]:
@@ -56,4 +68,6 @@ def named(dataset: CellDataset, cells: NDArray[np.int64]) -> tuple[str, ...]:
 
 def some(names: Sequence[str]) -> str:
     """The first few names, and how many more."""
+    from cellsearch.data.arrays import listed
+
     return listed(names, most=SHOWN)

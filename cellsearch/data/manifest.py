@@ -53,7 +53,8 @@ class Source(_Section):
     files: tuple[SourceFile, ...] = Field((), description="all of them, below the base address")
     folder: str | None = Field(None, description="folder or file, relative to the manifest")
     unpacked: str | None = Field(
-        None, description="folder that an archive in files unpacks to; --from may hold it as it is"
+        None,
+        description="folder that an archive in files unpacks to; a mirror may hold it as it is",
     )
 
     @model_validator(mode="after")
@@ -85,7 +86,7 @@ class CellClass(_Section):
 class Channel(_Section):
     """One plane of the images."""
 
-    name: Name = Field(description="as in --channels")
+    name: Name = Field(description="as channels are chosen by")
     code: str | None = Field(None, description="as in file names, such as Ch3")
     label_free: bool = Field(description="seen without a stain")
 
@@ -103,7 +104,9 @@ class Variant(_Section):
 class DatasetManifest(_Section):
     """What a data set is, where it comes from, and how it is read."""
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9_.-]*$", description="as in --dataset NAME")
+    name: str = Field(
+        pattern="^[a-z0-9][a-z0-9_.-]*$", description="by which the data set is chosen"
+    )
     title: Name = Field(description="one line, as a model card shows it")
     licence: Name = Field(description="SPDX identifier where there is one")
     citation: str = Field("", description="what to cite, with a doi")
@@ -119,7 +122,7 @@ class DatasetManifest(_Section):
     pixel_size_um: float | None = Field(None, gt=0, description="micrometres; null: not known")
     groups: str | None = Field(None, description="what a group is; null: cells are independent")
     variants: Mapping[str, Variant] = Field(
-        default_factory=dict, description="as in --variant NAME"
+        default_factory=dict, description="by the name that one is chosen by"
     )
     default_variant: str | None = Field(None, description="null: all channels, all classes")
 
@@ -196,7 +199,7 @@ def load_manifest(name_or_path: str | Path) -> DatasetManifest:
     except CatalogError:
         raise
     except ConfigError as error:
-        raise ManifestError(str(error)) from None
+        raise ManifestError(error) from None
     return catalog.validate(DatasetManifest, document, error=ManifestError)
 
 

@@ -23,6 +23,7 @@ from cellsearch.data.readers.registry import (
     option_names,
 )
 from cellsearch.errors import ConfigError, DataError
+from cellsearch.util.messages import Setting
 
 
 def load_dataset(
@@ -125,9 +126,9 @@ def refuse_of_manifests(variant: str | None, mirror: Path | None) -> None:
         ConfigError: a variant or a mirror.
     """
     if variant is not None:
-        raise ConfigError(f"variant {variant!r}: only a manifest has variants")
+        raise ConfigError(Setting("variant", variant), ": only a manifest has variants")
     if mirror is not None:
-        raise ConfigError(f"--from {mirror}: only a manifest has files to fetch")
+        raise ConfigError(Setting("mirror", str(mirror)), ": only a manifest has files to fetch")
 
 
 def is_path(name_or_path: str | Path) -> bool:
@@ -207,6 +208,6 @@ def _from_path(
         try:
             return CellDataset.from_raw(raw)
         except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+            raise DataError(f"{path}: ", error) from None
 
     return cached(cache, path.stem or path.name, facts, build)

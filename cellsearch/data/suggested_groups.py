@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding, Severity
 from cellsearch.data.readers.column_notes import ONE_CLASS, partition, undeclared_in
+from cellsearch.util.messages import Message
 
 # fmt: off
 WORDS = (
@@ -121,7 +122,7 @@ def undeclared(dataset: CellDataset) -> list[Finding]:
                 f"a new {each.what}; {each.remedy}; {ask}"
             )
         severity: Severity = "note" if each.one_class_each else "warning"
-        findings.append(Finding("undeclared-groups", severity, (), message))
+        findings.append(Finding("undeclared-groups", severity, (), Message.of(message)))
     return [*_of_columns(dataset), *findings]
 
 
@@ -129,7 +130,9 @@ def _of_columns(dataset: CellDataset) -> list[Finding]:
     """What the reader noted of columns of donors or plates that it did not use."""
     notes = undeclared_in(dataset.provenance.notes, grouped=dataset.groups is not None)
     return [
-        Finding("undeclared-groups", "note" if ONE_CLASS in note else "warning", (), note)
+        Finding(
+            "undeclared-groups", "note" if ONE_CLASS in note else "warning", (), Message.of(note)
+        )
         for note in notes
     ]
 

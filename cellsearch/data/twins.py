@@ -43,6 +43,9 @@ class Twin:
 def flat_channels(images: NDArray[Any]) -> NDArray[np.bool_]:
     """Channels without a picture: one value, or stripes (all rows or all columns alike).
 
+    Images of one row or one column hold a picture unless they hold one value; a single pixel is
+    all that it can be.
+
     Args:
         images: (N, C, H, W).
 
@@ -50,6 +53,7 @@ def flat_channels(images: NDArray[Any]) -> NDArray[np.bool_]:
         (N, C) bool.
     """
     flat = np.empty(images.shape[:2], np.bool_)
+    height, width = images.shape[2:]
     for rows in _chunks(images):
         block = images[rows]
         # The corner test spares nearly all cells the comparison of every pixel.
@@ -59,7 +63,7 @@ def flat_channels(images: NDArray[Any]) -> NDArray[np.bool_]:
             alike_rows[n, c] = (block[n, c] == block[n, c, :1, :]).all()
         for n, c in np.argwhere(alike_columns):
             alike_columns[n, c] = (block[n, c] == block[n, c, :, :1]).all()
-        flat[rows] = alike_rows | alike_columns
+        flat[rows] = (alike_rows & (height > 1)) | (alike_columns & (width > 1))
     return flat
 
 

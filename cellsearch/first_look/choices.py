@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cellsearch.util.messages import Message, Setting
+
 FOLDS = 5
 FEWEST_FOLDS = 2
 LARGE_CROP, SMALLER_CROP = 128, 96
@@ -102,7 +104,7 @@ class RunChoice:
     rare: str
     space: str
     budget: int
-    why: tuple[str, ...]
+    why: tuple[Message, ...]
     problem: str = ""
 
     def words(self, dataset: str) -> list[str]:
@@ -129,7 +131,7 @@ def choose_run(
         grouped: whether units are groups.
     """
     word = "groups" if grouped else "cells"
-    why: list[str] = []
+    why: list[Message] = []
     if not counts:
         return RunChoice(FOLDS, "", "default", 50, (), "no cell has a label: nothing can be learnt")
     if len(counts) < 2:
@@ -142,27 +144,45 @@ def choose_run(
         if folds < FEWEST_FOLDS:
             needed = f"{FEWEST_FOLDS} folds and a hold-out need {FEWEST_FOLDS + 1} {word} a class"
             return RunChoice(FOLDS, "", "default", 50, (), f"too few cells: {needed}")
-        why.append(f"--folds {folds}: the smallest class has {min(units.values())} {word}")
+        least = f": the smallest class has {min(units.values())} {word}"
+        why.append(Message.of(Setting("folds", folds), least))
     elif small:
         rare = "keep"
         shown = ", ".join(f"{name} ({n})" for name, n in small.items())
         why.append(
-            f"--rare keep: {shown} are too few for {FOLDS} folds and a hold-out, so they are "
-            "trained on without a figure of their own; or --rare drop, or --rare merge=NAME"
+            Message.of(
+                Setting("rare", "keep"),
+                f": {shown} are too few for {FOLDS} folds and a hold-out, so they are trained on "
+                "without a figure of their own; or ",
+                Setting("rare", "drop"),
+                ", or ",
+                Setting("rare", "merge=NAME"),
+            )
         )
     cells = sum(counts.values())
     space, budget = "default", 50
     if max(size) > LARGE_CROP:
         why.append(
-            f"crops of {size[0]} x {size[1]} px are large for the space {space}: resize them, or "
-            "search live-cell-2025-wide"
+            Message.of(
+                f"crops of {size[0]} x {size[1]} px are large for the space {space}: resize them, "
+                "or search live-cell-2025-wide"
+            )
         )
     if cells < 200:
         space, budget = "quick", 20
-        why.append(f"--space quick: {cells} cells cannot tell many recipes apart")
+        why.append(
+            Message.of(Setting("space", "quick"), f": {cells} cells cannot tell many recipes apart")
+        )
     elif cells > 20_000:
         budget = 20
-        why.append(f"--budget 20: a trial on {cells:,} cells is long; --time 4h bounds it too")
+        why.append(
+            Message.of(
+                Setting("budget", 20),
+                f": a trial on {cells:,} cells is long; ",
+                Setting("time", "4h"),
+                " bounds it too",
+            )
+        )
     return RunChoice(folds, rare, space, budget, tuple(why))
 
 

@@ -16,6 +16,7 @@ from cellsearch.data.readers.channel_files import read_plane
 from cellsearch.data.readers.images import TIFF_SUFFIXES, read_image
 from cellsearch.data.readers.stack import LARGEST_CROP
 from cellsearch.errors import ReadError
+from cellsearch.util.messages import Message
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,7 +38,7 @@ class Crops:
 
     cells: list[int] = field(default_factory=list)
     images: list[NDArray[Any]] = field(default_factory=list)
-    bad: dict[int, tuple[Path, str]] = field(default_factory=dict)
+    bad: dict[int, tuple[Path, Message]] = field(default_factory=dict)
     looked_at: int = 0
     total: int = 0
 
@@ -106,11 +107,12 @@ def read_crops(
             try:
                 planes.append(read_plane(file) if len(cells[position]) > 1 else read_image(file))
             except ReadError as error:
-                found.bad[position] = (file, str(error))
+                found.bad[position] = (file, error.message)
         if position in found.bad:
             continue
         if len({(plane.shape[1:], plane.dtype) for plane in planes}) > 1:
-            found.bad[position] = (cells[position][0], "its channel files differ in size or dtype")
+            differ = Message.of("its channel files differ in size or dtype")
+            found.bad[position] = (cells[position][0], differ)
             continue
         image = np.concatenate(planes) if len(planes) > 1 else planes[0]
         found.cells.append(position)

@@ -16,6 +16,7 @@ from cellsearch.durations import spoken
 from cellsearch.first_look.choices import FOLDS
 from cellsearch.first_look.estimate import Estimate
 from cellsearch.first_look.found import FirstLook
+from cellsearch.util.messages import Message
 
 SHOWN = 3
 KINDS: Mapping[str, str] = {
@@ -27,10 +28,12 @@ KINDS: Mapping[str, str] = {
 }
 
 
-def lines(look: FirstLook) -> list[str]:
+def lines(look: FirstLook) -> list[str | Message]:
     """What was found, a fact a line."""
     layout, crops = look.layout, look.crops
-    found = [f"layout: {KINDS.get(layout.kind, f'read by the reader {layout.reader}')}"]
+    found: list[str | Message] = [
+        f"layout: {KINDS.get(layout.kind, f'read by the reader {layout.reader}')}"
+    ]
     found += [f"  {note}" for note in layout.notes]
     if look.others:
         there = ", ".join(f"{count} {suffix}" for suffix, count in list(look.others.items())[:5])
@@ -46,7 +49,7 @@ def lines(look: FirstLook) -> list[str]:
     told = look.groups or any(NOT_GROUPS in note for note in layout.notes)
     if crops.images and not told and not layout.problems:
         found.append("groups: names suggest none; say so if donors or plates differ")
-    return found + _findings(look)
+    return [*found, *_findings(look)]
 
 
 def _of_pixels(look: FirstLook) -> list[str]:
@@ -75,7 +78,7 @@ def _of_pixels(look: FirstLook) -> list[str]:
     return [line for line in found if line]
 
 
-def _of_classes(look: FirstLook) -> list[str]:
+def _of_classes(look: FirstLook) -> list[str | Message]:
     counts = look.layout.counts
     if not counts or look.layout.kind == "flat":
         return [f"cells: {len(look.layout.cells):,}"]
@@ -89,7 +92,10 @@ def _of_classes(look: FirstLook) -> list[str]:
     small = [f"{name} ({count})" for name, count in counts.items() if count < FOLDS + 1]
     if small:
         found.append(
-            f"too small for {FOLDS} folds and a hold-out: {listed(small)}; {choices(least - 1)}"
+            Message.of(
+                f"too small for {FOLDS} folds and a hold-out: {listed(small)}; ",
+                choices(least - 1),
+            )
         )
     rare = [f"{n} ({c})" for n, c in counts.items() if FOLDS + 1 <= c < 30]
     if rare:
@@ -97,14 +103,14 @@ def _of_classes(look: FirstLook) -> list[str]:
     return found
 
 
-def _findings(look: FirstLook) -> list[str]:
+def _findings(look: FirstLook) -> list[str | Message]:
     if not look.checked:
         return []
-    found: list[str] = []
+    found: list[str | Message] = []
     kinds = list(dict.fromkeys(each.kind for each in look.findings))
     for kind in kinds:
         of_kind = [each for each in look.findings if each.kind == kind]
-        found += [f"{each.severity}: {each.message}" for each in of_kind[:SHOWN]]
+        found += [Message.of(f"{each.severity}: ", each.message) for each in of_kind[:SHOWN]]
         if len(of_kind) > SHOWN:
             found.append(f"  and {len(of_kind) - SHOWN} more of the kind {kind}")
     part = "" if look.checked >= len(look.layout.cells) else f" of {len(look.layout.cells):,}"
@@ -112,7 +118,9 @@ def _findings(look: FirstLook) -> list[str]:
     return [*found, checked if kinds else f"{checked}, nothing found"]
 
 
-def next_lines(look: FirstLook, written: list[Path], estimate: Estimate | None) -> list[str]:
+def next_lines(
+    look: FirstLook, written: list[Path], estimate: Estimate | None
+) -> list[str | Message]:
     """What to type next."""
     if look.known_as:
         command = f"cellsearch run --dataset {look.known_as} --from {shlex.quote(str(look.path))}"
@@ -123,11 +131,11 @@ def next_lines(look: FirstLook, written: list[Path], estimate: Estimate | None) 
             f"{shlex.quote(str(look.path))}",
             f"run:  {command}",
         ]
-    found = [f"wrote {path}" for path in written]
+    found: list[str | Message] = [f"wrote {path}" for path in written]
     if look.layout.kind == "flat" or look.problems or look.run is None or not written:
         return found
     manifest = str(written[-1])
-    found += [f"because {why}" for why in look.run.why]
+    found += [Message.of("because ", why) for why in look.run.why]
     quoted = shlex.quote(manifest)
     found += [
         f"read its comments, fill in licence and channels: cellsearch datasets check {quoted}",

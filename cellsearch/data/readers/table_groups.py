@@ -26,7 +26,9 @@ def groups_of(table: str, rows: Sequence[Row], column: str) -> list[str]:
     groups = [row.values.get(column, "") for row in rows]
     lines = [row.line for row, group in zip(rows, groups, strict=True) if is_missing(group)]
     if lines:
-        raise ReadError(f"{table}: no {column} in line {listed(lines)}{meant(groups)}; {NO_GROUPS}")
+        raise ReadError(
+            f"{table}: no {column} in line {listed(lines)}", meant(groups), "; ", NO_GROUPS
+        )
     return groups
 
 

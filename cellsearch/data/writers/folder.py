@@ -12,10 +12,12 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import Progress
 from cellsearch.data.writers.manifest import write_manifest
 from cellsearch.data.writers.tiff_images import ome_facts, write_image
+from cellsearch.util.messages import Message, Setting
 
 SUFFIX = ""
 _UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f]')
 LONGEST_NAME = 240
+TABLE = Setting("to", "table")
 
 
 def _quoted(text: str) -> str:
@@ -30,24 +32,43 @@ def _quoted(text: str) -> str:
     return re.sub(r"[. ]$", lambda m: code(m), quoted)
 
 
-def refusals(cells: CellDataset) -> list[str]:
+def refusals(cells: CellDataset) -> list[Message]:
     """Cells without a label, and names that no folder can bear."""
     found = []
     unknown = int((cells.labels < 0).sum())
     if unknown:
-        found.append(f"{unknown} of {len(cells)} cells have no label, and so no folder; --to table")
+        found.append(
+            Message.of(
+                f"{unknown} of {len(cells)} cells have no label, and so no folder; choose ", TABLE
+            )
+        )
     empty = [n for n, count in zip(cells.classes, cells.counts, strict=True) if not count]
     if empty and not unknown:
-        found.append(f"classes without a cell, and so no folder: {listed(empty)}; --only, or npz")
+        found.append(
+            Message.of(
+                f"classes without a cell, and so no folder: {listed(empty)}; leave them out with ",
+                Setting("only"),
+                ", or choose ",
+                Setting("to", "npz"),
+            )
+        )
     odd = [name for name in cells.classes if _quoted(name) != name]
     if odd:
         found.append(
-            f"classes whose name no folder can bear: {listed(odd)}; --to table, or --merge"
+            Message.of(
+                f"classes whose name no folder can bear: {listed(odd)}; choose ",
+                TABLE,
+                ", or give them other names with ",
+                Setting("merge"),
+            )
         )
     long = [name for name in cells.ids.tolist() if len(_quoted(name).encode()) > LONGEST_NAME]
     if long:
         found.append(
-            f"{len(long)} ids too long for a file's name: {listed(long, most=3)}; --to table"
+            Message.of(
+                f"{len(long)} ids too long for a file's name: {listed(long, most=3)}; choose ",
+                TABLE,
+            )
         )
     return found
 

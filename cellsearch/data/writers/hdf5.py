@@ -10,11 +10,12 @@ from cellsearch.data.readers import Progress
 from cellsearch.data.readers.self_described import KEY, columns_of, facts_of
 from cellsearch.data.storage import rows_per_chunk
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Message
 
 SUFFIX = ".h5"
 
 
-def refusals(cells: CellDataset) -> list[str]:
+def refusals(cells: CellDataset) -> list[Message]:
     """Nothing."""
     del cells
     return []

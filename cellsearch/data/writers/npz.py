@@ -11,11 +11,12 @@ import numpy as np
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import Progress
 from cellsearch.data.readers.self_described import KEY, columns_of, facts_of
+from cellsearch.util.messages import Message
 
 SUFFIX = ".npz"
 
 
-def refusals(cells: CellDataset) -> list[str]:
+def refusals(cells: CellDataset) -> list[Message]:
     """Nothing."""
     del cells
     return []

@@ -15,12 +15,13 @@ from cellsearch.data.readers import Progress
 from cellsearch.data.readers.ome_tiff import NAMESPACE
 from cellsearch.data.readers.self_described import columns_of, facts_of
 from cellsearch.data.writers.tiff_images import ome_facts
+from cellsearch.util.messages import Message
 
 SUFFIX = ".ome.tif"
 BIG = 2**31
 
 
-def refusals(cells: CellDataset) -> list[str]:
+def refusals(cells: CellDataset) -> list[Message]:
     """Nothing."""
     del cells
     return []

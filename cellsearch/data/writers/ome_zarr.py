@@ -12,13 +12,14 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import Progress
 from cellsearch.data.readers.self_described import KEY, columns_of, facts_of
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Message
 
 SUFFIX = ".zarr"
 CHUNK_BYTES = 2**20
 COLOURS = ("FFFFFF", "00FF00", "FF0000", "0000FF", "FFFF00", "FF00FF", "00FFFF")
 
 
-def refusals(cells: CellDataset) -> list[str]:
+def refusals(cells: CellDataset) -> list[Message]:
     """Nothing."""
     del cells
     return []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cellsearch.catalog import WITHIN
 from cellsearch.errors import ConfigError, DataError
+from cellsearch.util.messages import Setting
 
 MARK = "# Written by cellsearch convert.\n"
 """First line of the manifest in a folder of ours: what ``--force`` may replace."""
@@ -26,11 +27,16 @@ def refuse_taken(out: Path, *, force: bool) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not force:
-        raise ConfigError(f"-o {out}: exists already; name another, or replace it with --force")
+        raise ConfigError(
+            _named(out),
+            ": exists already; name another, or replace it with ",
+            Setting("force", True),
+        )
     if out.is_dir() and not _ours(out):
         raise ConfigError(
-            f"-o {out}: a folder that cellsearch did not write is never replaced; "
-            "name another, or remove it yourself"
+            _named(out),
+            ": a folder that cellsearch did not write is never replaced; name another, or remove "
+            "it yourself",
         )
 
 
@@ -49,11 +55,15 @@ def refuse_overlap(out: Path, source: Path) -> None:
     # A link to it is it, and one folder may be spelt in many ways.
     there, read = out.resolve(), source.resolve()
     if there == read or (out.exists() and out.samefile(source)):
-        raise ConfigError(f"-o {out}: is what is read; name another")
+        raise ConfigError(_named(out), ": is what is read; name another")
     if there.is_relative_to(read):
-        raise ConfigError(f"-o {out}: lies in {source}, which is read; name another place")
+        raise ConfigError(_named(out), f": lies in {source}, which is read; name another place")
     if out.exists() and read.is_relative_to(there):
-        raise ConfigError(f"-o {out}: holds {source}, which is read; name another place")
+        raise ConfigError(_named(out), f": holds {source}, which is read; name another place")
+
+
+def _named(out: Path) -> Setting:
+    return Setting("out", str(out))
 
 
 def _ours(folder: Path) -> bool:

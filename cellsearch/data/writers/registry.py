@@ -13,6 +13,7 @@ from cellsearch.data.readers import Progress
 from cellsearch.data.writers import folder, hdf5, npz, ome_tiff, ome_zarr, table
 from cellsearch.data.writers.place import placed, refuse_taken
 from cellsearch.errors import ConfigError, DataError
+from cellsearch.util.messages import Setting, joined
 
 Format = Literal["folder", "table", "npz", "zarr", "hdf5", "tiff"]
 _MODULES: Mapping[str, Any] = {
@@ -69,9 +70,11 @@ def format_of(out: Path, asked: str | None, *, labelled: bool = True) -> Format:
     if asked is None:
         if by_suffix is None and out.suffix and not out.is_dir():
             raise ConfigError(
-                f"-o {out}: no format has the suffix {out.suffix}"
-                f"{near_miss(out.suffix, BY_SUFFIX)}; suffixes: {', '.join(BY_SUFFIX)}; a name "
-                "without one makes a folder, --to table one with a table of labels"
+                Setting("out", str(out)),
+                f": no format has the suffix {out.suffix}{near_miss(out.suffix, BY_SUFFIX)}; "
+                f"suffixes: {', '.join(BY_SUFFIX)}; a name without one makes a folder, ",
+                Setting("to", "table"),
+                " one with a table of labels",
             )
         return by_suffix or ("folder" if labelled else "table")
     for name in get_args(Format):
@@ -79,11 +82,14 @@ def format_of(out: Path, asked: str | None, *, labelled: bool = True) -> Format:
             suffix = str(_MODULES[name].SUFFIX)
             if by_suffix != (name if suffix else None):
                 wanted = f"a name that ends in {suffix}" if suffix else "a folder's name"
-                raise ConfigError(f"-o {out}: --to {asked} needs {wanted}")
+                raise ConfigError(
+                    Setting("out", str(out)), ": ", Setting("to", asked), f" needs {wanted}"
+                )
             found: Format = name
             return found
     raise ConfigError(
-        f"--to {asked}: no such format{near_miss(asked, _MODULES)}; formats: {', '.join(_MODULES)}"
+        Setting("to", asked),
+        f": no such format{near_miss(asked, _MODULES)}; formats: {', '.join(_MODULES)}",
     )
 
 
@@ -120,7 +126,7 @@ def write_cells(
     module = _MODULES[chosen]
     found = module.refusals(cells)
     if found:
-        raise DataError(f"--to {chosen} cannot hold {cells.name}: {'; '.join(found)}")
+        raise DataError(Setting("to", chosen), f" cannot hold {cells.name}: ", joined(found, "; "))
     with placed(path) as temporary:
         module.write(cells, temporary, on_progress)
     return Written(path, chosen, len(cells), tuple(module.losses(cells)), labelled)

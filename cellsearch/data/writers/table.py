@@ -10,25 +10,31 @@ from cellsearch.data.readers import Progress
 from cellsearch.data.writers.manifest import write_manifest
 from cellsearch.data.writers.place import MARK
 from cellsearch.data.writers.tiff_images import ome_facts, write_image
+from cellsearch.util.messages import Message, Setting
 
 SUFFIX = ""
 TABLE = "cells.csv"
 
 
-def refusals(cells: CellDataset) -> list[str]:
+def refusals(cells: CellDataset) -> list[Message]:
     """Labels that only some cells have, and texts that a row cannot hold as they are."""
     found = []
     unknown = int((cells.labels < 0).sum())
     if 0 < unknown < len(cells):
         found.append(
-            f"{unknown} of {len(cells)} cells have no label, and a table is read with all or none; "
-            "--to npz"
+            Message.of(
+                f"{unknown} of {len(cells)} cells have no label, and a table is read with all or "
+                "none; choose ",
+                Setting("to", "npz"),
+            )
         )
     texts = [*cells.ids.tolist(), *cells.sources.tolist(), *cells.classes]
     texts += [] if cells.groups is None else cells.groups.tolist()
     odd = sorted({text for text in texts if text != text.strip() or "\n" in text or "\r" in text})
     if odd:
-        found.append(f"texts that begin or end with a space, or hold a line's end: {odd[:5]}")
+        found.append(
+            Message.of(f"texts that begin or end with a space, or hold a line's end: {odd[:5]}")
+        )
     return found
 
 

@@ -1,0 +1,300 @@
+"""What ``datasets check`` calls an error stops a run before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from run_cases import TINY, Stopper, tiny_search
+from test_cli import command
+
+import cellsearch
+from cellsearch import CellClassifier, CellDataset
+from cellsearch.cli import completion
+from cellsearch.cli.wording import as_option
+from cellsearch.data import check, rare, splits, twins
+from cellsearch.data.check import check_dataset
+from cellsearch.data.findings import Kind
+from cellsearch.errors import DataError, InputError, RunError, SplitError
+from cellsearch.nested import nested_search, resume_nested
+from cellsearch.progress import Silent
+from cellsearch.run_check import NEVER, Checked
+from cellsearch.run_folder import RunConfig, read_record
+
+from conftest import squares
+
+__all__ = ["command"]
+
+KEYS: dict[str, Any] = {"budget": 1, "folds": 2, "backend": "local", "threads": 1}
+LOGREG = {"model.family": "logreg", "model.features": "pixels", "model.l2": 0.01}
+
+
+def cells_with(
+    *, crossing: int = 0, blank: int = 0, counts: tuple[int, ...] = (20, 16)
+) -> CellDataset:
+    """Squares, of which some of the second class repeat some of the first, and some are black."""
+    drawn = squares(counts)
+    images = np.array(drawn.images)
+    for cell in range(crossing):
+        images[counts[0] + cell] = images[cell]
+    images[crossing : crossing + blank] = 0
+    return CellDataset.from_arrays(
+        images, drawn.labels, classes=drawn.classes, channels=drawn.channels, name="squares"
+    )
+
+
+def with_double_ids(cells: CellDataset) -> CellDataset:
+    ids = np.array(cells.ids)
+    ids[1] = ids[0]
+    return replace(cells, ids=ids, sha256="")
+
+
+def saved(cells: CellDataset, path: Path) -> Path:
+    """An ``.npz`` that the command line reads."""
+    np.savez(path, images=cells.images, labels=np.array(cells.classes)[cells.labels])
+    return path
+
+
+class Lines(Silent):
+    """What a run says."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often twins are looked for, wherever that is."""
+    calls: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(len(args[0]))
+        return twins.find_twins(*args, **options)
+
+    for module in (check, rare, splits, cellsearch.run_inputs):
+        monkeypatch.setattr(module, "find_twins", counted)
+    return calls
+
+
+def test_all_errors_are_told_at_once_each_with_its_kind_and_nothing_is_trained(
+    tmp_path: Path,
+) -> None:
+    cells = cells_with(crossing=2, blank=1, counts=(20, 16, 2))
+    with pytest.raises(DataError) as caught:
+        tiny_search(tmp_path / "run", cells)
+    text = str(caught.value)
+    assert "the check of the cells finds 4 errors" in text
+    assert text.count("twin-across-classes: ") == 2
+    assert "  constant: 1 cells hold no picture" in text
+    assert "  not-estimable: 2 folds and a hold-out need 3 cells of each class; too few" in text
+    assert 'accept=("twin-across-classes", "constant")' in text
+    assert "--accept twin-across-classes --accept constant" in caught.value.message.worded(
+        as_option
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_stops_names_the_option_and_goes_on_with_it(
+    command: Any, tmp_path: Path
+) -> None:
+    path = saved(cells_with(crossing=1), tmp_path / "cells.npz")
+    words = ("run", "--dataset", path, "--backend", "local", "--folds", 2, "--budget", 1)
+    code, _, error = command(*words, "--out", tmp_path / "run")
+    assert code == 2
+    assert "twin-across-classes: " in error
+    assert "go on all the same with --accept twin-across-classes" in error
+    assert not (tmp_path / "run").exists()
+    code, out, _ = command("datasets", "check", path)
+    assert (code, "twin-across-classes" in out) == (1, True)
+    code, _, error = command(*words, "--out", tmp_path / "run", "--accept", "twin-across-clases")
+    assert code == 2
+    assert "--accept" in error
+    assert "did you mean 'twin-across-classes'?" in error
+
+
+@pytest.mark.slow
+def test_what_is_accepted_is_told_and_kept(tmp_path: Path) -> None:
+    out, watching = tmp_path / "run", Lines()
+    result = tiny_search(
+        out,
+        cells_with(crossing=2),
+        budget=1,
+        accept=("twin-across-classes", "duplicate-id"),
+        observer=watching,
+    )
+    record = read_record(out)
+    assert record.config.accept == ("twin-across-classes", "duplicate-id")
+    assert [each.kind for each in record.accepted] == ["twin-across-classes"] * 2
+    assert any(line.startswith("accepted: twin-across-classes: ") for line in watching.said)
+    assert result.card is not None
+    limits = result.card.readme.split("## Limits")[1]
+    assert "**Accepted error of the check of the cells**: twin-across-classes: " in limits
+    assert "(and 1 more of this kind)" in limits
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_not_stopped_and_keeps_what_it_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = KEYS | {"budget": 2}
+    cells = cells_with(crossing=1)
+    stopped = cellsearch.search(
+        cells, TINY, observer=Stopper(1), accept=["twin-across-classes"], **keys
+    )
+    assert stopped.interrupted
+    # The same request without the word goes on with it.
+    again = cellsearch.search(cells, TINY, observer=Stopper(1), **keys)
+    assert (again.folder, again.interrupted) == (stopped.folder, True)
+    # A run of before there was a check, which holds neither field.
+    path = stopped.folder / "run.json"
+    facts = json.loads(path.read_text())
+    assert facts["config"]["accept"] == ["twin-across-classes"]
+    assert len(facts["accepted"]) == 1
+    del facts["config"]["accept"], facts["accepted"]
+    path.write_text(json.dumps(facts))
+    ended = cellsearch.resume(stopped.folder)
+    assert ended.card is not None
+    assert read_record(ended.folder).accepted == ()
+
+
+@pytest.mark.slow
+def test_rare_keep_settles_classes_too_small_and_is_not_refused(tmp_path: Path) -> None:
+    cells = cells_with(counts=(20, 16, 2))
+    with pytest.raises(SplitError, match=r"too few: class-2 2"):
+        tiny_search(tmp_path / "refused", cells)
+    result = tiny_search(tmp_path / "kept", cells, rare="keep", budget=1)
+    assert result.card is not None
+    assert read_record(tmp_path / "kept").accepted == ()
+
+
+def test_what_cannot_be_trained_on_is_refused_whatever_is_accepted(tmp_path: Path) -> None:
+    alone = cells_with(crossing=0, blank=2, counts=(30,))
+    with pytest.raises(DataError) as caught:
+        tiny_search(tmp_path / "one", alone, accept=("one-class",))
+    text = str(caught.value)
+    assert "one-class: one class alone, class-0" in text
+    assert "constant: 2 cells hold no picture" in text
+    assert text.endswith('of constant they may be accepted with accept=("constant",)')
+    grouped = replace(squares((20, 16)), groups=np.array(["d"] * 36), sha256="")
+    with pytest.raises(SplitError, match="all cells are of one group"):
+        tiny_search(tmp_path / "group", grouped, accept=("one-group", "not-estimable"))
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_of_finding_can_be_named(kind: str) -> None:
+    assert RunConfig.of(dataset="cells", accept=[kind, kind]).accept == (kind,)
+    assert kind in completion.findings(kind[:3])
+    finding = replace(check_dataset(with_double_ids(squares())).findings[0], kind=kind)
+    report = replace(check_dataset(squares()), findings=(finding,))
+    found = Checked.of(report, (kind,))
+    assert (len(found.accepted), len(found.errors)) == (
+        (1, 0) if kind not in NEVER else (0, int(kind == "one-class"))
+    )
+
+
+@pytest.mark.parametrize("accept", ["duplicate-id", ("duplicate-ids",), ("",)])
+def test_words_that_are_no_findings_are_refused(accept: Any) -> None:
+    with pytest.raises(RunError, match="accept"):
+        RunConfig.of(dataset="cells", accept=accept)
+    with pytest.raises(InputError, match="accept: expected"):
+        CellClassifier(recipe=LOGREG, accept=accept).fit(squares().images, squares().labels)
+
+
+def test_warnings_are_one_line_with_the_command_that_shows_them(
+    command: Any, tmp_path: Path
+) -> None:
+    drawn = squares((20, 16))
+    images = np.array(drawn.images)
+    images[1] = images[0]
+    images[3] = images[2]
+    cells = CellDataset.from_arrays(images, drawn.labels, classes=drawn.classes)
+    path = saved(cells, tmp_path / "cells.npz")
+    watching = Lines()
+    config = RunConfig.of(dataset=str(path), options={"groups": "none"}, folds=2)
+    report = cellsearch.run_check.check_cells(config, cells, watching, named=True)
+    assert report.errors == ()
+    (line,) = [line for line in watching.said if "warnings" in line]
+    assert line == (
+        "2 warnings (exact-twin 2); see them with "
+        f"`cellsearch datasets check {path} --option groups=none`"
+    )
+    _, out, _ = command("datasets", "check", path, "--option", "groups=none")
+    assert out.count("exact-twin") == 2
+
+
+def test_twins_are_looked_for_once(tmp_path: Path, searches: list[int]) -> None:
+    crossing = cells_with(crossing=1)
+    for settings in ({}, {"rare": "merge=other"}, {"rare": "keep"}):
+        searches.clear()
+        with pytest.raises(DataError, match="twin-across-classes"):
+            tiny_search(tmp_path / "run", crossing, **settings)
+        assert searches == [36]
+
+
+def test_repeated_searches_are_checked_once_before_any_begins(
+    tmp_path: Path, searches: list[int]
+) -> None:
+    config = RunConfig.of(dataset="squares", **KEYS)
+    for repetition in ({"outer": 3}, {"repeats": 2}):
+        searches.clear()
+        with pytest.raises(DataError, match="twin-across-classes") as caught:
+            nested_search(config, **repetition, out=tmp_path / "n", cells=cells_with(crossing=1))
+        assert "--accept twin-across-classes" in caught.value.message.worded(as_option)
+        assert searches == [36]
+        assert not (tmp_path / "n").exists()
+
+
+@pytest.mark.slow
+def test_repeated_searches_go_on_with_what_was_accepted(
+    tmp_path: Path, searches: list[int]
+) -> None:
+    cells = cells_with(crossing=1)
+    path = saved(cells, tmp_path / "cells.npz")
+    (tmp_path / "tiny.yaml").write_text(cellsearch.SearchSpace.from_dict(TINY).to_yaml())
+    config = RunConfig.of(
+        dataset=str(path),
+        space=str(tmp_path / "tiny.yaml"),
+        accept=("twin-across-classes",),
+        **KEYS,
+    )
+    stopped = nested_search(config, repeats=2, out=tmp_path / "n", observer=Stopper(1))
+    assert stopped.interrupted
+    assert searches == [36]
+    request = json.loads((tmp_path / "n" / "nested.json").read_text())
+    request["config"]["accept"] = []
+    (tmp_path / "n" / "nested.json").write_text(json.dumps(request))
+    ended = resume_nested(tmp_path / "n")
+    assert len(ended.runs) == 2
+    assert searches == [36, 36]
+
+
+def test_one_recipe_is_trained_on_sound_cells_alone() -> None:
+    cells = cells_with(crossing=1)
+    with pytest.raises(InputError, match=r"(?s)fit: .*twin-across-classes") as caught:
+        CellClassifier(recipe=LOGREG).fit(cells.images, cells.labels)
+    assert isinstance(caught.value, ValueError)
+    fitted = CellClassifier(recipe=LOGREG, accept=("twin-across-classes",))
+    assert fitted.fit(cells.images, cells.labels).classes_.tolist() == [0, 1]
+
+
+def test_a_search_of_the_classifier_is_stopped_as_a_run_is() -> None:
+    cells = cells_with(crossing=1)
+    searching = CellClassifier(folds=2, budget=1, space=cellsearch.SearchSpace.from_dict(TINY))
+    with pytest.raises(DataError, match=r"accept=\(.twin-across-classes.,\)"):
+        searching.fit(cells.images, cells.labels)
+
+
+def test_images_of_one_row_hold_a_picture() -> None:
+    rng = np.random.default_rng(0)
+    row = rng.integers(0, 255, (6, 1, 1, 9), np.uint8)
+    row[0] = 7
+    assert twins.flat_channels(row)[:, 0].tolist() == [True, *[False] * 5]
+    assert twins.flat_channels(row.transpose(0, 1, 3, 2))[:, 0].tolist() == [True, *[False] * 5]
