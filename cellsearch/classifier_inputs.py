@@ -66,7 +66,7 @@ def training_cells(
             name="cells",
         )
     except DataError as error:
-        raise InputError(f"fit: {error}") from error
+        raise InputError("fit: ", error) from error
     estimator.n_features_in_ = int(np.prod(cells.images.shape[1:]))
     return cells, classes
 
@@ -123,7 +123,7 @@ def _require_known(targets: NDArray[Any]) -> None:
     try:
         column(targets, "y", len(targets), remedy="leave these cells out of X and y")
     except DataError as error:
-        raise InputError(f"fit: {error}") from None
+        raise InputError("fit: ", error) from None
 
 
 def asked_images(estimator: CellClassifier, X: ArrayLike, shape: Shape) -> NDArray[Any]:
@@ -147,7 +147,7 @@ def asked_images(estimator: CellClassifier, X: ArrayLike, shape: Shape) -> NDArr
     try:
         return to_images(_numbers(pixels))[0]
     except DataError as error:
-        raise InputError(f"predict: {error}") from error
+        raise InputError("predict: ", error) from error
 
 
 def known_labels(y: ArrayLike, classes: NDArray[Any], cells: int) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cellsearch.errors import ConfigError
+from cellsearch.util.messages import Setting
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
@@ -17,11 +18,13 @@ def seconds(text: str) -> float:
         ConfigError: not a span, or none at all.
     """
     if not _SPAN.fullmatch(text):
-        raise ConfigError(f"--time: expected a span such as 90s, 30m or 1h30m, got {text!r}")
+        raise ConfigError(
+            Setting("time"), f": expected a span such as 90s, 30m or 1h30m, got {text!r}"
+        )
     parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if total <= 0:
-        raise ConfigError(f"--time: expected more than nothing, got {text!r}")
+        raise ConfigError(Setting("time"), f": expected more than nothing, got {text!r}")
     return total
 
 

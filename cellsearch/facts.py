@@ -122,7 +122,7 @@ def run_facts(folder: Path) -> dict[str, Any]:
     try:
         past = past_run(folder)
     except CellsearchError as error:
-        return facts | {"problem": str(error)}
+        return facts | {"problem": error.message}
     scores = {
         name: None if row is None else row.score
         for name, row in (("best", past.best), ("baseline", past.baseline))

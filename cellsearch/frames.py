@@ -101,8 +101,9 @@ def fold_scores_frame(run: SearchResult | Path | str) -> DataFrame:
         splits = Splits.load(folder / "splits.json", cells)
     except CellsearchError as error:
         raise RunError(
-            f"scores of folds need the cells of {folder}, which are not at hand ({error}); load "
-            "the data set once more, or look at trials_frame"
+            f"scores of folds need the cells of {folder}, which are not at hand (",
+            error,
+            "); load the data set once more, or look at trials_frame",
         ) from error
     k = len(cells.classes)
     known = np.array([name not in splits.not_estimable for name in cells.classes])

@@ -178,13 +178,24 @@ def newest_run(parent: Path) -> Path:
 
 def run_line(folder: Path) -> tuple[str, ...]:
     """A run as one line of a table; a storage that does not answer is said, not raised."""
+    from cellsearch.cli.wording import worded
+
     record = read_record(folder)
     config = record.config
     try:
         run = past_run(folder)
     except CellsearchError as error:
         metric = config.metric.replace("_", " ")
-        return (str(folder), config.dataset, config.space, metric, "", "", "", str(error))
+        return (
+            str(folder),
+            config.dataset,
+            config.space,
+            metric,
+            "",
+            "",
+            "",
+            worded(error.message),
+        )
     done = sum(row.state in ("COMPLETE", "PRUNED") for row in run.rows)
     bound = f" of {config.budget}" if config.budget is not None else ""
     scores = (

@@ -21,7 +21,9 @@ from cellsearch.space.models import ClassicalModel, unpretrained
 from cellsearch.space.parameters import ParamValue
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace
+from cellsearch.util.messages import Setting
 
+CARD = Setting("init_from")
 SEEN = ("input.crop", "input.size")
 """What of a crop a network sees, for which its weights were made."""
 
@@ -72,7 +74,7 @@ def _fixed(space: SearchSpace, values: dict[str, ParamValue]) -> tuple[Entry, ..
     written = {name: Written(before, raw) for name, raw in rest.items()}
     entries, wrong = expand(written | {n: Written(own, v) for n, v in values.items()}, own)
     if wrong:
-        raise SpaceError(f"--init-from: {space.name} with the card's network: {listing(wrong)}")
+        raise SpaceError(CARD, f": {space.name} with the card's network: {listing(wrong)}")
     return entries
 
 
@@ -86,12 +88,13 @@ def _with_network(start: Recipe, recipe: Recipe) -> Recipe:
 def _require_network(card: Path, config: CardConfig, recipe: Recipe) -> None:
     if isinstance(recipe.model, ClassicalModel):
         raise RunError(
-            f"--init-from: expected the card of a network, {card} holds {recipe.model.family}"
+            CARD, f": expected the card of a network, {card} holds {recipe.model.family}"
         )
     if config.members > 1:
         raise RunError(
-            f"--init-from: expected a card of one network, {card} holds {config.members}; make it "
-            "with --final refit"
+            CARD,
+            f": expected a card of one network, {card} holds {config.members}; make it with ",
+            Setting("final", "refit"),
         )
 
 
@@ -99,8 +102,14 @@ def _require_shape(card: Path, config: CardConfig, cells: CellDataset) -> None:
     shape = tuple(cells.images.shape[1:])
     if shape != config.shape:
         raise RunError(
-            f"--init-from: {card} takes {_shown(config.shape)}, these cells have {_shown(shape)}; "
-            "read them with --channels and --option size=..., fit=... as the card's were"
+            CARD,
+            f": {card} takes {_shown(config.shape)}, these cells have {_shown(shape)}; read them "
+            "as the card's were, with ",
+            Setting("channels"),
+            ", ",
+            Setting("size", "HEIGHTxWIDTH", reader=True),
+            " and ",
+            Setting("fit", "FIT", reader=True),
         )
 
 
@@ -114,9 +123,10 @@ def _refuse_seen(card: Path, config: CardConfig, cells: CellDataset) -> None:
     seen = seen_cells(card, config, cells)
     if seen:
         raise RunError(
-            f"--init-from: {card} was trained or scored on {len(seen)} of these cells (such as "
+            CARD,
+            f": {card} was trained or scored on {len(seen)} of these cells (such as "
             f"{seen[0]!r}), so its weights have seen what they would be validated on; to learn "
-            "another task of the same cells first, inside each fold, set train.pretrain"
+            "another task of the same cells first, inside each fold, set train.pretrain",
         )
     before = _began_with(card)
     if before is None:
@@ -125,9 +135,11 @@ def _refuse_seen(card: Path, config: CardConfig, cells: CellDataset) -> None:
         _refuse_seen(before, read_config(before), cells)
     except CardError as error:
         raise RunError(
-            f"--init-from: {card} began with the weights of {before}, which may have seen these "
-            f"cells, and that card cannot be read ({error}); put it back, or take a card that "
-            "began with random weights"
+            CARD,
+            f": {card} began with the weights of {before}, which may have seen these "
+            "cells, and that card cannot be read (",
+            error,
+            "); put it back, or take a card that began with random weights",
         ) from None
 
 

@@ -25,6 +25,7 @@ from cellsearch.run import SearchResult, start
 from cellsearch.run_check import Checked, check_cells, drawn_soundly
 from cellsearch.run_folder import IDENTITY, RunConfig, new_folder, read_record, replace_text
 from cellsearch.run_inputs import cells_and_twins
+from cellsearch.util.messages import Message, Setting, joined
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -57,15 +58,21 @@ class NestedRequest(BaseModel):
             RunError: both or neither, fewer than 2, or with an option that does not go with it.
         """
         if (outer is None) == (repeats is None):
-            raise RunError("give one of --outer and --repeats")
+            raise RunError("give one of ", Setting("outer"), " and ", Setting("repeats"))
         kind: Kind = "repeats" if outer is None else "outer"
         times = repeats if outer is None else outer
         if times is None or not 2 <= times <= 100:
-            raise RunError(f"--{kind}: expected 2 to 100, got {times}")
+            raise RunError(Setting(kind), f": expected 2 to 100, got {times}")
         if config.storage is not None:
-            raise RunError(f"--{kind}: each search keeps its own study, leave out --storage")
+            raise RunError(
+                Setting(kind), ": each search keeps its own study, leave out ", Setting("storage")
+            )
         if kind == "outer" and config.split is not None:
-            raise RunError("--outer: every cell is held out once, which --split does not allow")
+            raise RunError(
+                Setting("outer"),
+                ": every cell is held out once, which a fixed split does not allow; leave out ",
+                Setting("split"),
+            )
         if kind == "outer":
             config = config.changed(holdout=1.0 / times)
         return cls(kind=kind, times=times, config=config)
@@ -140,7 +147,7 @@ def nested_search(
         config = request.config.changed(accept=(*old.config.accept, *request.config.accept))
         request = request.model_copy(update={"config": config})
     elif folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} holds other files; give --out a new folder")
+        raise RunError(f"{folder} holds other files; name a new folder: ", Setting("out", "FOLDER"))
     checked, splits = _sound(request, folder, cells, observer, begun=begun)
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / REQUEST, request.model_dump_json(indent=2) + "\n")
@@ -251,14 +258,17 @@ def _require_card(result: SearchResult) -> None:
 
 def _require_same(old: NestedRequest, new: NestedRequest, folder: Path) -> None:
     differences = [
-        f"{name}: was {getattr(old.config, name)!r}, is {getattr(new.config, name)!r}"
+        Message.of(f"{name}: was {getattr(old.config, name)!r}, is {getattr(new.config, name)!r}")
         for name in IDENTITY
         if getattr(old.config, name) != getattr(new.config, name)
     ]
     if (old.kind, old.times) != (new.kind, new.times):
-        differences.append(f"was --{old.kind} {old.times}, is --{new.kind} {new.times}")
+        was, now = Setting(old.kind, old.times), Setting(new.kind, new.times)
+        differences.append(Message.of("was ", was, ", is ", now))
     if differences:
         raise MismatchError(
-            f"{folder} was begun with something else; give --out another folder, or undo: "
-            + "; ".join(differences)
+            f"{folder} was begun with something else; name another folder with ",
+            Setting("out", "FOLDER"),
+            ", or undo: ",
+            joined(differences, "; "),
         )

@@ -36,6 +36,7 @@ from cellsearch.run_place import clear, make_folder, require_free, unfinished
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.space.without_effect import without_effect
 from cellsearch.tune.lock import HeldError
+from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
@@ -168,7 +169,8 @@ def start(
     if old is not None and old.state == "finished":
         raise RunError(
             f"{out} is finished: its hold-out has been scored, so searching on would be "
-            "choosing by it; see it with `cellsearch show`, or start anew with another --out"
+            "choosing by it; see it with `cellsearch show`, or start anew with another folder: ",
+            Setting("out", "FOLDER"),
         )
     was_there = out is not None and old is None and require_free(out)
     twins: Sequence[Twin] | None = None

@@ -34,6 +34,7 @@ from cellsearch.data.findings import unknown_kind
 from cellsearch.data.plan import Plan
 from cellsearch.errors import ConfigError, MismatchError, RunError
 from cellsearch.located import near_miss, problems
+from cellsearch.util.messages import Message, Setting, joined
 
 FORMAT_VERSION = 1
 
@@ -89,7 +90,7 @@ class RunConfig(BaseModel):
         try:
             return value if value is None else Plan.fixed(value).split
         except ConfigError as error:
-            what = str(error).removeprefix("--split: ").removesuffix(f", got {value!r}")
+            what = str(error).partition(": ")[2].removesuffix(f", got {value!r}")
             raise ValueError(what) from None
 
     @field_validator("folds", "holdout")
@@ -97,9 +98,9 @@ class RunConfig(BaseModel):
     def _of_the_split(cls, value: float, info: ValidationInfo) -> float:
         name, split = info.field_name, info.data.get("split")
         if split is not None and value != getattr(_plan(info.data), str(name)):
-            raise ValueError(f"leave it out, since --split {split} says it already")
+            raise ValueError(f"leave it out, since the split {split} says it already")
         if split is None and name == "folds" and value < 2:
-            raise ValueError("expected 2 or more (one fixed split: --split 70/10/20)")
+            raise ValueError("expected 2 or more (one fixed split: give split, such as 70/10/20)")
         if split is None and name == "holdout" and value > 0.5:
             raise ValueError("expected at most 0.5")
         return value
@@ -108,7 +109,9 @@ class RunConfig(BaseModel):
     @classmethod
     def _an_ensemble_of_folds(cls, value: str, info: ValidationInfo) -> str:
         if value == "ensemble" and info.data.get("split") is not None:
-            raise ValueError("an ensemble is of the networks of several folds, --split has one")
+            raise ValueError(
+                "an ensemble is of the networks of several folds, a fixed split has one"
+            )
         return value
 
     @field_validator("abstain")
@@ -153,22 +156,21 @@ class RunConfig(BaseModel):
         Raises:
             RunError: values out of bounds, all of them in one message.
         """
-        said = []
+        said: list[Message] = []
         if values.get("backend") == "local" and values.get("address") is not None:
-            said.append(
-                "--address: only Ray has clusters; leave --address out, or run with --backend ray"
-            )
+            why = ": only Ray has clusters; leave it out, or run with "
+            said.append(Message.of(Setting("address"), why, Setting("backend", "ray")))
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
             said += [
-                f"--{'.'.join(map(str, found.path)).replace('_', '-')}: {found.text}"
+                Message.of(Setting(".".join(map(str, found.path))), f": {found.text}")
                 for found in problems(cls, error, values)
                 # A default that waits for a field which is wrong has no place of its own.
                 if found.path
             ]
         if said:
-            raise RunError("; ".join(said))
+            raise RunError(joined(said, "; "))
         return config
 
     def changed(self, **changes: object) -> RunConfig:
@@ -324,6 +326,7 @@ def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: s
         )
     if differences:
         raise MismatchError(
-            "this run was begun with something else; give --out another folder, or undo:\n  "
-            + "\n  ".join(differences)
+            "this run was begun with something else; name another folder with ",
+            Setting("out", "FOLDER"),
+            ", or undo:\n  " + "\n  ".join(differences),
         )

@@ -16,6 +16,9 @@ from cellsearch.run_folder import (
 )
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.job import FOLD_FILE
+from cellsearch.util.messages import Setting
+
+ANOTHER = Setting("out", "FOLDER")
 
 
 def unfinished(
@@ -67,13 +70,13 @@ def require_free(folder: Path) -> bool:
         RunError: it is a file, or a folder of other things.
     """
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; give --out a new folder")
+        raise RunError(f"{folder} is a file; name a new folder: ", ANOTHER)
     try:
         taken = folder.exists() and any(folder.iterdir())
     except OSError as error:
         raise RunError(f"cannot read {folder}: {error.strerror}") from None
     if taken:
-        raise RunError(f"{folder} holds other files; give --out a new folder")
+        raise RunError(f"{folder} holds other files; name a new folder: ", ANOTHER)
     return folder.is_dir()
 
 
@@ -98,11 +101,11 @@ def make_folder(
         if folder is None:
             return make_folder(None, config, runs, was_there=False)
         raise RunError(
-            f"{place} was made by another search a moment ago; give --out another folder"
+            f"{place} was made by another search a moment ago; name another folder: ", ANOTHER
         ) from None
     except OSError as error:
         raise RunError(
-            f"cannot make {place}: {error.strerror}; give --out a folder that can be written"
+            f"cannot make {place}: {error.strerror}; name a folder that can be written: ", ANOTHER
         ) from None
     return place, not was_there
 

@@ -14,6 +14,7 @@ from cellsearch.card.figures import LEVEL, Estimate
 from cellsearch.errors import ConfigError, RunError
 from cellsearch.learn.metrics import METRICS, TITLES
 from cellsearch.predictions import NAMES
+from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,20 +37,26 @@ def refuse_picture(path: Path, *, keep: Sequence[Path] = ()) -> None:
             both files is there.
     """
     if path.suffix not in ENDS:
-        raise ConfigError(f"--plot: expected a name ending in .png or .svg, got {path.name!r}")
+        raise ConfigError(
+            Setting("plot"), f": expected a name ending in .png or .svg, got {path.name!r}"
+        )
     for folder in keep:
         if path.resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(f"--plot {path}: lies in {folder}, which is read; name another place")
+            raise ConfigError(
+                Setting("plot", str(path)), f": lies in {folder}, which is read; name another place"
+            )
     if any(parent.exists() and not parent.is_dir() for parent in path.parents):
         raise ConfigError(
-            f"--plot {path}: there can be no folder {path.parent}; name another place"
+            Setting("plot", str(path)),
+            f": there can be no folder {path.parent}; name another place",
         )
     there = [each for each in (path.with_suffix(end) for end in ENDS) if os.path.lexists(each)]
     if there and not all(path.with_suffix(end).is_file() for end in ENDS):
         # An older drawing is a pair; a PNG alone may be somebody's cell.
         raise ConfigError(
-            f"--plot {path}: {there[0]} is there, and may be no drawing of this command, which "
-            "writes a PNG and an SVG; name another file, or remove it yourself"
+            Setting("plot", str(path)),
+            f": {there[0]} is there, and may be no drawing of this command, which "
+            "writes a PNG and an SVG; name another file, or remove it yourself",
         )
 
 

@@ -58,9 +58,9 @@ def test_what_may_be_asked_for() -> None:
     ):
         with pytest.raises(ValueError, match=r"expected coverage=0\.9 or precision=0\.95"):
             requirement(text)
-    with pytest.raises(RunError, match=r"--abstain: expected coverage=0\.9 .* got 'recall=1'"):
+    with pytest.raises(RunError, match=r"abstain: expected coverage=0\.9 .* got 'recall=1'"):
         RunConfig.of(dataset="demo", abstain="recall=1")
-    with pytest.raises(RunError, match="--sets"):
+    with pytest.raises(RunError, match="sets"):
         RunConfig.of(dataset="demo", sets=1.0)
     assert RunConfig.of(dataset="demo", abstain="coverage=0.9", sets=0.9).sets == 0.9
     assert not {"abstain", "sets"} & set(IDENTITY)
@@ -191,7 +191,7 @@ def test_rows_hold_decision_and_set(case: Made) -> None:
 
 def test_rules_need_out_of_fold_probabilities_and_a_free_name(case: Made, tmp_path: Path) -> None:
     bare = OofFigures(case.oof.labels, case.oof.predicted)
-    with pytest.raises(CardError, match="--abstain and --sets: needs out-of-fold"):
+    with pytest.raises(CardError, match="abstain and sets: needs out-of-fold"):
         find_rules(bare, CLASSES, abstain="coverage=0.9", sets=0.9)
     assert find_rules(bare, CLASSES).temperature.value == 1.0
     with pytest.raises(CardError, match="a class is called 'uncertain' already"):

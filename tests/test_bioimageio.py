@@ -165,7 +165,7 @@ def test_what_is_not_known_is_named_and_not_made_up(case: Made, tmp_path: Path) 
     text = (bare.folder / "rdf.yaml").read_text(encoding="utf-8")
     assert not re.search("^(authors|license|cite):", text, re.MULTILINE)
     assert str(tmp_path) not in bare.report
-    with pytest.raises(CardError, match=r"bare(\.zip)? exists; .*--force"):
+    with pytest.raises(CardError, match=r"bare(\.zip)? exists; .*force=True"):
         export_bioimageio(case.card, tmp_path / "bare")
     again = export_bioimageio(case.card, tmp_path / "bare", ABOUT, force=True)
     assert again.notes == ()
@@ -239,5 +239,5 @@ def test_one_onnx_file_says_what_it_takes(case: Made, tmp_path: Path) -> None:
         output_name="probabilities",
     )
     np.testing.assert_allclose(found, np.load(case.card.folder / "test_output.npy"), atol=1e-5)
-    with pytest.raises(CardError, match="--force"):
+    with pytest.raises(CardError, match="force=True"):
         write_onnx(case.card, path)

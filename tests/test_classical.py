@@ -315,7 +315,7 @@ def test_a_measured_card_takes_crops_of_another_size(
     images = cells.images[OTHERS]
     wider = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
     np.testing.assert_allclose(loaded.predict(wider, fit="pad"), loaded.predict(images), atol=1e-6)
-    with pytest.raises(CardError, match="--fit pad"):
+    with pytest.raises(CardError, match='fit="pad"'):
         loaded.predict(wider)
     assert loaded.config.features is not None
     assert loaded.config.features.names == features.feature_names(cells.channels)

@@ -182,7 +182,7 @@ def test_nothing_is_replaced_unasked_and_foreign_folders_never(tmp_path: Path) -
     for to, name in NAMES.items():
         out = tmp_path / to / name
         write_cells(first, out, to=to)
-        with pytest.raises(ConfigError, match=r"exists already.*--force"):
+        with pytest.raises(ConfigError, match=r"exists already.*force=True"):
             write_cells(first, out, to=to)
         write_cells(first.subset([0, 1, 2]), out, to=to, force=True)
         assert len(load_dataset(out)) == 3
@@ -230,7 +230,7 @@ def test_what_a_format_cannot_hold_is_said_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "to", "message"),
     [
-        ("set.npz", "zarr", r"--to zarr needs a name that ends in \.zarr"),
+        ("set.npz", "zarr", r"to=.zarr. needs a name that ends in \.zarr"),
         ("set", "hdf5", r"needs a name that ends in \.h5"),
         ("set.npz", "folder", "needs a folder's name"),
         ("set", "npzz", "no such format; did you mean 'npz'.*formats: folder, table"),

@@ -84,7 +84,7 @@ def test_the_dashboard_serves_note_report_and_curves(finished: Path, tmp_path: P
             assert set(names) == {"confusion.png", "learning_curves.svg"}
             path = f"/artifacts/{number}/{trial['trial_id']}/{names['learning_curves.svg']}"
             assert get(base + path)[0] == "image/svg+xml"
-        with pytest.raises(RunError, match=r"in use.*--port"):
+        with pytest.raises(RunError, match=r"in use.*port"):
             open_dashboard(run, host="127.0.0.1", port=server.server_port)
     finally:
         server.shutdown()

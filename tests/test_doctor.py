@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from test_cli import cellsearch
 
+from cellsearch.cli.wording import worded
 from cellsearch.doctor import Check, examine, installation, machine, services
 from cellsearch.learn.precision import ALL
 
@@ -105,7 +106,7 @@ def test_limits_of_a_container(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text(f"{2**30}\n")
     cores = next(machine.cores(tmp_path))
     assert cores.state == "warning"
-    assert "--slots 1" in cores.remedy
+    assert "--slots 1" in worded(cores.remedy)
     assert next(machine.memory(tmp_path)).state == "warning"
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "memory.max").write_text("max\n")
@@ -122,7 +123,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "file").write_text("x")
     found = list(machine.folders(tmp_path / "file" / "runs"))
     assert one(found, "runs").state == "problem"
-    assert "--out" in one(found, "runs").remedy
+    assert "--out" in worded(one(found, "runs").remedy)
     monkeypatch.setenv("CELLSEARCH_CACHE", str(tmp_path / "file"))
     assert one(list(machine.folders(tmp_path)), "cache").state == "problem"
 
@@ -152,4 +153,4 @@ def test_ray_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     check = services.ray_starts()
     assert check.state == "problem"
     assert "no room in /dev/shm" in check.found
-    assert "--backend local" in check.remedy
+    assert "--backend local" in worded(check.remedy)

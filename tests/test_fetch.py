@@ -109,7 +109,12 @@ def test_without_a_network_the_answer_comes_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - start < 5
     message = str(caught.value)
     assert "\n" not in message
-    for part in ("no connection", f"2 files below {NOWHERE}/", "--from DIR", "CELLSEARCH_DATA=DIR"):
+    for part in (
+        "no connection",
+        f"2 files below {NOWHERE}/",
+        'mirror="DIR"',
+        "CELLSEARCH_DATA=DIR",
+    ):
         assert part in message
 
 

@@ -166,9 +166,9 @@ def test_what_is_no_split_is_refused(split: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ({"folds": 5}, "--folds: leave it out"),
-        ({"holdout": 0.3}, "--holdout: leave it out"),
-        ({"final": "ensemble"}, "--final: an ensemble"),
+        ({"folds": 5}, "folds: leave it out"),
+        ({"holdout": 0.3}, "holdout: leave it out"),
+        ({"final": "ensemble"}, "final: an ensemble"),
     ],
 )
 def test_a_split_refuses_what_contradicts_it(other: dict[str, object], told: str) -> None:
@@ -184,5 +184,5 @@ def test_the_config_knows_folds_and_hold_out_and_survives_its_file() -> None:
     assert Plan.fixed("60.5/19.5/20").split == "60.5/19.5/20"
     plain = RunConfig.of(dataset="demo")
     assert (plain.split, plain.folds, plain.holdout) == (None, 5, 0.2)
-    with pytest.raises(RunError, match="--folds: expected 2 or more"):
+    with pytest.raises(RunError, match="folds: expected 2 or more"):
         RunConfig.of(dataset="demo", folds=1)

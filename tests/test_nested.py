@@ -120,7 +120,7 @@ def test_each_of_the_searches_passes_the_audit(finished) -> None:
 
 
 def test_another_request_in_the_same_folder_is_refused(finished) -> None:
-    with pytest.raises(MismatchError, match="was --outer 2, is --outer 4"):
+    with pytest.raises(MismatchError, match="was outer=2, is outer=4"):
         nested(finished.folder, outer=4)
 
 
@@ -160,10 +160,10 @@ def test_the_interval_of_repeats_counts_what_their_training_cells_share() -> Non
 @pytest.mark.parametrize(
     ("settings", "options", "words"),
     [
-        ({}, {"outer": 3, "repeats": 3}, "one of --outer and --repeats"),
-        ({}, {"outer": 1}, "--outer: expected 2 to 100, got 1"),
-        ({"storage": "sqlite:///x.db"}, {"repeats": 2}, "leave out --storage"),
-        ({"split": "60/20/20", "folds": 1, "holdout": 0.2}, {"outer": 3}, "--split"),
+        ({}, {"outer": 3, "repeats": 3}, "one of outer and repeats"),
+        ({}, {"outer": 1}, "outer: expected 2 to 100, got 1"),
+        ({"storage": "sqlite:///x.db"}, {"repeats": 2}, "leave out storage"),
+        ({"split": "60/20/20", "folds": 1, "holdout": 0.2}, {"outer": 3}, "split"),
     ],
 )
 def test_options_that_do_not_go_together(settings, options, words, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from test_cli import card, command
 
 from cellsearch.card.whole_files import write_bytes, write_csv
+from cellsearch.cli.wording import as_option
 from cellsearch.elsewhere.bench import parse_targets, refuse_places
 from cellsearch.errors import CardError, ConfigError, RunError
 from cellsearch.run_report import write_report
@@ -93,27 +94,27 @@ def test_what_is_there_is_replaced_only_where_it_may(tmp_path: Path) -> None:
     (card / "predictions.csv").write_text("precious")
     keep = (labels, card)
     for name in ("old.tsv", "new.csv", "new.anything", "pipe"):
-        refuse_places((), {"-o": tmp_path / name}, keep=keep)
+        refuse_places((), {"out": tmp_path / name}, keep=keep)
     targets = parse_targets([f"napari={labels}", f"ideas={card}", "qupath=-"])
     tables = {
-        f"-{k}": path
+        f"n{k}": path
         for k, path in enumerate(
             [picture, tmp_path / "link.csv", tmp_path / "same.csv", card / "predictions.csv"]
         )
     }
     with pytest.raises(ConfigError) as caught:
-        refuse_places(targets, tables | {"--fractions": Path("-")}, keep=keep)
+        refuse_places(targets, tables | {"fractions": Path("-")}, keep=keep)
     for part in (
-        f"-0 {picture}: what is there is no table (.csv, .tsv, .txt), and is not replaced",
-        f"-1 {tmp_path / 'link.csv'}: what is there is no table",
-        f"-2 {tmp_path / 'same.csv'}: that is what is read; name another file",
-        f"-3 {card / 'predictions.csv'}: that is a file of {card}, which is read",
+        f"--n0 {picture}: what is there is no table (.csv, .tsv, .txt), and is not replaced",
+        f"--n1 {tmp_path / 'link.csv'}: what is there is no table",
+        f"--n2 {tmp_path / 'same.csv'}: that is what is read; name another file",
+        f"--n3 {card / 'predictions.csv'}: that is a file of {card}, which is read",
         "--fractions -: standard output takes no table; name a file, or leave it out and give --js",
         f"--to napari={labels}: that is what is read",
         f"--to ideas={card}: that is what is read",
         "--to qupath=-: standard output takes no table",
     ):
-        assert part in str(caught.value)
+        assert part in caught.value.message.worded(as_option)
 
 
 def test_predict_keeps_the_table_it_reads_and_pictures(
@@ -127,8 +128,8 @@ def test_predict_keeps_the_table_it_reads_and_pictures(
     Path("labels.csv").write_text("path,label\ncell.png,by-hand\n")
     before = {path: path.read_bytes() for path in Path().iterdir()}
     for out, part in (
-        ("labels.csv", "-o labels.csv: that is what is read"),
-        ("cell.png", "-o cell.png: what is there is no table"),
+        ("labels.csv", "--out labels.csv: that is what is read"),
+        ("cell.png", "--out cell.png: what is there is no table"),
         ("-", "--json"),
         (card / "predictions.csv", "which is read"),
     ):

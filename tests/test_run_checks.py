@@ -47,10 +47,10 @@ def cells_with(
     )
 
 
-def with_double_ids(cells: CellDataset) -> CellDataset:
-    ids = np.array(cells.ids)
-    ids[1] = ids[0]
-    return replace(cells, ids=ids, sha256="")
+def with_double_ids() -> CellDataset:
+    drawn = squares((20, 16))
+    ids = [f"cell {max(1, k)}" for k in range(36)]
+    return CellDataset.from_arrays(drawn.images, drawn.labels, ids=ids)
 
 
 def saved(cells: CellDataset, path: Path) -> Path:
@@ -119,6 +119,11 @@ def test_the_command_line_stops_names_the_option_and_goes_on_with_it(
     assert "did you mean 'twin-across-classes'?" in error
 
 
+def test_ids_given_twice_stop_a_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="duplicate-id: 1 ids are given to more than one cell"):
+        tiny_search(tmp_path / "run", with_double_ids())
+
+
 @pytest.mark.slow
 def test_what_is_accepted_is_told_and_kept(tmp_path: Path) -> None:
     out, watching = tmp_path / "run", Lines()
@@ -183,16 +188,17 @@ def test_what_cannot_be_trained_on_is_refused_whatever_is_accepted(tmp_path: Pat
     assert "one-class: one class alone, class-0" in text
     assert "constant: 2 cells hold no picture" in text
     assert text.endswith('of constant they may be accepted with accept=("constant",)')
-    grouped = replace(squares((20, 16)), groups=np.array(["d"] * 36), sha256="")
+    drawn = squares((20, 16))
+    grouped = CellDataset.from_arrays(drawn.images, drawn.labels, groups=["d"] * 36)
     with pytest.raises(SplitError, match="all cells are of one group"):
         tiny_search(tmp_path / "group", grouped, accept=("one-group", "not-estimable"))
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
-def test_every_kind_of_finding_can_be_named(kind: str) -> None:
+def test_every_kind_of_finding_can_be_named(kind: Any) -> None:
     assert RunConfig.of(dataset="cells", accept=[kind, kind]).accept == (kind,)
     assert kind in completion.findings(kind[:3])
-    finding = replace(check_dataset(with_double_ids(squares())).findings[0], kind=kind)
+    finding = replace(check_dataset(with_double_ids()).findings[0], kind=kind)
     report = replace(check_dataset(squares()), findings=(finding,))
     found = Checked.of(report, (kind,))
     assert (len(found.accepted), len(found.errors)) == (
@@ -232,7 +238,8 @@ def test_warnings_are_one_line_with_the_command_that_shows_them(
 
 def test_twins_are_looked_for_once(tmp_path: Path, searches: list[int]) -> None:
     crossing = cells_with(crossing=1)
-    for settings in ({}, {"rare": "merge=other"}, {"rare": "keep"}):
+    asked: tuple[dict[str, Any], ...] = ({}, {"rare": "merge=other"}, {"rare": "keep"})
+    for settings in asked:
         searches.clear()
         with pytest.raises(DataError, match="twin-across-classes"):
             tiny_search(tmp_path / "run", crossing, **settings)
@@ -243,7 +250,8 @@ def test_repeated_searches_are_checked_once_before_any_begins(
     tmp_path: Path, searches: list[int]
 ) -> None:
     config = RunConfig.of(dataset="squares", **KEYS)
-    for repetition in ({"outer": 3}, {"repeats": 2}):
+    repetitions: tuple[dict[str, Any], ...] = ({"outer": 3}, {"repeats": 2})
+    for repetition in repetitions:
         searches.clear()
         with pytest.raises(DataError, match="twin-across-classes") as caught:
             nested_search(config, **repetition, out=tmp_path / "n", cells=cells_with(crossing=1))

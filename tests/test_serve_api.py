@@ -442,7 +442,7 @@ def test_a_changed_card_is_not_served(card: Made, tmp_path: Path) -> None:
     (folder / "README.md").write_text("better than it is\n")
     with pytest.raises(CardError, match=r"cannot be trusted: .*README\.md"):
         create_app(folder)
-    with pytest.raises(CardError, match="--fit"):
+    with pytest.raises(CardError, match="fit: must"):
         create_app(card.card.folder, fit="squash")
 
 

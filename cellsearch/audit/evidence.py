@@ -94,8 +94,9 @@ def gather(folder: Path) -> Evidence:
         cells = CellDataset.open(record.dataset_folder)
     except DataError as error:
         raise RunError(
-            f"the cells of {folder} are no longer in the cache ({error}); read them again with "
-            f"`cellsearch datasets check {record.config.dataset}`"
+            f"the cells of {folder} are no longer in the cache (",
+            error,
+            f"); read them again with `cellsearch datasets check {record.config.dataset}`",
         ) from None
     splits, problem = read_any(folder / "splits.json", cells)
     folds, damaged, requests = _trials(folder)

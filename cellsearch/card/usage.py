@@ -20,7 +20,10 @@ FILES = (
     ("embedding.csv", "where each hold-out cell lies on the map"),
     ("saliency.npz", "saliency of some hold-out cells, float16"),
     ("splits.json", "which cells were hold-out and folds"),
-    ("cells.npy", "a digest of each cell's pixels, by which `--init-from` knows them again"),
+    (
+        "cells.npy",
+        "a digest of each cell's pixels, by which `cellsearch run --init-from` knows them again",
+    ),
     ("recipe.yaml", "the winner's parameters"),
     ("versions.json", "Python, packages and platform"),
     ("plots/", "the pictures, as PNG and SVG"),

@@ -73,7 +73,7 @@ def predict(
     targets = parse_targets(to)
     # A table may lie among the images; only what is read itself must stay.
     read = files_read(images, mirror=mirror, **reader_options(option))
-    refuse_places(targets, {"-o": out, "--fractions": fractions}, keep=(*read, card))
+    refuse_places(targets, {"out": out, "fractions": fractions}, keep=(*read, card))
     require_card(card)
     predictor = CardPredictor.load(card)
     abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)

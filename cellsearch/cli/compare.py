@@ -64,7 +64,7 @@ def compare(
     if csv is not None:
         from cellsearch.elsewhere.bench import refuse_places
 
-        refuse_places((), {"--csv": csv}, keep=(*cards, *filter(None, [answers])))
+        refuse_places((), {"csv": csv}, keep=(*cards, *filter(None, [answers])))
     if plot is not None and answers is not None:
         raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
     if plot is not None:

@@ -121,7 +121,11 @@ def export(
         }
         lines = [f"{out} and {package.archive}: bioimageio.core's test {package.status}"]
         if package.notes:
-            lines.append(f"before an upload bioimage.io will ask for {', '.join(package.notes)}")
+            from cellsearch.cli.wording import worded
+
+            lines.append(
+                f"before an upload bioimage.io will ask for {', '.join(map(worded, package.notes))}"
+            )
     if as_json:
         say_json(facts)
     else:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cellsearch.util.messages import Message
+
 State = Literal["ok", "warning", "problem"]
 
 
@@ -23,13 +25,15 @@ class Check:
 
     name: str
     state: State
-    found: str
-    remedy: str = ""
+    found: str | Message
+    remedy: str | Message = ""
 
     def line(self) -> str:
         """For a terminal."""
-        remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{self.state:<8} {self.name}: {self.found}{remedy}"
+        from cellsearch.cli.wording import worded
+
+        remedy = f"; {worded(self.remedy)}" if self.remedy else ""
+        return f"{self.state:<8} {self.name}: {worded(self.found)}{remedy}"
 
 
 def examine(

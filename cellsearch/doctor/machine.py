@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cellsearch.data.cache import cache_folder
 from cellsearch.doctor.checks import Check
+from cellsearch.util.messages import Message, Setting
 
 GIB = 2**30
 LEAST_MEMORY, LEAST_DISK, LEAST_SHARED = 4 * GIB, 5 * GIB, 1 * GIB
@@ -57,7 +58,9 @@ def cores(cgroup: Path = CGROUP) -> Iterator[Check]:
             "CPU cores",
             "warning",
             f"{every} are seen, but only {granted:g} may be used",
-            f"run with --slots {slots}, or trials will wait for each other",
+            Message.of(
+                "run with ", Setting("slots", slots), ", or trials will wait for each other"
+            ),
         )
     else:
         yield Check("CPU cores", "ok", f"{every}, all usable: so many trials at a time")
@@ -80,7 +83,9 @@ def memory(cgroup: Path = CGROUP, shared: Path = Path("/dev/shm")) -> Iterator[C
             "memory",
             "warning" if low else "ok",
             text,
-            "run with --slots 1: each worker takes about 1 GiB" if low else "",
+            Message.of("run with ", Setting("slots", 1), ": each worker takes about 1 GiB")
+            if low
+            else "",
         )
     if shared.is_dir():
         size = shutil.disk_usage(shared).total
@@ -98,7 +103,7 @@ def folders(runs: Path) -> Iterator[Check]:
     cache = cache_folder()
     for name, folder, remedy in (
         ("cache", cache, "name another folder with CELLSEARCH_CACHE"),
-        ("runs", runs, "run with --out in another folder"),
+        ("runs", runs, Message.of("run in another folder: ", Setting("out", "FOLDER"))),
         ("temporary files", Path(tempfile.gettempdir()), "name another folder with TMPDIR"),
     ):
         there = next(

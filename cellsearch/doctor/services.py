@@ -12,7 +12,9 @@ from pathlib import Path
 
 from cellsearch.doctor.checks import Check
 from cellsearch.errors import CellsearchError
+from cellsearch.util.messages import Message, Setting
 
+WITHOUT_RAY = Message.of("run with ", Setting("backend", "local"))
 RAY_SECONDS = 180
 _RAY = """
 import ray
@@ -58,8 +60,11 @@ def sqlite() -> Check:
         try:
             open_engine(f"sqlite:///{Path(folder) / 'study.db'}").dispose()
         except CellsearchError as error:
-            return Check("storage", "problem", str(error), "check the disk of the runs folder")
-    return Check("storage", "ok", "SQLite, a file in each run (--storage URL tries a database)")
+            return Check("storage", "problem", error.message, "check the disk of the runs folder")
+    text = Message.of(
+        "SQLite, a file in each run (", Setting("storage", "URL"), " tries a database)"
+    )
+    return Check("storage", "ok", text)
 
 
 def database(url: str) -> Check:
@@ -73,7 +78,7 @@ def database(url: str) -> Check:
         engine.dispose()
     except CellsearchError as error:
         remedy = "check host, port, user and that the server runs"
-        return Check("storage", "problem", str(error), remedy)
+        return Check("storage", "problem", error.message, remedy)
     return Check("storage", "ok", f"{shown} answers ({engine.dialect.name} {version})")
 
 
@@ -105,7 +110,7 @@ def java() -> Check:
     try:
         return Check("Java", "ok", f"{there}, Bio-Formats at {bioformats_jar()}")
     except CellsearchError as error:
-        return Check("Java", "warning", f"{there}, but no Bio-Formats", str(error))
+        return Check("Java", "warning", f"{there}, but no Bio-Formats", error.message)
 
 
 def ray_starts() -> Check:
@@ -119,10 +124,8 @@ def ray_starts() -> Check:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Check(
-            "Ray", "problem", f"does not start within {RAY_SECONDS} s", "run with --backend local"
-        )
+        return Check("Ray", "problem", f"does not start within {RAY_SECONDS} s", WITHOUT_RAY)
     if "answer 42" in done.stdout:
         return Check("Ray", "ok", "starts and computes")
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return Check("Ray", "problem", f"does not start ({last})", "run with --backend local")
+    return Check("Ray", "problem", f"does not start ({last})", WITHOUT_RAY)

@@ -12,6 +12,7 @@ from cellsearch.catalog import near_miss
 from cellsearch.elsewhere import cellprofiler, ideas, napari, qupath
 from cellsearch.elsewhere.numbering import Place, places
 from cellsearch.errors import ConfigError
+from cellsearch.util.messages import Message, Setting, joined
 
 Writer = Callable[[Sequence[Row], Sequence[str], Sequence[Place], Path], list[Path]]
 WRITERS: dict[str, Writer] = {
@@ -74,7 +75,7 @@ def parse_targets(pairs: Sequence[str] | None) -> tuple[Target, ...]:
             taken.add(path)
             targets.append(Target(programme, Path(path)))
     if problems:
-        raise ConfigError(f"--to: {'; '.join(problems)}")
+        raise ConfigError(Setting("to"), f": {'; '.join(problems)}")
     return tuple(targets)
 
 
@@ -85,7 +86,7 @@ def refuse_places(
 
     Args:
         targets: of ``parse_targets``.
-        tables: option -> the CSV that it asks for, or None.
+        tables: name of a setting -> the CSV that it asks for, or None.
         keep: what is read and must stay as it is: files, and folders of cards and runs.
 
     Raises:
@@ -93,29 +94,38 @@ def refuse_places(
     """
     asked = [(option, path) for option, path in tables.items() if path is not None]
     problems = [
-        f"{option} {path}: {why}"
+        Message.of(Setting(option, str(path)), ": ", why)
         for option, path in asked
         for why in (*_refused(path), *_kept(path, keep))
     ]
-    first: dict[Path, str] = {}
-    for option, path in [*asked, *((f"--to {t.programme}", t.path) for t in targets)]:
+    first: dict[Path, Setting] = {}
+    named = [(Setting(option, str(path)), path) for option, path in asked]
+    for setting, path in [*named, *((_asked(target), target.path) for target in targets)]:
         if path.resolve() in first:
-            problems.append(f"{option} {path}: {first[path.resolve()]} writes there already")
-        first.setdefault(path.resolve(), option)
+            other = Setting(first[path.resolve()].name)
+            problems.append(Message.of(setting, ": ", other, " writes there already"))
+        first.setdefault(path.resolve(), setting)
     for target in targets:
         ends = SUFFIXES.get(target.programme)
         why = list(_refused(target.path, folder=ends is None))
         if not why and ends and target.path.suffix.lower() not in ("", *ends):
             why.append(f"it is a table; let its name end in {' or '.join(ends)}")
         why += _kept(target.path, keep)
-        problems += [f"--to {target.programme}={target.path}: {each}" for each in why]
+        problems += [Message.of(_asked(target), ": ", each) for each in why]
     if problems:
-        raise ConfigError("; ".join(problems))
+        raise ConfigError(joined(problems, "; "))
 
 
-def _refused(path: Path, *, folder: bool = False) -> Iterator[str]:
+def _asked(target: Target) -> Setting:
+    return Setting("to", f"{target.programme}={target.path}")
+
+
+def _refused(path: Path, *, folder: bool = False) -> Iterator[str | Message]:
     if str(path) == "-":
-        yield "standard output takes no table; name a file, or leave it out and give --json"
+        yield Message.of(
+            "standard output takes no table; name a file, or leave it out and give ",
+            Setting("json", True),
+        )
     elif not path.parent.is_dir():
         yield f"there is no folder {path.parent}; make it first"
     elif path.is_block_device():

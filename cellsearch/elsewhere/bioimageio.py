@@ -19,6 +19,7 @@ from cellsearch.elsewhere.files import new_folder
 from cellsearch.elsewhere.local_paths import clean_folder
 from cellsearch.elsewhere.rdf import ATTACHED, RDF, About, described
 from cellsearch.errors import CardError
+from cellsearch.util.messages import Message, Setting
 
 _TENSORS = ("model.onnx", "test_input.npy", "test_output.npy")
 
@@ -39,7 +40,7 @@ class Package:
     archive: Path
     status: str
     report: str
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Message, ...] = field(default=())
 
 
 def export_bioimageio(
@@ -66,11 +67,15 @@ def export_bioimageio(
         raise CardError(
             f"{card.folder} cannot become a BioImage.IO package: its model takes features that "
             "cellsearch measures on each image, not images, and the format has no such step; "
-            "search again with networks alone, or hand over the card itself (--to huggingface)"
+            "search again with networks alone, or hand over the card itself (",
+            Setting("to", "huggingface"),
+            ")",
         )
     archive = folder.with_name(f"{folder.name}.zip")
     if archive.exists() and not force:
-        raise CardError(f"{archive} exists; name another folder, or say --force to replace it")
+        raise CardError(
+            f"{archive} exists; name another folder, or replace it with ", Setting("force", True)
+        )
     card.verify()
     with quiet_bioimageio() as spec, new_folder(folder, mark=RDF, force=force) as building:
         _write_files(card, building)

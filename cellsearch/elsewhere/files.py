@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cellsearch.errors import CardError
+from cellsearch.util.messages import Setting
 
 
 @contextmanager
@@ -27,7 +28,9 @@ def new_folder(folder: Path, *, mark: str, force: bool = False) -> Iterator[Path
     if there and not (folder / mark).is_file():
         raise CardError(f"{folder} exists and holds other things; name a folder that does not")
     if there and not force:
-        raise CardError(f"{folder} exists; name another folder, or say --force to replace it")
+        raise CardError(
+            f"{folder} exists; name another folder, or replace it with ", Setting("force", True)
+        )
     building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         building.mkdir(parents=True)

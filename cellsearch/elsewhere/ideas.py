@@ -11,6 +11,7 @@ from cellsearch.elsewhere.decided import decided, decisions, safe_names
 from cellsearch.elsewhere.files import new_folder
 from cellsearch.elsewhere.numbering import Place, origins
 from cellsearch.errors import CardError
+from cellsearch.util.messages import Setting
 
 INDEX = "populations.csv"
 WITHOUT_NUMBER = "without_number.csv"
@@ -33,9 +34,10 @@ def write(
     """
     if not any(place.given for place in places):
         raise CardError(
-            "--to ideas: none of these cells has an object number, by which alone IDEAS knows "
+            Setting("to", "ideas"),
+            ": none of these cells has an object number, by which alone IDEAS knows "
             "cells; predict from what ImageStream gave (.cif files, montages, or single images "
-            "named <number>_Ch<k>), or from a table with a column object_number"
+            "named <number>_Ch<k>), or from a table with a column object_number",
         )
     kinds = decisions(rows, classes)
     lists: dict[tuple[str, str], list[int]] = {}

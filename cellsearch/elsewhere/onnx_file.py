@@ -9,6 +9,7 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.whole_files import write_bytes
 from cellsearch.errors import CardError
+from cellsearch.util.messages import Setting
 
 
 def write_onnx(card: ModelCard, path: Path, *, force: bool = False) -> Path:
@@ -21,7 +22,9 @@ def write_onnx(card: ModelCard, path: Path, *, force: bool = False) -> Path:
     import onnx
 
     if path.exists() and not force:
-        raise CardError(f"{path} exists; name another file, or say --force to replace it")
+        raise CardError(
+            f"{path} exists; name another file, or replace it with ", Setting("force", True)
+        )
     config = CardPredictor.load(card.folder).config
     model = onnx.load(card.folder / "model.onnx")
     facts = {

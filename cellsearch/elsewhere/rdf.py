@@ -14,6 +14,7 @@ from cellsearch.card.card import ModelCard
 from cellsearch.elsewhere.local_paths import without_places
 from cellsearch.elsewhere.references import Reference, references
 from cellsearch.errors import CardError
+from cellsearch.util.messages import Message, Setting
 
 RDF = "rdf.yaml"
 ATTACHED = (
@@ -56,7 +57,7 @@ class About:
     name: str | None = None
 
 
-def described(spec: Any, card: ModelCard, about: About, root: Path) -> tuple[Any, list[str]]:
+def described(spec: Any, card: ModelCard, about: About, root: Path) -> tuple[Any, list[Message]]:
     """``ModelDescr`` of the files that lie in ``root``, and what it lacks for an upload.
 
     Args:
@@ -71,13 +72,13 @@ def described(spec: Any, card: ModelCard, about: About, root: Path) -> tuple[Any
     from bioimageio.spec import ValidationContext
     from pydantic import ValidationError
 
-    notes: list[str] = []
+    notes: list[Message] = []
     cited = [*references(card.config.dataset.citation), *about.cite]
     licence = _licence(about, card)
     for missing, option in (
-        (not about.authors, "authors (--author NAME)"),
-        (licence is None, "a licence (--licence SPDX-ID)"),
-        (not cited, "a work to cite (--cite 'TEXT 10.1234/DOI')"),
+        (not about.authors, Message.of("authors (", Setting("author", "NAME"), ")")),
+        (licence is None, Message.of("a licence (", Setting("licence", "SPDX-ID"), ")")),
+        (not cited, Message.of("a work to cite (", Setting("cite", "TEXT 10.1234/DOI"), ")")),
     ):
         if missing:
             notes.append(option)
@@ -199,8 +200,9 @@ def _licence(about: About, card: ModelCard) -> str | None:
     asked = about.licence or card.config.dataset.licence
     if about.licence is not None and asked.lower() not in known:
         raise CardError(
-            f"--licence: {asked!r} is no SPDX id, such as MIT, BSD-3-Clause or CC-BY-4.0 "
-            "(https://spdx.org/licenses)"
+            Setting("licence"),
+            f": {asked!r} is no SPDX id, such as MIT, BSD-3-Clause or CC-BY-4.0 "
+            "(https://spdx.org/licenses)",
         )
     return known.get(asked.lower())
 

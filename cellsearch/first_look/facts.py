@@ -85,7 +85,7 @@ def _of_classes(look: FirstLook) -> list[str | Message]:
     total, most, least = sum(counts.values()), max(counts.values()), min(counts.values())
     named = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:20])
     more = f" and {len(counts) - 20} more" if len(counts) > 20 else ""
-    found = [
+    found: list[str | Message] = [
         f"cells: {total:,} in {len(counts)} classes, imbalance {most / least:,.0f} to 1",
         f"classes: {named}{more}",
     ]

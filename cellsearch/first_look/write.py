@@ -21,6 +21,7 @@ from cellsearch.errors import ConfigError, DataError
 from cellsearch.first_look.choices import LABEL_FREE, looks_numbered
 from cellsearch.first_look.found import FirstLook
 from cellsearch.first_look.group_choice import GroupChoice
+from cellsearch.util.messages import Setting
 
 WIDTH = 96
 UNFILLED = "not stated"
@@ -56,12 +57,13 @@ def write(look: FirstLook, out: Path, *, force: bool = False) -> list[Path]:
     if look.layout.kind == "flat":
         if out.suffix.lower() != ".csv":
             raise ConfigError(
-                f"-o {out}: images without classes get a table to fill in, which ends in .csv: "
-                "-o labels.csv"
+                Setting("out", str(out)),
+                ": images without classes get a table to fill in, which ends in .csv: ",
+                Setting("out", "labels.csv"),
             )
         return _put({out: table_text(look, out)}, force=force)
     if out.suffix.lower() not in (".yaml", ".yml"):
-        raise ConfigError(f"-o {out}: a manifest ends in .yaml")
+        raise ConfigError(Setting("out", str(out)), ": a manifest ends in .yaml")
     files: dict[Path, str] = {}
     target = look.layout.target
     if look.needs_table:
@@ -79,7 +81,12 @@ def require_free(*paths: Path, force: bool) -> None:
     """
     there = [str(path) for path in paths if path.exists()]
     if there and not force:
-        raise ConfigError(f"{', '.join(there)} exists; --force replaces it, -o names another file")
+        raise ConfigError(
+            f"{', '.join(there)} exists; replace it with ",
+            Setting("force", True),
+            ", or name another file with ",
+            Setting("out", "FILE"),
+        )
 
 
 def _put(files: dict[Path, str], *, force: bool) -> list[Path]:
@@ -90,7 +97,9 @@ def _put(files: dict[Path, str], *, force: bool) -> list[Path]:
             path.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"-o {path}: cannot be written ({reason}); name another place") from None
+        raise ConfigError(
+            Setting("out", str(path)), f": cannot be written ({reason}); name another place"
+        ) from None
     return list(files)
 
 
@@ -126,7 +135,7 @@ def manifest_text(look: FirstLook, out: Path, target: Path) -> str:
         first = error.errors()[0]
         raise DataError(
             f"{look.path}: no manifest can say this ({'.'.join(map(str, first['loc']))}: "
-            f"{first['msg']}); use it by its path: cellsearch run --dataset {look.path}"
+            f"{first['msg']}); use it by its path: `cellsearch run --dataset {look.path}`"
         ) from None
     yaml = YAML(typ="rt")
     yaml.width, yaml.allow_unicode = 4096, True

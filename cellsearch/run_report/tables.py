@@ -177,7 +177,7 @@ def stopped_table(facts: RunFacts) -> Table | None:
 def racing_sentence(facts: RunFacts) -> str:
     """What the race saved, in words."""
     if not facts.record.config.race:
-        return "Racing was off (--no-race): every trial was trained on all folds."
+        return "Racing was off: every trial was trained on all folds."
     if facts.folds < 2:
         return "With one fixed split there is nothing to race over."
     found = saving(facts.trials, facts.folds)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cellsearch.card.whole_files import write_text
 from cellsearch.errors import CardError, CellsearchError, RunError
 from cellsearch.run_folder import read_record, replace_text
+from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
     from cellsearch.audit.report import AuditReport
@@ -87,17 +88,22 @@ def write_report(
 def _refuse(file: Path, run: Path) -> None:
     """Said before the work: a report never takes the place of something else."""
     if str(file) == "-":
-        raise RunError(f"--out -: standard output takes no report; name a file, such as {REPORT}")
+        raise RunError(
+            Setting("out", "-"), f": standard output takes no report; name a file, such as {REPORT}"
+        )
     if file.is_dir():
-        raise RunError(f"--out: {file} is a folder; name a file, such as {file / REPORT}")
+        raise RunError(
+            Setting("out"), f": {file} is a folder; name a file, such as {file / REPORT}"
+        )
     if file.is_block_device():
-        raise RunError(f"--out: {file} is a disk; name a file, such as {REPORT}")
+        raise RunError(Setting("out"), f": {file} is a disk; name a file, such as {REPORT}")
     if not file.parent.is_dir() and file.parent != run:
-        raise RunError(f"--out: there is no folder {file.parent}; make it first")
+        raise RunError(Setting("out"), f": there is no folder {file.parent}; make it first")
     if file.is_file() and Path(os.path.realpath(file)).suffix.lower() not in ENDS:
         raise RunError(
-            f"--out: {file} is there already and no report ({', '.join(ENDS)}), so it is not "
-            f"replaced; name another file, such as {file.with_suffix('.html')}"
+            Setting("out"),
+            f": {file} is there already and no report ({', '.join(ENDS)}), so it is not "
+            f"replaced; name another file, such as {file.with_suffix('.html')}",
         )
 
 
@@ -206,7 +212,7 @@ def save_figures(pictures: list[Picture], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"--figures: cannot make {folder}: {error.strerror}") from None
+        raise RunError(Setting("figures"), f": cannot make {folder}: {error.strerror}") from None
     with drawing():
         for each in pictures:
             replace_text(folder / f"{each.name}.svg", paper(each.figure, each.name))
@@ -217,7 +223,7 @@ def _save(file: Path, text: str) -> int:
     try:
         write_text(file, text)
     except CardError as error:
-        raise RunError(str(error)) from None
+        raise RunError(error) from None
     return len(text.encode("utf-8"))
 
 

@@ -28,6 +28,8 @@ from cellsearch.serve.problems import Problem
 from cellsearch.serve.queries import Query, chosen
 from cellsearch.serve.store import Sample, Store, drop
 from cellsearch.serve.uploads import Received
+from cellsearch.serve.wording import on_page
+from cellsearch.util.messages import Setting
 
 MONTAGE = "montage"
 
@@ -173,7 +175,7 @@ class Desk:
             found = saliency.occlusion(self.predictor, cell, target)
         except CardError as error:
             raise Problem(
-                404, f"this cell cannot be explained: {error}", "look at its image"
+                404, f"this cell cannot be explained: {on_page(error.message)}", "look at its image"
             ) from None
         planes = pictures.drawn(cell, pictures.contrast(sample), self.config.channels)
         return pictures.png(saliency.overlay(planes, found))
@@ -255,7 +257,7 @@ def open_desk(
         CardError: no card, a file of it missing or changed, or rules that cannot be had.
     """
     if fit not in (None, "pad", "resize", "refuse"):
-        raise CardError(f"--fit: must be pad, resize or refuse; got {fit!r}")
+        raise CardError(Setting("fit"), f": must be pad, resize or refuse; got {fit!r}")
     whole = ModelCard.load(card)
     problems = problems_with(card, read_checksums(card))
     if problems:

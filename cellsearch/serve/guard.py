@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cellsearch.serve.limits import Limits, size
 from cellsearch.serve.problems import Problem, refusal
+from cellsearch.serve.wording import as_control
+from cellsearch.util.messages import Setting
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -110,8 +112,8 @@ def too_long(limits: Limits, length: int | None = None) -> Problem:
     return Problem(
         413,
         f"a request may hold {size(limits.request_bytes)}, this one holds {sent}",
-        "send the files in several requests; cut a large image into cells first; or start the "
-        "server with a larger --max-upload",
+        "send the files in several requests; cut a large image into cells first; or ask for "
+        f"{as_control(Setting('max_upload'))} of more",
     )
 
 

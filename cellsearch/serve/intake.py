@@ -20,6 +20,7 @@ from cellsearch.serve.limits import MB, Limits
 from cellsearch.serve.store import Sample, Store
 from cellsearch.serve.unpack import is_npz, members
 from cellsearch.serve.uploads import Received, label, too_large
+from cellsearch.serve.wording import on_page
 
 AT_ONCE = 32 * MB
 """Bytes of raw cells that are predicted together."""
@@ -121,7 +122,7 @@ class Intake:
             else:
                 yield from self._members(path, scratch, one.label, outcome)
         except ReadError as error:
-            outcome.refuse(one.label, str(error))
+            outcome.refuse(one.label, on_page(error.message))
 
     def _members(self, path: Path, scratch: Path, name: str, outcome: Outcome) -> Iterator[_Piece]:
         for member in members(path, scratch / "member", self._limits):
@@ -135,7 +136,7 @@ class Intake:
                     raise ReadError("a zip, or an .npz, within a zip is not opened")
                 yield from self._decoded(member.path, kind, inner)
             except ReadError as error:
-                outcome.refuse(inner, str(error))
+                outcome.refuse(inner, on_page(error.message))
 
     def _arrays(self, path: Path, scratch: Path, name: str) -> Iterator[_Piece]:
         from zipfile import ZipFile
@@ -182,7 +183,7 @@ class Intake:
             probabilities = self._predictor.predict(images)
         except CardError as error:
             if len(pieces) == 1:
-                outcome.refuse(pieces[0].source, str(error))
+                outcome.refuse(pieces[0].source, on_page(error.message))
                 return
             # One of them is to blame: each by itself then.
             for piece in pieces:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from cellsearch.errors import CellsearchError
+from cellsearch.serve.wording import on_page
 
 _LOG = logging.getLogger("cellsearch.serve")
 
@@ -73,7 +74,10 @@ def install(app: FastAPI) -> None:
         return refusal(422, "; ".join(parts), "see /openapi.json for what is taken")
 
     async def ours(_: Request, problem: Exception) -> JSONResponse:
-        return refusal(422, str(problem), "send images as the card takes them: GET /api/card")
+        assert isinstance(problem, CellsearchError)
+        return refusal(
+            422, on_page(problem.message), "send images as the card takes them: GET /api/card"
+        )
 
     async def full(_: Request, problem: Exception) -> JSONResponse:
         _LOG.error("%s", problem)

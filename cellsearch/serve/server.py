@@ -19,6 +19,7 @@ from cellsearch.report import say
 from cellsearch.serve.app import create_app
 from cellsearch.serve.guard import LOOPBACK
 from cellsearch.serve.limits import Limits
+from cellsearch.util.messages import Setting
 
 BACKLOG = 128
 PATIENCE = 5
@@ -98,7 +99,9 @@ def _listening(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = facts[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise RunError(f"--host {host}: no address of this machine ({error.strerror})") from None
+        raise RunError(
+            Setting("host", host), f": no address of this machine ({error.strerror})"
+        ) from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -107,8 +110,11 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.close()
         reason = (error.strerror or str(error)).lower()
         raise RunError(
-            f"cannot listen on {host}, port {port}: {reason}; choose another with --port, or "
-            "--port 0 for any that is free"
+            f"cannot listen on {host}, port {port}: {reason}; choose another with ",
+            Setting("port"),
+            ", or ",
+            Setting("port", 0),
+            " for any that is free",
         ) from None
     return listening
 

@@ -44,7 +44,7 @@ def read_document(path: Path) -> Document:
     try:
         return catalog.read_yaml(path)
     except ConfigError as error:
-        raise SpaceError(str(error)) from None
+        raise SpaceError(error) from None
 
 
 def read_layer(document: Document, chain: Sequence[Path] = ()) -> Layer:

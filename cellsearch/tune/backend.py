@@ -10,6 +10,7 @@ from cellsearch.tune.driver import Driver
 from cellsearch.tune.interrupt import Interrupts
 from cellsearch.tune.job import SearchJob
 from cellsearch.tune.work import Compute, attempt, train
+from cellsearch.util.messages import Setting
 
 
 class Backend(Protocol):
@@ -65,4 +66,4 @@ def backend(name: str) -> Backend:
         from cellsearch.tune.ray_tune import RayBackend
 
         return RayBackend()
-    raise RunError(f"--backend: expected local or ray, got {name!r}")
+    raise RunError(Setting("backend"), f": expected local or ray, got {name!r}")

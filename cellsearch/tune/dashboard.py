@@ -21,6 +21,7 @@ from cellsearch.space.recipe import Recipe
 from cellsearch.tune.attachments import artifact_store, put_artifact, save_note_parts
 from cellsearch.tune.learning_curves import FILE, learning_curves_svg
 from cellsearch.tune.storage import open_storage
+from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -206,7 +207,8 @@ def listening(
     except OSError as error:
         raise RunError(
             f"cannot listen at {host}:{port}: {(error.strerror or str(error)).lower()}; give "
-            "another port with --port"
+            "another port: ",
+            Setting("port"),
         ) from None
     shown = f"[{host}]" if ":" in host else host
     try:

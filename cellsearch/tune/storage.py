@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from cellsearch.errors import StorageError
+from cellsearch.util.messages import Setting
 
 CONNECT_SECONDS = 5
 
@@ -25,8 +26,9 @@ def engine_options(url: str) -> tuple[URL, dict[str, Any]]:
         parsed = make_url(url)
     except ArgumentError:
         raise StorageError(
-            f"--storage: expected a URL such as postgresql+psycopg://user@host/name or "
-            f"sqlite:///path.db, got {_without_password(url)!r}"
+            Setting("storage"),
+            ": expected a URL such as postgresql+psycopg://user@host/name or "
+            f"sqlite:///path.db, got {_without_password(url)!r}",
         ) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":

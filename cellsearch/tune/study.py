@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cellsearch.errors import MismatchError, StorageError
 from cellsearch.space.recipe import ParamValue, Recipe
 from cellsearch.tune.storage import open_storage, shown_url
+from cellsearch.util.messages import Setting
 
 STARTUP_TRIALS = 20
 RECIPE = "cellsearch:recipe"
@@ -111,8 +112,8 @@ def open_study(
         return study
     if known["run"] != token:
         raise MismatchError(
-            f"the storage already holds a study {name!r} of another run; "
-            "give --out a folder of another name"
+            f"the storage already holds a study {name!r} of another run; name another folder: ",
+            Setting("out", "FOLDER"),
         )
     differences = [
         f"{key.removesuffix('_sha256')}: was {_short(known.get(key))}, "
