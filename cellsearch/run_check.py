@@ -84,7 +84,9 @@ def check_cells(
         twins: of the cells, where they are known already.
     """
     observer.message("checking the cells, as `cellsearch datasets check` does")
-    report = check_dataset(cells, folds=config.folds, splits=splits, twins=twins)
+    report = check_dataset(
+        cells, folds=config.folds, splits=splits, twins=twins, splits_follow=True
+    )
     found = Checked.of(report, config.accept, shown_by=_shown_by(config, named=named))
     warned = [each.kind for each in report.findings if each.severity == "warning"]
     if warned:
@@ -185,4 +187,5 @@ def _shown_by(config: RunConfig, *, named: bool) -> str:
     words += ["--from", str(config.mirror)] if config.mirror else []
     for option, value in config.options.items():
         words += ["--option", f"{option}={value}"]
-    return f"see them with `{shlex.join(words)}`"
+    task = " and the task of this run" if any(config.task.values()) else ""
+    return f"see them with `{shlex.join(words)}`{task}"

@@ -157,7 +157,7 @@ def test_the_documentation_names_no_picture_and_no_place(package: Package) -> No
 def test_what_is_not_known_is_named_and_not_made_up(case: Made, tmp_path: Path) -> None:
     bare = export_bioimageio(case.card, tmp_path / "bare")
     assert bare.status == "passed"
-    assert [note.split(" (")[0] for note in bare.notes] == [
+    assert [str(note).split(" (")[0] for note in bare.notes] == [
         "authors",
         "a licence",
         "a work to cite",
@@ -220,7 +220,7 @@ def test_citation_and_scale_of_the_cells_are_the_packages(case: Made, tmp_path: 
     text = (tmp_path / "package" / "rdf.yaml").read_text()
     assert "10.1234/x" in text
     assert "scale: 0.5" in text
-    assert not any("cite" in note for note in made.notes)
+    assert not any("cite" in str(note) for note in made.notes)
 
 
 def test_one_onnx_file_says_what_it_takes(case: Made, tmp_path: Path) -> None:

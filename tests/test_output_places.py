@@ -148,7 +148,7 @@ def test_predict_keeps_the_table_it_reads_and_pictures(
     for option in ("-o", "--fractions"):
         code, _, error = command("predict", card, "own.yaml", option, "labels.csv")
         assert code == 2
-        assert f"{option} labels.csv: that is what is read" in error
+        assert f"{option.replace('-o', '--out')} labels.csv: that is what is read" in error
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 

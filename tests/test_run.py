@@ -11,6 +11,7 @@ from run_cases import TINY, Stopper, finished_search, tiny_search
 
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
+from cellsearch.cli.wording import as_option
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.history import past_run
 from cellsearch.run_folder import RunConfig, read_record
@@ -111,7 +112,7 @@ def test_the_same_request_finds_its_unfinished_run(tmp_path: Path) -> None:
 def test_every_setting_out_of_bounds_is_told_at_once() -> None:
     with pytest.raises(cellsearch.RunError) as caught:
         RunConfig.of(dataset="demo", budget=0, metric="f1", holdout=0.9)
-    assert str(caught.value).split("; --") == [
+    assert caught.value.message.worded(as_option).split("; --") == [
         "--metric: expected one of balanced_accuracy, macro_f1, weighted_f1, mcc, worst_recall, "
         "accuracy, got 'f1'; did you mean 'macro_f1'?",
         "holdout: expected at most 0.5, got 0.9",

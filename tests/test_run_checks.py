@@ -19,6 +19,7 @@ from cellsearch.cli.wording import as_option
 from cellsearch.data import check, rare, splits, twins
 from cellsearch.data.check import check_dataset
 from cellsearch.data.findings import Kind
+from cellsearch.data.saved_dataset import sha256_of
 from cellsearch.errors import DataError, InputError, RunError, SplitError
 from cellsearch.nested import nested_search, resume_nested
 from cellsearch.progress import Silent
@@ -49,8 +50,9 @@ def cells_with(
 
 def with_double_ids() -> CellDataset:
     drawn = squares((20, 16))
-    ids = [f"cell {max(1, k)}" for k in range(36)]
-    return CellDataset.from_arrays(drawn.images, drawn.labels, ids=ids)
+    ids = np.array([f"cell {max(1, k)}" for k in range(36)])
+    doubled = replace(drawn, ids=ids)
+    return replace(doubled, sha256=sha256_of(doubled))
 
 
 def saved(cells: CellDataset, path: Path) -> Path:
@@ -300,9 +302,18 @@ def test_a_search_of_the_classifier_is_stopped_as_a_run_is() -> None:
         searching.fit(cells.images, cells.labels)
 
 
+def test_near_twins_and_blank_images_are_not_told_of_a_few_values() -> None:
+    few = np.random.default_rng(0).normal(size=(60, 1, 1, 3)).astype(np.float32)
+    assert twins.find_twins(few) == []
+    few[7] = few[3]
+    few[9] = 1
+    assert not twins.flat_channels(few).any()
+    assert [(each.a, each.b) for each in twins.find_twins(few)] == [(3, 7)]
+
+
 def test_images_of_one_row_hold_a_picture() -> None:
     rng = np.random.default_rng(0)
-    row = rng.integers(0, 255, (6, 1, 1, 9), np.uint8)
+    row = rng.integers(0, 255, (6, 1, 1, 20), np.uint8)
     row[0] = 7
     assert twins.flat_channels(row)[:, 0].tolist() == [True, *[False] * 5]
     assert twins.flat_channels(row.transpose(0, 1, 3, 2))[:, 0].tolist() == [True, *[False] * 5]

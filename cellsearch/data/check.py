@@ -53,6 +53,7 @@ def check_dataset(
     folds: int = 5,
     splits: Splits | None = None,
     twins: Sequence[Twin] | None = None,
+    splits_follow: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckReport:
     """Look for twins, empty or saturated images, undeclared groups, and classes too small.
@@ -63,6 +64,8 @@ def check_dataset(
         splits: where they exist already, twins are held against them instead of against the
             folds that a naive stratified split would draw.
         twins: as from ``find_twins``, which is asked where they are not given.
+        splits_follow: splits that keep twins together are drawn next, so nothing is said of those
+            that would not.
         on_progress: told how far the check has come.
 
     Returns:
@@ -83,7 +86,7 @@ def check_dataset(
     told(3)
     findings = [
         *_duplicate_ids(dataset),
-        *_twins(dataset, twins, folds, splits),
+        *_twins(dataset, twins, folds, splits, splits_follow=splits_follow),
         *constant(dataset, flat),
         *saturated(dataset, largest),
         *outliers(dataset, flat, mean),
@@ -113,7 +116,12 @@ def _duplicate_ids(dataset: CellDataset) -> list[Finding]:
 
 
 def _twins(
-    dataset: CellDataset, twins: Sequence[Twin], folds: int, splits: Splits | None
+    dataset: CellDataset,
+    twins: Sequence[Twin],
+    folds: int,
+    splits: Splits | None,
+    *,
+    splits_follow: bool,
 ) -> list[Finding]:
     if not twins:
         return []
@@ -133,7 +141,7 @@ def _twins(
         if classes[0] != classes[1]:
             kind, severity = "twin-across-classes", "error"
             where = f" but are labelled {classes[0]} and {classes[1]}"
-        torn = part[twin.a] != part[twin.b]
+        torn = part[twin.a] != part[twin.b] and not (splits is None and splits_follow)
         if torn and splits is not None:
             severity = "error"
         straddle = f"; {drawn} would tear them apart" if torn and splits is None else ""

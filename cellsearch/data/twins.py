@@ -16,6 +16,10 @@ NEAR_TOLERANCE = 0.3
 """On imaging flow cytometry and blood smears, repeated cells lie below 0.28 of the typical
 neighbour distance, different cells above 0.37 (in every channel alone and in all together)."""
 
+FEWEST_VALUES = 16
+"""Values of a picture from which near twins and blank ones are told: points of fewer dimensions lie
+so close by chance. Of N cells 5 N x 0.3^d are expected where neighbours fill d dimensions evenly."""
+
 _GRID = 8
 _DIMENSIONS = 24
 _SAMPLE = 128
@@ -43,8 +47,8 @@ class Twin:
 def flat_channels(images: NDArray[Any]) -> NDArray[np.bool_]:
     """Channels without a picture: one value, or stripes (all rows or all columns alike).
 
-    Images of one row or one column hold a picture unless they hold one value; a single pixel is
-    all that it can be.
+    Images of one row or one column hold a picture unless they hold one value. Of fewer than
+    ``FEWEST_VALUES`` nothing is said.
 
     Args:
         images: (N, C, H, W).
@@ -52,8 +56,10 @@ def flat_channels(images: NDArray[Any]) -> NDArray[np.bool_]:
     Returns:
         (N, C) bool.
     """
-    flat = np.empty(images.shape[:2], np.bool_)
     height, width = images.shape[2:]
+    flat = np.zeros(images.shape[:2], np.bool_)
+    if np.prod(images.shape[1:]) < FEWEST_VALUES:
+        return flat
     for rows in _chunks(images):
         block = images[rows]
         # The corner test spares nearly all cells the comparison of every pixel.
@@ -84,7 +90,7 @@ def find_twins(
 
     Args:
         images: (N, C, H, W), uint8, uint16 or float32; may be memory-mapped.
-        near_tolerance: 0 finds exact twins only.
+        near_tolerance: 0 finds exact twins only, as do pictures of fewer than ``FEWEST_VALUES``.
         flat: (N, C) bool as from ``flat_channels``, where it is known already.
 
     Returns:
@@ -97,7 +103,8 @@ def find_twins(
         Twin(int(a), int(b), "exact", 0.0) for a, b in zip(first, pictures, strict=True) if a != b
     ]
     distinct = np.unique(first)
-    near = _near(images, distinct, near_tolerance) if near_tolerance > 0 else []
+    told = near_tolerance > 0 and np.prod(images.shape[1:]) >= FEWEST_VALUES
+    near = _near(images, distinct, near_tolerance) if told else []
     return sorted([*exact, *near], key=lambda twin: (twin.a, twin.b))
 
 
