@@ -176,7 +176,7 @@ def test_only_cells_of_both_count_and_the_others_are_told(run: Path, tmp_path: P
     (rater,) = compare_answers(run, table, part="oof").raters
     assert (rater.cells, rater.outside) == (5, 30)
     table = written(tmp_path / "others.csv", "id,class", rows_of(SPLITS.folds[0]))
-    with pytest.raises(DataError, match=r"answered no cell of the hold-out.*--part oof"):
+    with pytest.raises(DataError, match=r"answered no cell of the hold-out.*part=.oof."):
         compare_answers(run, table)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -206,6 +208,15 @@ def test_every_kind_of_finding_can_be_named(kind: Any) -> None:
     assert (len(found.accepted), len(found.errors)) == (
         (1, 0) if kind not in NEVER else (0, int(kind == "one-class"))
     )
+
+
+def test_kinds_are_offered_without_loading_what_takes_long() -> None:
+    code = (
+        "import sys; from cellsearch.cli import completion; print(completion.findings('dup'));"
+        "print(sorted({'numpy', 'pandas', 'torch', 'optuna'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['duplicate-id']", "[]"]
 
 
 @pytest.mark.parametrize("accept", ["duplicate-id", ("duplicate-ids",), ("",)])

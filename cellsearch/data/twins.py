@@ -17,8 +17,8 @@ NEAR_TOLERANCE = 0.3
 neighbour distance, different cells above 0.37 (in every channel alone and in all together)."""
 
 FEWEST_VALUES = 16
-"""Values of a picture from which near twins and blank ones are told: points of fewer dimensions lie
-so close by chance. Of N cells 5 N x 0.3^d are expected where neighbours fill d dimensions evenly."""
+"""Values of a picture from which near twins and blank ones are told: with fewer, cells come to lie
+so close by chance. Where neighbours fill d dimensions evenly, 5 N x 0.3^d of N cells do."""
 
 _GRID = 8
 _DIMENSIONS = 24
