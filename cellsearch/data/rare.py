@@ -11,6 +11,16 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.plan import Plan
 from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import ConfigError, SplitError
+from cellsearch.util.messages import Message, Setting
+
+RARE_CHOICES: tuple[str | Setting, ...] = (
+    Setting("rare", "keep"),
+    " (train on them, give no figure), ",
+    Setting("rare", "drop"),
+    ", or ",
+    Setting("rare", "merge=NAME"),
+)
+"""What may be done with classes that are too small."""
 
 
 def units_of(dataset: CellDataset, twins: Sequence[Twin]) -> NDArray[np.int64]:
@@ -53,13 +63,12 @@ def too_small(counts: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     return np.flatnonzero(counts < folds + 1)
 
 
-def choices(most_folds: int) -> str:
+def choices(most_folds: int) -> Message:
     """The ways out, for the end of a message; ``most_folds`` below 2 offers no other number."""
-    fewer = f"--folds {most_folds} (the most that works), " if most_folds >= 2 else ""
-    return (
-        f"choose {fewer}--rare keep (train on them, give no figure), --rare drop, "
-        "or --rare merge=NAME"
-    )
+    fewer: list[str | Setting] = []
+    if most_folds >= 2:
+        fewer = [Setting("folds", most_folds), " (the most that works), "]
+    return Message.of("choose ", *fewer, *RARE_CHOICES)
 
 
 def check_rare(rare: str) -> str | None:
@@ -73,7 +82,9 @@ def check_rare(rare: str) -> str | None:
     """
     verb, _, name = rare.partition("=")
     if rare not in ("refuse", "keep", "drop") and (verb != "merge" or not name.strip()):
-        raise ConfigError(f"--rare: expected keep, drop, merge=NAME or refuse, got {rare!r}")
+        raise ConfigError(
+            Setting("rare"), f": expected keep, drop, merge=NAME or refuse, got {rare!r}"
+        )
     return name.strip() if verb == "merge" else None
 
 
@@ -112,9 +123,10 @@ def apply_rare(
     if name is None:
         if len(dataset.classes) - len(small) < 2:
             raise SplitError(
-                f"--rare drop would leave {len(dataset.classes) - len(small)} of the classes "
-                f"{', '.join(dataset.classes)}, and two are needed; "
-                f"{choices(_most_folds(counts, plan.folds))}"
+                Setting("rare", "drop"),
+                f" would leave {len(dataset.classes) - len(small)} of the classes "
+                f"{', '.join(dataset.classes)}, and two are needed; ",
+                choices(_most_folds(counts, plan.folds)),
             )
         return dataset.drop_classes(small)
     members = [each for each in dataset.classes if each in small or each == name]
@@ -122,12 +134,19 @@ def apply_rare(
     had = len(np.unique(units[chosen]))
     if had < plan.units:
         raise SplitError(
-            f"--rare merge={name}: {', '.join(members)} have {had} {unit_word(dataset)} together, "
-            f"{plan.needs(unit_word(dataset))}; merge them into a larger class "
-            "(--rare merge=CLASS), or choose --rare keep or --rare drop"
+            Setting("rare", f"merge={name}"),
+            f": {', '.join(members)} have {had} {unit_word(dataset)} together, "
+            f"{plan.needs(unit_word(dataset))}; merge them into a larger class (",
+            Setting("rare", "merge=CLASS"),
+            "), or choose ",
+            Setting("rare", "keep"),
+            " or ",
+            Setting("rare", "drop"),
         )
     if len(dataset.classes) - len(members) < 1:
-        raise SplitError(f"--rare merge={name} would leave one class, and two are needed")
+        raise SplitError(
+            Setting("rare", f"merge={name}"), " would leave one class, and two are needed"
+        )
     return dataset.merge_classes({name: members})
 
 

@@ -16,6 +16,7 @@ from cellsearch.durations import spoken
 from cellsearch.first_look.choices import FOLDS
 from cellsearch.first_look.estimate import Estimate
 from cellsearch.first_look.found import FirstLook
+from cellsearch.util.messages import Message
 
 SHOWN = 3
 KINDS: Mapping[str, str] = {
@@ -27,11 +28,13 @@ KINDS: Mapping[str, str] = {
 }
 
 
-def lines(look: FirstLook) -> list[str]:
+def lines(look: FirstLook) -> list[str | Message]:
     """What was found, a fact a line."""
     layout, crops = look.layout, look.crops
-    found = [f"layout: {KINDS.get(layout.kind, f'read by the reader {layout.reader}')}"]
-    found += [f"  {note}" for note in layout.notes]
+    found: list[str | Message] = [
+        f"layout: {KINDS.get(layout.kind, f'read by the reader {layout.reader}')}"
+    ]
+    found += [f"  {n}" if isinstance(n, str) else Message.of("  ", n) for n in layout.notes]
     if look.others:
         there = ", ".join(f"{count} {suffix}" for suffix, count in list(look.others.items())[:5])
         found.append(f"  files that are not images: {there}")
@@ -43,7 +46,7 @@ def lines(look: FirstLook) -> list[str]:
     for group in look.groups[:2]:
         state = "declared in the manifest" if group.declared else "not declared"
         found.append(f"groups, {state}: {group.description}. {group.why}")
-    told = look.groups or any(NOT_GROUPS in note for note in layout.notes)
+    told = look.groups or any(NOT_GROUPS in str(note) for note in layout.notes)
     if crops.images and not told and not layout.problems:
         found.append("groups: names suggest none; say so if donors or plates differ")
     return found + _findings(look)
@@ -75,22 +78,21 @@ def _of_pixels(look: FirstLook) -> list[str]:
     return [line for line in found if line]
 
 
-def _of_classes(look: FirstLook) -> list[str]:
+def _of_classes(look: FirstLook) -> list[str | Message]:
     counts = look.layout.counts
     if not counts or look.layout.kind == "flat":
         return [f"cells: {len(look.layout.cells):,}"]
     total, most, least = sum(counts.values()), max(counts.values()), min(counts.values())
     named = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:20])
     more = f" and {len(counts) - 20} more" if len(counts) > 20 else ""
-    found = [
+    found: list[str | Message] = [
         f"cells: {total:,} in {len(counts)} classes, imbalance {most / least:,.0f} to 1",
         f"classes: {named}{more}",
     ]
     small = [f"{name} ({count})" for name, count in counts.items() if count < FOLDS + 1]
     if small:
-        found.append(
-            f"too small for {FOLDS} folds and a hold-out: {listed(small)}; {choices(least - 1)}"
-        )
+        too_small = f"too small for {FOLDS} folds and a hold-out: {listed(small)}; "
+        found.append(Message.of(too_small, choices(least - 1)))
     rare = [f"{n} ({c})" for n, c in counts.items() if FOLDS + 1 <= c < 30]
     if rare:
         found.append(f"few cells, so figures with wide intervals: {listed(rare)}")

@@ -12,6 +12,7 @@ from cellsearch.first_look.choices import RunChoice, SizeChoice
 from cellsearch.first_look.crops import Crops
 from cellsearch.first_look.group_choice import GroupChoice
 from cellsearch.first_look.layout import Layout
+from cellsearch.util.messages import Message
 
 
 @dataclass
@@ -51,7 +52,7 @@ class FirstLook:
     twins: tuple[Twin, ...] = ()
 
     @property
-    def problems(self) -> list[str]:
+    def problems(self) -> list[str | Message]:
         """What keeps the cells from being learnt from."""
         stopped = [self.run.problem] if self.run and self.run.problem else []
         return [*self.layout.problems, *stopped]

@@ -15,6 +15,7 @@ from cellsearch.data.readers.folders import SPLIT_NAMES, natural
 from cellsearch.data.suggested_groups import WORDS
 from cellsearch.errors import DataError
 from cellsearch.first_look.survey import Survey
+from cellsearch.util.messages import Message
 
 _GROUP = re.compile(
     rf"(?i)({'|'.join(WORDS)})[-_ ]?[0-9a-z]{{0,3}}|(19|20)\d\d[-_.]?\d\d[-_.]?\d\d.*"
@@ -54,8 +55,8 @@ class Layout:
     columns: dict[str, list[str]] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    notes: list[str | Message] = field(default_factory=list)
+    problems: list[str | Message] = field(default_factory=list)
 
     @property
     def classes(self) -> list[str]:

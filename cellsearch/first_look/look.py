@@ -18,7 +18,7 @@ from cellsearch.first_look.crops import MOST_SECONDS, Crops, Progress, read_crop
 from cellsearch.first_look.found import FirstLook
 from cellsearch.first_look.layout import Layout, of_folder
 from cellsearch.first_look.survey import Survey, survey
-from cellsearch.first_look.table import of_table, table_beside
+from cellsearch.first_look.table import of_table, passed_over, table_beside
 from cellsearch.first_look.weigh import check, choose, weigh
 
 
@@ -85,6 +85,8 @@ def _of_survey(
         return beside
     layout = of_folder(found)
     layout.options = given
+    if layout.kind == "flat":
+        layout.notes += passed_over(found.tables)
     return layout
 
 

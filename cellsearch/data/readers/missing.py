@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.columns import WORDS
+from cellsearch.util.messages import Message, Setting
 
 
 def is_missing(text: str) -> bool:
@@ -13,8 +14,8 @@ def is_missing(text: str) -> bool:
     return not text.strip() or text.strip() in WORDS
 
 
-def meant(texts: Sequence[str], *, but: Collection[str] = ()) -> str:
-    """``; NA is read as missing: ...`` of the words among texts; "" where there are none.
+def meant(texts: Sequence[str], *, but: Collection[str] = ()) -> Message:
+    """``; NA is read as missing: ...`` of the words among texts; empty where there are none.
 
     Args:
         texts: values of a column.
@@ -22,9 +23,11 @@ def meant(texts: Sequence[str], *, but: Collection[str] = ()) -> str:
     """
     found = sorted({text.strip() for text in texts} & WORDS - set(but))
     if not found:
-        return ""
+        return Message(())
     are = "is" if len(found) == 1 else "are"
-    return (
+    return Message.of(
         f"; {listed(found)} {are} read as missing: leave these cells out; what is really called so "
-        f"is named by --option class_names={found[0]}=NAME,..., or in a manifest's classes"
+        "is named by ",
+        Setting("class_names", f"{found[0]}=NAME,...", reader=True),
+        ", or in a manifest's classes",
     )

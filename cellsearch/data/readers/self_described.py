@@ -17,6 +17,7 @@ from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -28,10 +29,7 @@ UNKNOWN = (
     "leave these cells out, or give labels as positions, -1 where not known, among class names "
     "that an array 'classes' lists"
 )
-NO_GROUP = (
-    "give each cell its group, or read the cells without groups (.npz and HDF5: --option "
-    "groups=none)"
-)
+NO_GROUP = "give each cell its group, or read the cells without groups (.npz and HDF5: groups=none)"
 
 
 def facts_of(cells: CellDataset) -> dict[str, Any]:
@@ -207,7 +205,7 @@ def groups_of(values: Any, file: str, cells: int) -> list[str]:
     missing = sum(map(is_missing, texts))
     if missing:
         raise DataError(
-            f"{file}: groups are missing for {missing} of {cells} cells: {NO_GROUP}{meant(texts)}"
+            f"{file}: groups are missing for {missing} of {cells} cells: {NO_GROUP}", meant(texts)
         )
     return texts
 
@@ -236,8 +234,8 @@ def refuse_missing(texts: Sequence[str], file: str, *, but: Collection[str]) -> 
         count = sum(text in words for text in texts)
         raise DataError(
             f"{file}: labels of {count} of {len(texts)} cells are {listed(words)}, which says that "
-            f"they are not known: {UNKNOWN}; a class that is really called so is named with "
-            f"--option class_names={words[0]}=NAME,..."
+            f"they are not known: {UNKNOWN}; a class that is really called so is named with ",
+            Setting("class_names", f"{words[0]}=NAME,...", reader=True),
         )
 
 
