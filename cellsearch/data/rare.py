@@ -63,12 +63,23 @@ def too_small(counts: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     return np.flatnonzero(counts < folds + 1)
 
 
-def choices(most_folds: int) -> Message:
-    """The ways out, for the end of a message; ``most_folds`` below 2 offers no other number."""
+def choices(most_folds: int, *, rare: bool = True, group: str = "") -> Message:
+    """The ways out, for the end of a message.
+
+    Args:
+        most_folds: that work; below 2 none is offered.
+        rare: whether the small classes may be left out or merged.
+        group: what a group is, for which figures then hold; "" where cells are split.
+    """
     fewer: list[str | Setting] = []
     if most_folds >= 2:
-        fewer = [Setting("folds", most_folds), " (the most that works), "]
-    return Message.of("choose ", *fewer, *RARE_CHOICES)
+        holds = f", and figures hold for a new {group}" if group else ""
+        fewer = [Setting("folds", most_folds), f" (the most that works{holds})"]
+    if rare:
+        return Message.of("choose ", *fewer, ", " if fewer else "", *RARE_CHOICES)
+    if fewer:
+        return Message.of("choose ", *fewer)
+    return Message.of(f"add {'groups with ' if group else ''}cells of these classes")
 
 
 def check_rare(rare: str) -> str | None:
@@ -111,22 +122,25 @@ def apply_rare(
         ConfigError: fewer than 2 folds, or an option that does not exist.
         SplitError: the merged class is too small still, or fewer than two classes would be left.
     """
-    plan = Plan.of(folds=folds, holdout=0.5, split=split)
+    plan = Plan.of(folds=folds, holdout=0.2, split=split)
     name = check_rare(rare)
     if rare in ("keep", "refuse"):
         return dataset
-    units = units_of(dataset, find_twins(dataset.images) if twins is None else twins)
+    pairs = find_twins(dataset.images) if twins is None else twins
+    units = units_of(dataset, pairs)
     counts = units_per_class(dataset, units)
     small = [dataset.classes[k] for k in np.flatnonzero(counts < plan.units)]
     if not small:
         return dataset
     if name is None:
         if len(dataset.classes) - len(small) < 2:
+            from cellsearch.data.splits import most_folds
+
             raise SplitError(
                 Setting("rare", "drop"),
                 f" would leave {len(dataset.classes) - len(small)} of the classes "
                 f"{', '.join(dataset.classes)}, and two are needed; ",
-                choices(_most_folds(counts, plan.folds)),
+                choices(most_folds(dataset, pairs, plan, seed=0, most=plan.folds - 1), rare=False),
             )
         return dataset.drop_classes(small)
     members = [each for each in dataset.classes if each in small or each == name]
@@ -148,7 +162,3 @@ def apply_rare(
             Setting("rare", f"merge={name}"), " would leave one class, and two are needed"
         )
     return dataset.merge_classes({name: members})
-
-
-def _most_folds(counts: NDArray[np.int64], folds: int) -> int:
-    return min(int(counts[counts > 0].min()) - 1, folds - 1)

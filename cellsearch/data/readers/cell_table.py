@@ -14,6 +14,7 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
+from cellsearch.data.readers.beside import source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, visible
 from cellsearch.data.readers.foreign_paths import plain
@@ -190,8 +191,14 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         )
     if notes:
         raw = replace(raw, provenance=(raw.provenance or Provenance()).with_notes(*notes))
+    columns = source_columns(
+        _in_order(values_of(header, rows), cells),
+        used={label, number, file},
+        group=group,
+        option="group_column",
+    )
     return _picked(
-        raw,
+        replace(raw, columns=columns),
         cells,
         texts,
         tuple(options.classes or [name for name in order if name in set(texts)]),
@@ -255,6 +262,12 @@ def _last(named: str) -> str:
     """The file's name alone, of a path on another machine."""
     absolute = re.match(r"/|[A-Za-z]:/", named)
     return named.rsplit("/", 1)[-1] if absolute else named
+
+
+def _in_order(columns: dict[str, list[str]], cells: Sequence[int]) -> dict[str, list[str]]:
+    """Columns in the order of the cells in the file, as ``_picked`` leaves them."""
+    order = sorted(range(len(cells)), key=lambda k: cells[k])
+    return {name: [values[k] for k in order] for name, values in columns.items()}
 
 
 def _picked(

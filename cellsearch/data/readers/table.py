@@ -13,6 +13,7 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers.beside import source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, unique_ids
 from cellsearch.data.readers.foreign_paths import WEB, Translated, translated
@@ -407,5 +408,11 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=groups or find_groups(options.group_pattern, sources),
         classes=tuple(classes),
         provenance=_told(table, labels, options),
+        columns=source_columns(
+            values_of(table.header, rows),
+            used={columns.path, columns.label, columns.number, columns.id, columns.split},
+            group=columns.group if grouped else None,
+            option="group_column",
+        ),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
     )
