@@ -253,7 +253,7 @@ def test_a_tiny_class_is_kept_without_a_figure(tmp_path: Path) -> None:
     look = first_look(folders(tmp_path / "cells", {"a": 30, "b": 20, "c": 3}))
     assert look.run is not None
     assert look.run.rare == "keep"
-    assert "c (3)" in " ".join(lines(look))
+    assert "c (3)" in " ".join(map(str, lines(look)))
     splits = runnable(look, write(look, tmp_path / "cells.yaml"))
     assert list(splits.not_estimable) == ["c"]
 
@@ -289,7 +289,7 @@ def test_time_is_bounded_and_a_sample_is_said(tmp_path: Path) -> None:
     assert seen
     look = first_look(root)
     look.crops.looked_at = 50
-    assert "50 of 120 images looked at" in " ".join(lines(look))
+    assert "50 of 120 images looked at" in " ".join(map(str, lines(look)))
 
 
 def test_arrays_and_manifests(tmp_path: Path) -> None:

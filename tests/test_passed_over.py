@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from test_cli import cellsearch
 
+from cellsearch.cli.wording import as_option
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding
@@ -87,8 +87,12 @@ def test_a_column_of_donors_is_told_with_its_remedy(name: str, tmp_path: Path) -
     (note,) = cells.provenance.notes.splitlines()
     assert note.startswith(f"column {name} (6 values) is not used as groups")
     (finding,) = undeclared(cells)
-    assert (finding.severity, finding.message) == ("warning", note)
-    (quoted,) = re.findall(r"--option '?group_column=([^']+)'?$", note)
+    assert finding.severity == "warning"
+    message = cells.columns.told(note)
+    assert str(finding.message) == str(message)
+    assert str(message).startswith(f"{note}; declare them with group_column=")
+    (setting,) = [part for part in message.parts if not isinstance(part, str)]
+    (quoted,) = [setting.value]
     declared = read(path, group_column=quoted)
     assert declared.groups is not None
     assert declared.groups.tolist() == DONORS
@@ -161,7 +165,7 @@ def test_arrays_and_datasets_of_donors_are_told(name: str, tmp_path: Path) -> No
     assert (cells.groups, cells.classes, cells.channels) == (None, ("a", "b"), ("channel-1",))
     (finding,) = undeclared(cells)
     assert f"{name} (6 values) is not used as groups" in finding.message
-    assert finding.message.endswith(f"declare them with --option groups={name}")
+    assert finding.message.endswith(f'declare them with groups="{name}"')
     assert read(tmp_path / "x.npz", groups=name).provenance.notes == ""
     look = first_look(tmp_path / "x.npz")
     said = list(map(str, lines(look)))
@@ -173,7 +177,7 @@ def test_arrays_and_datasets_of_donors_are_told(name: str, tmp_path: Path) -> No
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["images"], file["labels"], file[f"meta/{name}"] = CROPS, LABELS, DONORS
     (finding,) = undeclared(read(tmp_path / "x.h5"))
-    assert finding.message.endswith(f"declare them with --option groups=meta/{name}")
+    assert finding.message.endswith(f'declare them with groups="meta/{name}"')
     assert read(tmp_path / "x.h5", groups=f"meta/{name}").provenance.notes == ""
 
 
@@ -185,7 +189,7 @@ def test_donors_of_an_npz_in_splits_are_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     found = [each.message for each in undeclared(read(tmp_path / "x.npz"))]
     assert "donor (6 values) is not used as groups" in found[0]
-    assert found[0].endswith("declare them with --option groups=donor")
+    assert str(found[0]).endswith('declare them with groups="donor"')
     arrays |= {f"{split}_groups": arrays.pop(f"{split}_donor") for split in ("train", "test")}
     np.savez(tmp_path / "x.npz", **arrays)
     declared = read(tmp_path / "x.npz").groups
@@ -280,7 +284,8 @@ def test_a_second_label_column_that_differs_is_told(tmp_path: Path) -> None:
     cells = read(path)
     assert cells.classes == ("a", "b")
     assert said in cells.provenance.notes
-    assert "--option 'label_column=Cell type'" in cells.provenance.notes
+    (note,) = cells.provenance.notes.splitlines()
+    assert "--option 'label_column=Cell type'" in cells.columns.told(note).worded(as_option)
     assert any(said in str(line) for line in lines(first_look(path)))
     for taken, classes in (("Cell type", ("x", "y", "z")), ("label", ("a", "b"))):
         chosen = read(path, label_column=taken)
@@ -439,7 +444,7 @@ def test_a_run_and_its_audit_tell_of_donors_that_nobody_declared(
 
 def test_one_group_has_a_way_out(tmp_path: Path) -> None:
     cells = read(table(tmp_path, label=LABELS, group=["d0"] * CELLS))
-    with pytest.raises(SplitError, match=r"all cells are of one group: .*group_column=none"):
+    with pytest.raises(SplitError, match=r'all cells are of one group; .*group_column="none"'):
         draw_splits(cells, folds=2)
     free = read(table(tmp_path, label=LABELS, group=["d0"] * CELLS), group_column="none")
     assert draw_splits(free, folds=2).k == 2

@@ -241,7 +241,7 @@ def test_absolute_paths_of_another_machine_are_found_beside_the_table(
     found = read(path)
     assert np.array_equal(found.images[:, 0], 255 - CROPS if folder else CROPS)
     assert "of another machine, are read below the table's folder" in found.provenance.notes
-    assert "of another machine" in " ".join(first_look(path).layout.notes)
+    assert "of another machine" in " ".join(map(str, first_look(path).layout.notes))
 
 
 def test_folders_that_differ_are_never_taken_for_one_another(cells: Path) -> None:

@@ -51,13 +51,12 @@ def init(
 
     Example: cellsearch init images -o labels.csv
     """
-    from cellsearch.cli.wording import as_option
+    from cellsearch.cli.wording import worded
     from cellsearch.first_look import first_look
     from cellsearch.first_look.facts import facts, lines, next_lines
     from cellsearch.first_look.write import require_free
     from cellsearch.progress import Terminal
     from cellsearch.report import say, say_json
-    from cellsearch.util.messages import Message
 
     if out is not None:
         require_free(out, force=force)
@@ -65,16 +64,18 @@ def init(
     look = first_look(path, reader_options(option), progress)
     if not as_json:
         for line in lines(look) if not look.known_as else ():
-            say(Message.of(line).worded(as_option))
+            say(worded(line))
     written = _written(look, out, force=force)
     took = _estimate(look) if estimate and written and not look.problems else None
-    problems = [Message.of(problem).worded(as_option) for problem in look.problems]
-    notes = [Message.of(note).worded(as_option) for note in look.layout.notes]
     if as_json:
-        say_json({**facts(look, written, took), "problems": problems, "notes": notes})
+        said = {
+            "problems": [worded(each) for each in look.problems],
+            "notes": [worded(each) for each in look.layout.notes],
+        }
+        say_json({**facts(look, written, took), **said})
     else:
-        for problem in problems:
-            say(f"problem: {problem}")
+        for problem in look.problems:
+            say(f"problem: {worded(problem)}")
         for line in next_lines(look, written, took):
             say(line)
         if look.layout.kind == "flat" and not written:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Message, Setting
 
 _OPTIONS = {"mirror": "--from"}
 """Options whose name is not the parameter's."""
@@ -21,3 +21,8 @@ def as_option(setting: Setting) -> str:
         return f"--option {shlex.quote(f'{setting.name}={text}' if text else setting.name)}"
     option = _OPTIONS.get(setting.name, "--" + setting.name.replace("_", "-"))
     return f"{option} {shlex.quote(text)}" if text else option
+
+
+def worded(text: str | Message) -> str:
+    """A text with its settings as they are typed."""
+    return text if isinstance(text, str) else text.worded(as_option)

@@ -251,7 +251,8 @@ class CellDataset:
             channels=channels,
             provenance=provenance or Provenance(),
         )
-        return cls.from_arrays(**found, name=name)
+        columns = found.pop("columns")
+        return replace(cls.from_arrays(**found, name=name), columns=columns)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         every = {name: getattr(self, name) for name in (*ARRAYS, "groups")}

@@ -129,7 +129,12 @@ def _of_columns(dataset: CellDataset) -> list[Finding]:
     """What the reader noted of columns of donors or plates that it did not use."""
     notes = undeclared_in(dataset.provenance.notes, grouped=dataset.groups is not None)
     return [
-        Finding("undeclared-groups", "note" if ONE_CLASS in note else "warning", (), note)
+        Finding(
+            "undeclared-groups",
+            "note" if ONE_CLASS in note else "warning",
+            (),
+            str(dataset.columns.told(note)),
+        )
         for note in notes
     ]
 

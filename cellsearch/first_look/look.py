@@ -121,7 +121,10 @@ def _of_reader(
         groups=None if cells.groups is None else cells.groups.tolist(),
         group_word="group",
         options=given,
-        notes=[*undeclared_in(cells.provenance.notes, grouped=cells.groups is not None)],
+        notes=[
+            cells.columns.told(note)
+            for note in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None)
+        ],
     )
     crops = Crops(list(range(len(cells))), list(cells.images), {}, len(cells), len(cells))
     result = FirstLook(path, layout, crops, channels=cells.channels)

@@ -72,7 +72,8 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         result.notes.append(f"paths below {paths.root}, of another machine, {READ_HERE}")
     there = values_of(header, kept)
     if parsed.label_column is None and columns.label:
-        result.notes += column_notes.of_labels(there, columns.label, LABEL_NAMES)
+        told = column_notes.of_labels(there, columns.label, LABEL_NAMES)
+        result.notes += [each.message for each in told]
     used = (columns.path, columns.number, columns.id, columns.source, columns.split)
     left = {k: v for k, v in there.items() if k not in (*used, columns.label, columns.group)}
     if columns.group:
@@ -84,7 +85,7 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         crossing = column_notes.of_crossing(
             left, labels, groups, taken=columns.group, remedies=remedies
         )
-        result.notes += [f"column {each}" for each in crossing]
+        result.notes += [each.of("column").message for each in crossing]
         lines = [row.line for row, each in zip(kept, groups, strict=True) if is_missing(each)]
         if pairs := two_ways(groups):
             result.problems.append(one_group_each(path.name, kept, columns.group, pairs))

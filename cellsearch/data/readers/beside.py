@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cellsearch.data.readers.column_notes import group_like, partition
 from cellsearch.data.readers.missing import is_missing
@@ -19,7 +19,8 @@ def source_columns(
     *,
     used: Collection[str | None],
     group: str | None,
-    option: str,
+    declare: Callable[[str], Setting],
+    without: Setting | None,
 ) -> SourceColumns:
     """What a reader knows of columns that it does not use.
 
@@ -30,7 +31,8 @@ def source_columns(
         columns: name -> N values as texts.
         used: columns that mean something else.
         group: column that is the groups.
-        option: option of the reader that names the groups.
+        declare: what makes a column of this name the groups.
+        without: what reads the cells without groups.
     """
     named = group_like(columns)
     order = [*named, *(name for name in columns if name not in set(named))]
@@ -46,5 +48,10 @@ def source_columns(
         if all(map(_DECIMAL.fullmatch, distinct)) or (parted := partition(values)) in known:
             continue
         known.add(parted)
-        found.append(OtherColumn.of(name, values, Setting(option, name, reader=True)))
-    return SourceColumns(group or "", Setting(option, "none", reader=True), tuple(found))
+        found.append(OtherColumn.of(name, values, declare(name)))
+    return SourceColumns(group or "", without, tuple(found))
+
+
+def by_option(option: str) -> Callable[[str], Setting]:
+    """What gives an option of a reader a name."""
+    return lambda name: Setting(option, name, reader=True)

@@ -14,7 +14,7 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
-from cellsearch.data.readers.beside import source_columns
+from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, visible
 from cellsearch.data.readers.foreign_paths import plain
@@ -29,7 +29,13 @@ from cellsearch.data.readers.table import (
     require_one_spelling,
     values_of,
 )
-from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
+from cellsearch.data.readers.table_groups import (
+    GROUP_COLUMN,
+    GROUP_NAMES,
+    WITHOUT_GROUPS,
+    groups_of,
+    no_groups,
+)
 from cellsearch.data.readers.table_text import TextOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Setting
@@ -186,19 +192,20 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         settled=any(each is not None for each in settled),
     )
     if left := len(raw.labels) - len(cells):
-        notes.append(
-            f"{left:,} of {len(raw.labels):,} cells have no row in {table.name} and are left out"
-        )
+        text = f"{left:,} of {len(raw.labels):,} cells have no row in {table.name} and are left out"
+        notes.append(column_notes.Note(text))
     if notes:
-        raw = replace(raw, provenance=(raw.provenance or Provenance()).with_notes(*notes))
+        told = (raw.provenance or Provenance()).with_notes(*column_notes.texts_of(notes))
+        raw = replace(raw, provenance=told)
     columns = source_columns(
         _in_order(values_of(header, rows), cells),
         used={label, number, file},
         group=group,
-        option="group_column",
+        declare=by_option("group_column"),
+        without=WITHOUT_GROUPS,
     )
     return _picked(
-        replace(raw, columns=columns),
+        replace(raw, columns=column_notes.with_remedies(columns, notes)),
         cells,
         texts,
         tuple(options.classes or [name for name in order if name in set(texts)]),

@@ -15,7 +15,7 @@ def is_missing(text: str) -> bool:
 
 
 def meant(texts: Sequence[str], *, but: Collection[str] = ()) -> Message:
-    """``; NA is read as missing: ...`` of the words among texts; empty where there are none.
+    """``; NA is read as missing: ...`` of the words among texts; "" where there are none.
 
     Args:
         texts: values of a column.
@@ -23,7 +23,7 @@ def meant(texts: Sequence[str], *, but: Collection[str] = ()) -> Message:
     """
     found = sorted({text.strip() for text in texts} & WORDS - set(but))
     if not found:
-        return Message(())
+        return Message.of("")
     are = "is" if len(found) == 1 else "are"
     return Message.of(
         f"; {listed(found)} {are} read as missing: leave these cells out; what is really called so "

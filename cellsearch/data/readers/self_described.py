@@ -13,11 +13,13 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.columns import column
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
+from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.stack import name_channels
+from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import DataError
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Message, Setting
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -64,7 +66,7 @@ class Described:
     columns: dict[str, Any]
     facts: Mapping[str, Any]
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    remedies: Mapping[str, str] = field(default_factory=dict)
+    remedies: Mapping[str, Message] = field(default_factory=dict)
     group_name: str = "groups"
 
     @property
@@ -115,8 +117,9 @@ class Described:
         grouped = labelled and "groups" in self.columns
         groups = groups_of(self.columns["groups"], file, count) if grouped else None
         origin = self._provenance(file) or provenance
-        if classes:
-            origin = self._told(origin, labels, groups)
+        notes = self._notes(labels, groups) if classes else []
+        if notes:
+            origin = (origin or Provenance()).with_notes(*column_notes.texts_of(notes))
         return RawCells(
             images=images,
             labels=labels,
@@ -132,6 +135,7 @@ class Described:
             classes=classes,
             name=str(self.facts.get("name") or stem),
             provenance=origin,
+            columns=column_notes.with_remedies(self._columns(grouped=groups is not None), notes),
         )
 
     def _ids(self, cells: int) -> list[str]:
@@ -140,16 +144,23 @@ class Described:
         tell = len(set(ids)) == len(ids) == cells
         return ids if tell else [f"{cell:06d}" for cell in range(cells)]
 
-    def _told(
-        self, origin: Provenance | None, labels: Sequence[str], groups: Sequence[str] | None
-    ) -> Provenance | None:
+    def _columns(self, *, grouped: bool) -> SourceColumns:
+        return source_columns(
+            self.others,
+            used=(),
+            group=self.group_name if grouped else None,
+            declare=by_option("groups"),
+            without=Setting("groups", "none", reader=True),
+        )
+
+    def _notes(
+        self, labels: Sequence[str], groups: Sequence[str] | None
+    ) -> list[column_notes.Note]:
         if groups is None:
-            notes = column_notes.of_groups(self.others, labels, remedies=self.remedies)
-        else:
-            notes = column_notes.of_crossing(
-                self.others, labels, groups, taken=self.group_name, remedies=self.remedies
-            )
-        return (origin or Provenance()).with_notes(*notes) if notes else origin
+            return column_notes.of_groups(self.others, labels, remedies=self.remedies)
+        return column_notes.of_crossing(
+            self.others, labels, groups, taken=self.group_name, remedies=self.remedies
+        )
 
     def _labels(
         self, file: str, cells: int, class_names: Mapping[str, str] | None

@@ -13,7 +13,7 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
-from cellsearch.data.readers.beside import source_columns
+from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, unique_ids
 from cellsearch.data.readers.foreign_paths import WEB, Translated, translated
@@ -26,6 +26,7 @@ from cellsearch.data.readers.stack import find_groups, read_images
 from cellsearch.data.readers.table_groups import (
     GROUP_COLUMN,
     GROUP_NAMES,
+    WITHOUT_GROUPS,
     groups_of,
     no_groups,
     places,
@@ -358,10 +359,10 @@ def _ids(root: Path, rows: Sequence[Row], columns: Columns, options: Options) ->
     return ids if fit else None
 
 
-def _told(table: _Table, labels: Sequence[str], options: Options) -> Provenance | None:
+def _told(table: _Table, labels: Sequence[str], options: Options) -> list[column_notes.Note]:
     own = table.columns
     if own.label is None:
-        return None
+        return []
     notes = column_notes.of_table(
         values_of(table.header, table.rows),
         labels,
@@ -372,8 +373,9 @@ def _told(table: _Table, labels: Sequence[str], options: Options) -> Provenance 
         settled=options.group_pattern is not None or options.group_column is not None,
     )
     if table.root:
-        notes.append(f"paths below {table.root}, of another machine, {READ_HERE}")
-    return Provenance().with_notes(*notes) if notes else None
+        text = f"paths below {table.root}, of another machine, {READ_HERE}"
+        notes.append(column_notes.Note(text))
+    return notes
 
 
 def files(root: Path, options: Options) -> list[Path]:
@@ -397,6 +399,14 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     # Who predicts asks for no groups, so none can be missing.
     grouped = options.labelled and columns.group is not None
     groups = groups_of(root.name, rows, columns.group or "") if grouped else None
+    notes = _told(table, labels, options)
+    beside = source_columns(
+        values_of(table.header, rows),
+        used={columns.path, columns.label, columns.number, columns.id, columns.split},
+        group=columns.group if grouped else None,
+        declare=by_option("group_column"),
+        without=WITHOUT_GROUPS,
+    )
     pixels, channels, sources = read_images(root.parent, table.files, options, on_progress)
     return RawCells(
         images=pixels,
@@ -407,12 +417,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         channels=channels,
         groups=groups or find_groups(options.group_pattern, sources),
         classes=tuple(classes),
-        provenance=_told(table, labels, options),
-        columns=source_columns(
-            values_of(table.header, rows),
-            used={columns.path, columns.label, columns.number, columns.id, columns.split},
-            group=columns.group if grouped else None,
-            option="group_column",
-        ),
+        provenance=Provenance().with_notes(*column_notes.texts_of(notes)) if notes else None,
+        columns=column_notes.with_remedies(beside, notes),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
     )
