@@ -61,6 +61,7 @@ KNOWN_NAMES = frozenset(
 )
 """What columns are called; a line with such names is a header."""
 
+_SHOWN = 80
 PLAIN_STEMS = {"labels", "label", "cells", "index", "table", "annotations", "metadata", "images"}
 
 
@@ -108,20 +109,23 @@ class Columns:
     source: str | None
 
 
-def read_rows(path: Path, dialect: Dialect | None = None) -> tuple[list[str], list[Row]]:
+def read_rows(
+    path: Path, dialect: Dialect | None = None, *, may_end_early: bool = False
+) -> tuple[list[str], list[Row]]:
     """Header and rows of a table; see ``table_text.read_records``.
 
     Args:
         path: the table.
         dialect: what options of a reader say of its text; None where there are no such options.
+        may_end_early: rows may leave out blank values at their end.
 
     Raises:
         ConfigError: an encoding or a separator that does not exist.
-        ReadError: missing, not the text of a table, or rows that are longer than the header.
+        ReadError: missing, not the text of a table, or rows that do not fit the header.
     """
     if path.is_dir():
         raise ReadError(f"{path}: a folder, and a table was expected; name the .csv or .tsv in it")
-    header, _, records = read_records(path, dialect, known=KNOWN_NAMES)
+    header, _, records = read_records(path, dialect, known=KNOWN_NAMES, may_end_early=may_end_early)
     return header, [
         Row(record.line, dict(zip(header, record.values, strict=False))) for record in records
     ]
@@ -301,6 +305,10 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
         if text == value.replace("\\", "/") or value in str(error):
             raise
         raise ReadError(f"{error} ({value})") from None
+    except (OSError, ValueError):
+        # Longer than the system takes, or with signs that no name may hold.
+        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+        raise ReadError(f"no such file: {shown!r}, which is no name of a file here") from None
 
 
 def require_one_spelling(

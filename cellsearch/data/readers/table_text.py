@@ -69,7 +69,7 @@ class Record:
 
 
 def read_records(
-    path: Path, dialect: Dialect | None, *, known: Collection[str]
+    path: Path, dialect: Dialect | None, *, known: Collection[str], may_end_early: bool = False
 ) -> tuple[list[str], int, list[Record]]:
     """Header, its line, and the records below it; blank ones are left out.
 
@@ -80,11 +80,12 @@ def read_records(
         path: the table.
         dialect: what its reader's options say; None where the reader has no such options.
         known: names of columns, normalised, that tell a header from other texts.
+        may_end_early: rows may leave out blank values at their end, as people do who fill one in.
 
     Raises:
         ConfigError: an encoding or a separator that does not exist.
         ReadError: missing, not text, in an encoding that must be named, a quote that never closes,
-            no header, columns named twice, or rows that are longer than the header.
+            no header, columns named twice, or rows that are longer or shorter than the header.
     """
     text = _text(path, dialect)
     asked = _separator(dialect.separator) if dialect and dialect.separator else None
@@ -110,6 +111,8 @@ def read_records(
     if _has_row_names(header, rows):
         header = ["", *header]
     _require_short(path, header, rows, sign)
+    if not may_end_early:
+        _require_whole(path, header, rows)
     return header, head.line, rows
 
 
@@ -307,4 +310,23 @@ def _require_short(path: Path, header: Sequence[str], rows: Sequence[Record], si
     raise ReadError(
         f"{path}: more values than the {len(header)} columns in line "
         f"{listed([row.line for row in long])}; {remedy}"
+    )
+
+
+def _require_whole(path: Path, header: Sequence[str], rows: Sequence[Record]) -> None:
+    """Refuse rows that lack values: where a separator is lost, all behind it would move."""
+    columns = max((at + 1 for at, name in enumerate(header) if name), default=0)
+    short = [row for row in rows if len(row.values) < columns]
+    if not short:
+        return
+    if len(short) == len(rows):
+        raise ReadError(
+            f"{path}: {columns} columns in the header, and fewer values in every row, such as "
+            f"{len(short[0].values)} in line {short[0].line}; does the header end where its line "
+            "does? Each row needs a value, or nothing between two separators, for each column"
+        )
+    raise ReadError(
+        f"{path}: fewer values than the {columns} columns in line "
+        f"{listed([f'{row.line} ({len(row.values)})' for row in short])}; a separator is missing, "
+        "or blank values at the end: write a separator for each"
     )
