@@ -112,3 +112,15 @@ def test_init_lists_them_in_its_own_words(
     told = " ".join((out + error).split())
     assert "it could be cell state (live 18, dead 2; 4 blank), mitosis (G1 16, S 8)" in told
     assert "--option 'label_column=cell state'" in told
+
+
+def test_a_column_of_images_is_offered_as_the_path(tmp_path: Path) -> None:
+    path = table(tmp_path, type=COLUMNS["mitosis"])
+    path.write_text(path.read_text().replace("path;", "FileName_DNA;", 1))
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    assert str(caught.value) == (
+        "T.csv: no column is called as the image's path: FileName_DNA could be it: give "
+        'path_column="FileName_DNA"; columns: FileName_DNA, type'
+    )
+    assert read(path, path_column="FileName_DNA").counts.tolist() == [16, 8]

@@ -276,6 +276,15 @@ def test_an_absolute_path_of_this_machine_is_itself(cells: Path, tmp_path: Path)
     assert found.provenance.notes == ""
 
 
+def test_what_lies_in_the_working_folder_is_no_path_of_windows(
+    cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cells / "elsewhere" / "C:").mkdir(parents=True)
+    Image.fromarray(CROPS[0]).save(cells / "elsewhere" / "C:" / "a.png")
+    monkeypatch.chdir(cells / "elsewhere")
+    assert translated(cells, ["C:\\a.png"]).texts == ("a.png",)
+
+
 def test_a_web_address_is_no_file(cells: Path) -> None:
     error = refused(written(cells, "path,label\nhttps://x.org/a.png,G1\nb.png,S\n"))
     assert "line 2: https://x.org/a.png is a web address: download the images" in str(error)

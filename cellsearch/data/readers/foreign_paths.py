@@ -56,7 +56,7 @@ def translated(folder: Path, values: Sequence[str]) -> Translated:
         values: N paths, as the table has them.
     """
     texts = [plain(value) for value in values]
-    foreign = [text for text in texts if _ABSOLUTE.match(text) and not _is_file(Path(text))]
+    foreign = [text for text in texts if _ABSOLUTE.match(text) and not _is_here(text)]
     if not foreign:
         return Translated(tuple(texts))
     parts = [text.split("/") for text in foreign]
@@ -81,6 +81,12 @@ def _common(parts: Sequence[Sequence[str]]) -> list[str]:
     """The folders that all paths begin with."""
     alike = takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))
     return [names[0] for names in alike]
+
+
+def _is_here(text: str) -> bool:
+    """Whether an absolute path leads to a file of this machine; ``C:/a.png`` is none on POSIX."""
+    path = Path(text)
+    return path.is_absolute() and _is_file(path)
 
 
 def _is_file(path: Path) -> bool:

@@ -16,7 +16,8 @@ from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, unique_ids
-from cellsearch.data.readers.foreign_paths import WEB, Translated, translated
+from cellsearch.data.readers.foreign_paths import WEB, Translated, plain, translated
+from cellsearch.data.readers.images import is_image
 from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import Names, Renames
@@ -136,6 +137,12 @@ def values_of(header: Sequence[str], rows: Sequence[Row]) -> dict[str, list[str]
     return {name: [row.values.get(name, "") for row in rows] for name in header if name}
 
 
+def _are_images(values: Sequence[str]) -> bool:
+    """Whether values end as names of images do, each another."""
+    names = [plain(value) for value in values]
+    return len(set(names)) == len(names) and all(is_image(Path(name)) for name in names)
+
+
 def choose_columns(
     path: Path, header: Sequence[str], rows: Sequence[Row], options: Options
 ) -> Columns:
@@ -179,8 +186,10 @@ def choose_columns(
             ranked = label_candidates({k: columns[k] for k in fits} if fits else columns, {where})
             problems.append(Message.of(f"{found} {what}: ", listed_candidates(ranked)))
             return None
-        remedy = Setting(option, fits[0] if fits else "COLUMN", reader=True)
-        problems.append(Message.of(f"{found} {what}: give ", remedy))
+        named = fits or [name for name, its in values_of(header, rows).items() if _are_images(its)]
+        likely = f"{', '.join(named)} could be it: " if named and not fits else ""
+        remedy = Setting(option, named[0] if named else "COLUMN", reader=True)
+        problems.append(Message.of(f"{found} {what}: {likely}give ", remedy))
         return None
 
     where = asked(options.path_column, "path_column") if options.path_column else None

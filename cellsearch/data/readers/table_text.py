@@ -263,8 +263,9 @@ def _records(path: Path, text: str, sign: str, above: int) -> Iterator[Record]:
                 "like rows: close the quote in line "
                 f'{line}, or write "" for a quote within a value'
             )
-        if any(map(str.strip, values)):
-            yield Record(line, tuple(value.strip().strip("\ufeff") for value in values))
+        bare = tuple([value.strip("\ufeff \t\r\n\xa0").strip() for value in values])
+        if any(bare):
+            yield Record(line, bare)
 
 
 def _quoting(error: str) -> str:
