@@ -53,7 +53,7 @@ def read_answers(path: Path, *, ids: Collection[str], classes: Sequence[str]) ->
         DataError: missing columns, unknown cells or classes, two answers of a rater for a cell;
             all in one message, with their lines.
     """
-    header, rows = read_rows(path)
+    header, rows = read_rows(path, may_end_early=True)
     columns = _columns(path, header)
     known = frozenset(ids)
     found: dict[tuple[str, str], Answer] = {}

@@ -148,6 +148,7 @@ class Terminal(RunObserver):
             self._close_bar()
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
+        from cellsearch.cli.wording import as_option
         from cellsearch.data.readers.column_notes import undeclared_in
         from cellsearch.report import held_out_groups, summary_lines
 
@@ -158,7 +159,7 @@ class Terminal(RunObserver):
         for line in (splits.describe(), *held_out_groups(cells, splits)):
             self.message(line)
         for line in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None):
-            self.message(f"warning: {line}")
+            self.message(f"warning: {cells.columns.told(line).worded(as_option)}")
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

@@ -177,7 +177,7 @@ def test_several_sizes_are_padded_or_resized(tmp_path: Path) -> None:
 
 def test_deep_and_coloured_and_grey_in_colour(tmp_path: Path) -> None:
     deep = folders(tmp_path / "deep", {"a": 8, "b": 8}, top=4095)
-    assert any("12 of 16 bits used" in line for line in lines(first_look(deep)))
+    assert any("12 of 16 bits used" in str(line) for line in lines(first_look(deep)))
     rng = np.random.default_rng(0)
     for name in ("colour", "grey"):
         for kind in "ab":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,12 @@ def test_a_column_of_donors_is_told_with_its_remedy(name: str, tmp_path: Path) -
     (note,) = cells.provenance.notes.splitlines()
     assert note.startswith(f"column {name} (6 values) is not used as groups")
     (finding,) = undeclared(cells)
-    assert (finding.severity, str(finding.message)) == ("warning", note)
-    (quoted,) = re.findall(r"--option '?group_column=([^']+)'?$", note)
+    assert finding.severity == "warning"
+    message = cells.columns.told(note)
+    assert str(finding.message) == str(message)
+    assert str(message).startswith(f"{note}; declare them with group_column=")
+    (setting,) = [part for part in message.parts if not isinstance(part, str)]
+    (quoted,) = [setting.value]
     declared = read(path, group_column=quoted)
     assert declared.groups is not None
     assert declared.groups.tolist() == DONORS
@@ -165,7 +168,7 @@ def test_arrays_and_datasets_of_donors_are_told(name: str, tmp_path: Path) -> No
     assert finding.message.worded(as_option).endswith(f"declare them with --option groups={name}")
     assert read(tmp_path / "x.npz", groups=name).provenance.notes == ""
     look = first_look(tmp_path / "x.npz")
-    said = lines(look)
+    said = [worded(line) for line in lines(look)]
     assert f"  {finding.message.worded(as_option)}" in said
     assert not any("suggest none" in line for line in said)
     assert "not used as groups" in write(look, tmp_path / "t.yaml")[0].read_text().replace(
@@ -188,7 +191,7 @@ def test_donors_of_an_npz_in_splits_are_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     found = [str(each.message) for each in undeclared(read(tmp_path / "x.npz"))]
     assert "donor (6 values) is not used as groups" in found[0]
-    assert found[0].endswith("declare them with --option groups=donor")
+    assert str(found[0]).endswith('declare them with groups="donor"')
     arrays |= {f"{split}_groups": arrays.pop(f"{split}_donor") for split in ("train", "test")}
     np.savez(tmp_path / "x.npz", **arrays)
     declared = read(tmp_path / "x.npz").groups
@@ -219,7 +222,7 @@ def test_classes_of_such_names_stay_classes(word: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["", "NA", "<NA>"])
 def test_missing_groups_of_a_table_are_no_group(word: str, tmp_path: Path) -> None:
     path = table(tmp_path, label=LABELS, group=blanked(DONORS, word, 0, 3))
-    with pytest.raises(ReadError, match=r"no group in line 2, 5.*--option group_column=none"):
+    with pytest.raises(ReadError, match=r'no group in line 2, 5.*group_column="none"'):
         read(path)
     problem = worded(first_look(path).problems[0])
     assert "no group in line 2, 5" in problem
@@ -283,8 +286,9 @@ def test_a_second_label_column_that_differs_is_told(tmp_path: Path) -> None:
     cells = read(path)
     assert cells.classes == ("a", "b")
     assert said in cells.provenance.notes
-    assert "--option 'label_column=Cell type'" in cells.provenance.notes
-    assert any(said in line for line in lines(first_look(path)))
+    (note,) = cells.provenance.notes.splitlines()
+    assert "--option 'label_column=Cell type'" in cells.columns.told(note).worded(as_option)
+    assert any(said in str(line) for line in lines(first_look(path)))
     for taken, classes in (("Cell type", ("x", "y", "z")), ("label", ("a", "b"))):
         chosen = read(path, label_column=taken)
         assert (chosen.classes, chosen.provenance.notes) == (classes, "")
@@ -301,7 +305,7 @@ def test_a_second_label_column_that_agrees_is_not_told(tmp_path: Path) -> None:
 def test_init_declares_a_column_of_donors(tmp_path: Path) -> None:
     path = table(tmp_path, label=LABELS, well=DONORS, **{"Patient ID": DONORS})
     look = first_look(path)
-    said = [line for line in lines(look) if line.startswith("groups")]
+    said = [str(line) for line in lines(look) if str(line).startswith("groups")]
     assert "groups, declared in the manifest: 6 values of Patient ID" in said[0]
     (written,) = write(look, tmp_path / "t.yaml")
     assert "group_column: Patient ID" in written.read_text()
@@ -314,7 +318,7 @@ def test_init_tells_a_column_of_donors_that_it_does_not_declare(tmp_path: Path) 
     path = table(tmp_path, label=LABELS, donor=blanked(DONORS, "NA", 2))
     look = first_look(path)
     assert look.group is None
-    assert any("Not declared: 1 cells have no donor" in line for line in lines(look))
+    assert any("Not declared: 1 cells have no donor" in str(line) for line in lines(look))
     assert "group_column: donor" in (text := write(look, tmp_path / "t.yaml")[0].read_text())
     assert "group_column" not in YAML(typ="safe").load(text)["layout"]["options"]
 
@@ -442,7 +446,7 @@ def test_a_run_and_its_audit_tell_of_donors_that_nobody_declared(
 
 def test_one_group_has_a_way_out(tmp_path: Path) -> None:
     cells = read(table(tmp_path, label=LABELS, group=["d0"] * CELLS))
-    with pytest.raises(SplitError, match=r"all cells are of one group: .*group_column=none"):
+    with pytest.raises(SplitError, match=r'all cells are of one group; .*group_column="none"'):
         draw_splits(cells, folds=2)
     free = read(table(tmp_path, label=LABELS, group=["d0"] * CELLS), group_column="none")
     assert draw_splits(free, folds=2).k == 2

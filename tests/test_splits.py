@@ -73,10 +73,10 @@ def test_too_small_a_class_is_refused_with_counts_and_choices() -> None:
     message = str(refusal.value)
     assert "need 6 cells of each class" in message
     assert "mitosis 5, rare 4" in message
-    assert "--folds 3 (the most that works)" in message
-    assert "--rare keep" in message
-    assert "--rare drop" in message
-    assert "--rare merge=NAME" in message
+    assert "folds=3 (the most that works" in message
+    assert 'rare="keep"' in message
+    assert 'rare="drop"' in message
+    assert 'rare="merge=NAME"' in message
     assert draw(dataset, folds=3).k == 3
     with pytest.raises(SplitError):
         draw(dataset, folds=4)
@@ -85,7 +85,7 @@ def test_too_small_a_class_is_refused_with_counts_and_choices() -> None:
 def test_no_number_of_folds_is_offered_where_none_works() -> None:
     with pytest.raises(SplitError) as refusal:
         draw(noise((60, 2)), folds=5)
-    assert "--folds" not in str(refusal.value)
+    assert "folds=" not in str(refusal.value)
 
 
 def test_kept_cells_train_in_every_fold_and_are_never_judged() -> None:
@@ -134,13 +134,13 @@ def test_dropping_all_but_one_class_is_refused() -> None:
 
 @pytest.mark.parametrize("rare", ["merge=", "merge", "keeep", "drop=x"])
 def test_an_unknown_way_with_rare_classes_is_refused(rare: str) -> None:
-    with pytest.raises(ConfigError, match="--rare: expected keep, drop, merge=NAME"):
+    with pytest.raises(ConfigError, match="rare: expected keep, drop, merge=NAME"):
         apply_rare(noise((60, 30)), rare=rare, folds=5)
 
 
 @pytest.mark.parametrize(("name", "value"), [("folds", 1), ("holdout", 0.0), ("holdout", 1.0)])
 def test_numbers_out_of_bounds_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"--{name}"):
+    with pytest.raises(ConfigError, match=f"{name}: expected"):
         draw(noise((60, 30)), **{name: value})
 
 
@@ -232,7 +232,7 @@ def test_too_few_groups_are_counted_as_groups() -> None:
         draw(dataset, folds=5)
     message = str(refusal.value)
     assert "need 6 groups of each class; too few: G1 4, S 4" in message
-    assert "--folds 3 (the most that works)" in message
+    assert "folds=3 (the most that works" in message
     assert draw(dataset, folds=3).k == 3
 
 

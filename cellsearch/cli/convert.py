@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +75,6 @@ def convert(
 
     Example: cellsearch convert sample.cif -o sample --option size=64x64
     """
-    from cellsearch.data.readers.column_notes import without_remedies
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
     from cellsearch.data.writers.registry import format_of, write_cells
@@ -103,8 +101,6 @@ def convert(
     if task["only"]:
         # One class alone may be written, though nothing can be learnt from it.
         cells = cells.drop_classes(others(cells.classes, task["only"]))
-    notes = without_remedies(cells.provenance.notes)
-    cells = replace(cells, provenance=replace(cells.provenance, notes=notes))
     written = write_cells(cells, out, to=to, force=force, on_progress=watch.progress)
     if as_json:
         say_json(

@@ -146,6 +146,7 @@ def check(
 
     Example: cellsearch datasets check my-cells.yaml --groups
     """
+    from cellsearch.cli.wording import worded
     from cellsearch.data.check import check_dataset
     from cellsearch.data.group_probe import group_lines
     from cellsearch.data.source import load_dataset
@@ -166,7 +167,7 @@ def check(
     report = check_dataset(cells, folds=folds, on_progress=progress)
     if not as_json:
         check_report(report, cells)
-    told = group_lines(cells, on_progress=progress) if groups else []
+    told = [worded(x) for x in group_lines(cells, on_progress=progress)] if groups else []
     if as_json:
         found = {"folds": report.folds, "findings": report.findings, "groups": told}
         say_json(dataset_facts(cells) | found)

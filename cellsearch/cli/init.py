@@ -68,7 +68,11 @@ def init(
     written = _written(look, out, force=force)
     took = _estimate(look) if estimate and written and not look.problems else None
     if as_json:
-        say_json(facts(look, written, took))
+        said = {
+            "problems": [worded(each) for each in look.problems],
+            "notes": [worded(each) for each in look.layout.notes],
+        }
+        say_json({**facts(look, written, took), **said})
     else:
         for problem in look.problems:
             say(f"problem: {worded(problem)}")

@@ -17,6 +17,7 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import folder_reader, layout
 from cellsearch.data.saved_dataset import ARRAYS, described, fields_in, sha256_of
+from cellsearch.data.source_columns import SourceColumns
 from cellsearch.data.storage import write_folder
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class CellDataset:
         object_numbers: (N,) int64, the cell's number in its source (0 where there is none).
         groups: (N,) str, donor, plate, slide or montage; None where cells are independent.
         provenance: licence, citation and the like.
+        columns: what the source calls the groups, and what could be the groups instead.
         sha256: hex digest of images, labels, groups, ids, class and channel names.
         folder: where the arrays lie as ``.npy``; None until saved.
     """
@@ -56,6 +58,7 @@ class CellDataset:
     object_numbers: NDArray[np.int64]
     groups: NDArray[np.str_] | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    columns: SourceColumns = field(default_factory=SourceColumns)
     sha256: str = ""
     folder: Path | None = None
 
@@ -144,7 +147,7 @@ class CellDataset:
     ) -> Self:
         """What a reader found, checked and in the types of a data set; raises as above."""
         labels, classes = rules.to_known(raw.labels, raw.classes)
-        return cls.from_arrays(
+        found = cls.from_arrays(
             raw.images if isinstance(raw.images, np.ndarray) else np.stack(list(raw.images)),
             labels,
             classes=classes,
@@ -156,6 +159,7 @@ class CellDataset:
             sources=list(raw.sources),
             object_numbers=list(raw.object_numbers),
         )
+        return replace(found, columns=raw.columns)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options: Any) -> Self:
@@ -247,7 +251,8 @@ class CellDataset:
             channels=channels,
             provenance=provenance or Provenance(),
         )
-        return cls.from_arrays(**found, name=name)
+        columns = found.pop("columns")
+        return replace(cls.from_arrays(**found, name=name), columns=columns)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         every = {name: getattr(self, name) for name in (*ARRAYS, "groups")}
@@ -266,7 +271,7 @@ class CellDataset:
         Raises:
             DataError: the disk is full, or ``folder`` holds something else.
         """
-        write_folder(Path(folder), self._arrays(), described(self))
+        write_folder(Path(folder), self._arrays() | self.columns.arrays(), described(self))
         return self.open(folder)
 
     @classmethod
@@ -325,4 +330,7 @@ class CellDataset:
         """
         picked = rules.to_indices(indices, len(self))
         held = self._arrays().items()
-        return self._derive(**{name: rules.read_only(array[picked]) for name, array in held})
+        return self._derive(
+            columns=self.columns.subset(picked),
+            **{name: rules.read_only(array[picked]) for name, array in held},
+        )

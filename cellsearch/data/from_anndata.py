@@ -12,7 +12,11 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import column_notes
+from cellsearch.data.readers.beside import source_columns
+from cellsearch.data.readers.column_notes import Note, texts_of, with_remedies
+from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Message, Setting
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -62,7 +66,8 @@ def arguments(
         "labels": np.full(adata.n_obs, -1),
         "classes": classes or (),
         "ids": [str(name) for name in adata.obs_names],
-        "provenance": provenance.with_notes(*told),
+        "provenance": provenance.with_notes(*texts_of(told)),
+        "columns": _columns(adata, keys["labels"], keys["groups"], told),
         "channels": channels if channels is not None or named is None else [str(n) for n in named],
     }
     for argument, key in keys.items():
@@ -80,7 +85,7 @@ def arguments(
     return found
 
 
-def _notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list[str]:
+def _notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list[Note]:
     """What is told of columns of ``obs`` that look like donors or plates and are not the groups."""
     if label_key is None:
         return []
@@ -89,7 +94,9 @@ def _notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list
     # A name borne by two columns gives a frame.
     single = [name for name in names if names.count(name) == 1]
     columns = {name: _texts(adata.obs[name]) for name in column_notes.group_like(single)}
-    remedies = {name: f"declare them with group_key={name!r}" for name in columns}
+    remedies = {
+        name: Message.of("declare them with ", Setting("group_key", name)) for name in columns
+    }
     if group_key is None:
         found = column_notes.of_groups(columns, labels, remedies=remedies)
     else:
@@ -97,7 +104,22 @@ def _notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list
         found = column_notes.of_crossing(
             columns, labels, groups, taken=group_key, remedies=remedies
         )
-    return [f"obs column {each}" for each in found]
+    return [each.of("obs column") for each in found]
+
+
+def _columns(
+    adata: AnnData, label_key: str | None, group_key: str | None, told: Sequence[Note]
+) -> SourceColumns:
+    names = [name for name in adata.obs.columns if isinstance(name, str)]
+    columns = {name: _texts(adata.obs[name]) for name in names if names.count(name) == 1}
+    found = source_columns(
+        columns,
+        used={label_key},
+        group=group_key,
+        declare=lambda name: Setting("group_key", name),
+        without=None,
+    )
+    return with_remedies(found, told)
 
 
 def _texts(column: Any) -> list[str]:

@@ -13,6 +13,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.features import measure
 from cellsearch.data.suggested_groups import suggest_groups
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Message, Setting
 
 MOST_CELLS = 2000
 MOST_GROUPS = 20
@@ -143,24 +144,29 @@ def probe_groups(
 
 def group_lines(
     dataset: CellDataset, *, on_progress: Callable[[str, int, int], None] | None = None
-) -> list[str]:
+) -> list[Message]:
     """A sentence for the declared groups, or for each that names suggest."""
     asked: list[tuple[str, Strings]] = [(each.what, each.names) for each in suggest_groups(dataset)]
     if dataset.groups is not None:
         asked = [("group", dataset.groups)]
     if not asked:
         return [
-            "groups: none are declared, and names suggest none; where cells come from several "
-            "donors or plates, declare them with --option group_column=NAME (tables) or "
-            "--option group_pattern='REGEX' (folders)"
+            Message.of(
+                "groups: none are declared, and names suggest none; where cells come from several "
+                "donors or plates, declare them with ",
+                Setting("group_column", "NAME", reader=True),
+                " (tables) or ",
+                Setting("group_pattern", "REGEX", reader=True),
+                " (folders)",
+            )
         ]
     lines = []
     for what, names in asked:
         try:
             probe = probe_groups(dataset, names, what=what, on_progress=on_progress)
-            lines.append(f"groups: {probe.describe()}")
+            lines.append(Message.of(f"groups: {probe.describe()}"))
         except DataError as error:
-            lines.append(f"groups: {what} was not probed: {error}")
+            lines.append(Message.of(f"groups: {what} was not probed: ", error.message))
     return lines
 
 

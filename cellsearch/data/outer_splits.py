@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data import rare as rules
+from cellsearch.data.alternatives import group_word, what_can_be_drawn
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.placing import partition
 from cellsearch.data.splits import DrawnFrom, Splits
 from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import ConfigError, SplitError
+from cellsearch.util.messages import Message, Setting, joined
 
 Indices = NDArray[np.int64]
 
@@ -46,25 +48,27 @@ def draw_outer_splits(
     rules.check_rare(rare)
     for name, value in (("outer", outer), ("folds", folds)):
         if value < 2:
-            raise ConfigError(f"--{name}: expected 2 or more, got {value}")
+            raise ConfigError(Setting(name), f": expected 2 or more, got {value}")
     if (dataset.labels < 0).any():
         raise SplitError("only labelled cells can be split; some have no label")
-    units = rules.units_of(dataset, find_twins(dataset.images) if twins is None else twins)
+    pairs = find_twins(dataset.images) if twins is None else twins
+    units = rules.units_of(dataset, pairs)
     counts = rules.units_per_class(dataset, units)
-    # One part of the class is locked away, and each fold of the others needs a unit.
-    enough = np.array([int(n) >= outer and int(n) - -(-int(n) // outer) >= folds for n in counts])
+    enough = _enough(counts, outer, folds)
     small = np.flatnonzero(~enough)
     word = rules.unit_word(dataset)
     if len(small) and (rare != "keep" or enough.sum() < 2):
         listed = ", ".join(f"{dataset.classes[k]} {counts[k]}" for k in small)
         raise SplitError(
             f"{outer} outer folds with {folds} folds inside each need more {word} of each class; "
-            f"too few: {listed}; choose a smaller --outer, fewer --folds, or --rare keep"
+            f"too few: {listed}; ",
+            _ways_out(dataset, pairs, outer, folds, seed, rare=bool(enough.sum() > 1)),
         )
     classes = np.flatnonzero(enough)
     place = partition(dataset, units, classes, parts=outer, seed=seed)
     if place is None:
-        raise SplitError(_torn(f"{outer} outer folds", word))
+        torn = f"{outer} outer folds"
+        raise SplitError(_torn(torn), _ways_out(dataset, pairs, outer, folds, seed, rare=False))
     kept = ~enough[dataset.labels]
     where = place[units]
     found = []
@@ -72,7 +76,8 @@ def draw_outer_splits(
         rest = np.flatnonzero(~kept & (where != part))
         inner = partition(dataset, units, classes, parts=folds, seed=seed + part, among=rest)
         if inner is None:
-            raise SplitError(_torn(f"{folds} folds inside outer fold {part + 1}", word))
+            torn = f"{folds} folds inside outer fold {part + 1}"
+            raise SplitError(_torn(torn), _ways_out(dataset, pairs, outer, folds, seed, rare=False))
         fold = np.where(where == part, -1, inner[units])
         train_only = np.flatnonzero(kept & (where != part))
         found.append(
@@ -91,8 +96,61 @@ def draw_outer_splits(
     return tuple(found)
 
 
-def _torn(what: str, word: str) -> str:
+def _torn(what: str) -> str:
     return (
         f"no way was found to give each of {what} a cell of every class without tearing groups or "
-        f"twins apart; choose a smaller --outer or fewer --folds, or more {word}"
+        "twins apart; "
     )
+
+
+def _enough(counts: Indices, outer: int, folds: int) -> NDArray[np.bool_]:
+    """(K,) whether a part of each class can be locked away and leaves a unit for each fold."""
+    return np.array([int(n) >= outer and int(n) - -(-int(n) // outer) >= folds for n in counts])
+
+
+def _ways_out(
+    dataset: CellDataset, twins: Sequence[Twin], outer: int, folds: int, seed: int, *, rare: bool
+) -> Message:
+    """What can be drawn instead, by drawing it."""
+
+    def draw(cells: CellDataset) -> tuple[Setting, ...] | None:
+        return _drawn(cells, twins, outer, folds, seed)
+
+    ways: list[str | Setting | Message] = []
+    if settings := draw(dataset):
+        holds = f" (figures hold for a new {group_word(dataset)})" if group_word(dataset) else ""
+        ways = ["choose ", joined([Message.of(each) for each in settings], " "), holds]
+    if rare:
+        ways += [" or " if ways else "choose ", Setting("rare", "keep")]
+    if not ways:
+        ways = [rules.choices(0, rare=False, group=group_word(dataset))]
+    return Message.of(*ways, what_can_be_drawn(dataset, draw))
+
+
+def _drawn(
+    dataset: CellDataset, twins: Sequence[Twin], outer: int, folds: int, seed: int
+) -> tuple[Setting, ...] | None:
+    """The settings nearest to those asked for that were drawn; None where none was."""
+    units = rules.units_of(dataset, twins)
+    counts = rules.units_per_class(dataset, units)
+    classes = np.arange(len(counts))
+    pairs = [(k, n) for k in range(outer, 1, -1) for n in range(folds, 1, -1)]
+    for k, n in sorted(pairs, key=lambda pair: -sum(pair)):
+        if not _enough(counts, k, n).all():
+            continue
+        place = partition(dataset, units, classes, parts=k, seed=seed)
+        if place is not None and all(
+            partition(
+                dataset,
+                units,
+                classes,
+                parts=n,
+                seed=seed + part,
+                among=np.flatnonzero(place[units] != part),
+            )
+            is not None
+            for part in range(k)
+        ):
+            fewer = (Setting("outer", k),) if k < outer else ()
+            return (*fewer, Setting("folds", n)) if n < folds else fewer
+    return None

@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Self
 
 from cellsearch.errors import ConfigError
+from cellsearch.util.messages import Setting
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class Plan:
         if split is not None:
             return cls.fixed(split)
         if not isinstance(folds, Integral) or folds < 2:
-            raise ConfigError(f"--folds: expected an integer of 2 or more, got {folds}")
+            raise ConfigError(Setting("folds"), f": expected an integer of 2 or more, got {folds}")
         if not 0 < holdout < 1:
-            raise ConfigError(f"--holdout: expected a share between 0 and 1, got {holdout}")
+            raise ConfigError(
+                Setting("holdout"), f": expected a share between 0 and 1, got {holdout}"
+            )
         return cls(folds, holdout)
 
     @classmethod
@@ -53,12 +56,14 @@ class Plan:
             shares = []
         if len(shares) != 3 or not all(share > 0 and math.isfinite(share) for share in shares):
             raise ConfigError(
-                "--split: expected training/validation/hold-out in percent, each above 0, "
-                f"such as 70/10/20, got {split!r}"
+                Setting("split"),
+                ": expected training/validation/hold-out in percent, each above 0, "
+                f"such as 70/10/20, got {split!r}",
             )
         if not math.isclose(sum(shares), 100.0, abs_tol=1e-6):
             raise ConfigError(
-                f"--split: the three parts must add up to 100, not {sum(shares):g}, got {split!r}"
+                Setting("split"),
+                f": the three parts must add up to 100, not {sum(shares):g}, got {split!r}",
             )
         return cls(1, shares[2] / 100.0, shares[1] / 100.0)
 

@@ -11,6 +11,16 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.plan import Plan
 from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import ConfigError, SplitError
+from cellsearch.util.messages import Message, Setting
+
+RARE_CHOICES: tuple[str | Setting, ...] = (
+    Setting("rare", "keep"),
+    " (train on them, give no figure), ",
+    Setting("rare", "drop"),
+    ", or ",
+    Setting("rare", "merge=NAME"),
+)
+"""What may be done with classes that are too small."""
 
 
 def units_of(dataset: CellDataset, twins: Sequence[Twin]) -> NDArray[np.int64]:
@@ -53,13 +63,23 @@ def too_small(counts: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     return np.flatnonzero(counts < folds + 1)
 
 
-def choices(most_folds: int) -> str:
-    """The ways out, for the end of a message; ``most_folds`` below 2 offers no other number."""
-    fewer = f"--folds {most_folds} (the most that works), " if most_folds >= 2 else ""
-    return (
-        f"choose {fewer}--rare keep (train on them, give no figure), --rare drop, "
-        "or --rare merge=NAME"
-    )
+def choices(most_folds: int, *, rare: bool = True, group: str = "") -> Message:
+    """The ways out, for the end of a message.
+
+    Args:
+        most_folds: that work; below 2 none is offered.
+        rare: whether the small classes may be left out or merged.
+        group: what a group is, for which figures then hold; "" where cells are split.
+    """
+    fewer: list[str | Setting] = []
+    if most_folds >= 2:
+        holds = f", and figures hold for a new {group}" if group else ""
+        fewer = [Setting("folds", most_folds), f" (the most that works{holds})"]
+    if rare:
+        return Message.of("choose ", *fewer, ", " if fewer else "", *RARE_CHOICES)
+    if fewer:
+        return Message.of("choose ", *fewer)
+    return Message.of(f"add {'groups with ' if group else ''}cells of these classes")
 
 
 def check_rare(rare: str) -> str | None:
@@ -73,7 +93,9 @@ def check_rare(rare: str) -> str | None:
     """
     verb, _, name = rare.partition("=")
     if rare not in ("refuse", "keep", "drop") and (verb != "merge" or not name.strip()):
-        raise ConfigError(f"--rare: expected keep, drop, merge=NAME or refuse, got {rare!r}")
+        raise ConfigError(
+            Setting("rare"), f": expected keep, drop, merge=NAME or refuse, got {rare!r}"
+        )
     return name.strip() if verb == "merge" else None
 
 
@@ -100,21 +122,25 @@ def apply_rare(
         ConfigError: fewer than 2 folds, or an option that does not exist.
         SplitError: the merged class is too small still, or fewer than two classes would be left.
     """
-    plan = Plan.of(folds=folds, holdout=0.5, split=split)
+    plan = Plan.of(folds=folds, holdout=0.2, split=split)
     name = check_rare(rare)
     if rare in ("keep", "refuse"):
         return dataset
-    units = units_of(dataset, find_twins(dataset.images) if twins is None else twins)
+    pairs = find_twins(dataset.images) if twins is None else twins
+    units = units_of(dataset, pairs)
     counts = units_per_class(dataset, units)
     small = [dataset.classes[k] for k in np.flatnonzero(counts < plan.units)]
     if not small:
         return dataset
     if name is None:
         if len(dataset.classes) - len(small) < 2:
+            from cellsearch.data.splits import most_folds
+
             raise SplitError(
-                f"--rare drop would leave {len(dataset.classes) - len(small)} of the classes "
-                f"{', '.join(dataset.classes)}, and two are needed; "
-                f"{choices(_most_folds(counts, plan.folds))}"
+                Setting("rare", "drop"),
+                f" would leave {len(dataset.classes) - len(small)} of the classes "
+                f"{', '.join(dataset.classes)}, and two are needed; ",
+                choices(most_folds(dataset, pairs, plan, seed=0, most=plan.folds - 1), rare=False),
             )
         return dataset.drop_classes(small)
     members = [each for each in dataset.classes if each in small or each == name]
@@ -122,14 +148,17 @@ def apply_rare(
     had = len(np.unique(units[chosen]))
     if had < plan.units:
         raise SplitError(
-            f"--rare merge={name}: {', '.join(members)} have {had} {unit_word(dataset)} together, "
-            f"{plan.needs(unit_word(dataset))}; merge them into a larger class "
-            "(--rare merge=CLASS), or choose --rare keep or --rare drop"
+            Setting("rare", f"merge={name}"),
+            f": {', '.join(members)} have {had} {unit_word(dataset)} together, "
+            f"{plan.needs(unit_word(dataset))}; merge them into a larger class (",
+            Setting("rare", "merge=CLASS"),
+            "), or choose ",
+            Setting("rare", "keep"),
+            " or ",
+            Setting("rare", "drop"),
         )
     if len(dataset.classes) - len(members) < 1:
-        raise SplitError(f"--rare merge={name} would leave one class, and two are needed")
+        raise SplitError(
+            Setting("rare", f"merge={name}"), " would leave one class, and two are needed"
+        )
     return dataset.merge_classes({name: members})
-
-
-def _most_folds(counts: NDArray[np.int64], folds: int) -> int:
-    return min(int(counts[counts > 0].min()) - 1, folds - 1)

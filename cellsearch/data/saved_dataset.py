@@ -6,8 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from cellsearch.data.arrays import digest
 from cellsearch.data.provenance import Provenance
+from cellsearch.data.source_columns import SourceColumns
 from cellsearch.data.storage import read_folder
 from cellsearch.errors import DataError
 
@@ -27,6 +30,7 @@ def described(cells: CellDataset) -> dict[str, Any]:
         "classes": list(cells.classes),
         "channels": list(cells.channels),
         "provenance": asdict(cells.provenance),
+        "columns": cells.columns.described(),
     }
 
 
@@ -66,6 +70,7 @@ def fields_in(folder: Path) -> dict[str, Any]:
             "classes": tuple(description["classes"]),
             "channels": tuple(description["channels"]),
             "provenance": Provenance.from_facts(description["provenance"]),
+            "columns": _columns(description, arrays),
             "sha256": description["sha256"],
             "folder": folder,
             "groups": arrays.get("groups"),
@@ -73,3 +78,10 @@ def fields_in(folder: Path) -> dict[str, Any]:
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{folder}/dataset.json describes no data set: {error!r}") from error
+
+
+def _columns(description: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SourceColumns:
+    """Those saved; none of a data set that was saved before there were any."""
+    if "columns" not in description:
+        return SourceColumns()
+    return SourceColumns.from_described(description["columns"], arrays)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data import rare as rules
+from cellsearch.data.alternatives import group_word, what_can_be_drawn
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.placing import FREE, HOLDOUT, place
 from cellsearch.data.plan import Plan
 from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import SplitError
+from cellsearch.util.messages import Message, Setting
 
 Indices = NDArray[np.int64]
 
@@ -208,35 +210,38 @@ def draw_splits(
         raise SplitError(
             f"{(dataset.labels < 0).sum():,} of {len(dataset):,} cells have no label, and only "
             "labelled cells can be split: put the cells of a class into a folder of its name, or "
-            "name a table of labels (--option labels=TABLE.csv), or leave the others out"
+            "name a table of labels (",
+            Setting("labels", "TABLE.csv", reader=True),
+            "), or leave the others out",
         )
-    units = rules.units_of(dataset, find_twins(dataset.images) if twins is None else twins)
+    pairs = find_twins(dataset.images) if twins is None else twins
+    units = rules.units_of(dataset, pairs)
     counts = rules.units_per_class(dataset, units)
     small = np.flatnonzero(counts < plan.units)
     word = rules.unit_word(dataset)
     if rare == "keep" and len(counts) - len(small) < 2:
         raise SplitError(
-            f"--rare keep: {plan.needs(word)} of a class, and two classes must have them; "
-            f"{len(counts) - len(small)} do: {_listed(dataset, counts, np.arange(len(counts)))}"
+            Setting("rare", "keep"),
+            f": {plan.needs(word)} of a class, and two classes must have them; "
+            f"{len(counts) - len(small)} do: {_listed(dataset, counts, np.arange(len(counts)))}; ",
+            _ways_out(dataset, pairs, plan, seed, rare=False),
         )
     if len(small) and rare != "keep":
-        most = _most_folds(dataset, units, counts, plan, seed)
         raise SplitError(
-            f"{plan.needs(word)} of each class; too few: {_listed(dataset, counts, small)}; "
-            f"{rules.choices(most)}{_one_group(dataset)}"
+            f"{plan.needs(word)} of each class; too few: {_listed(dataset, counts, small)}; ",
+            _ways_out(dataset, pairs, plan, seed, rare=len(counts) - len(small) > 1),
         )
     estimable = np.setdiff1d(np.arange(len(counts)), small)
     part = place(dataset, units, estimable, plan=plan, seed=seed)
     if part is None:
-        most = _most_folds(dataset, units, counts, plan, seed)
         parts = "training, validation and hold-out"
         if plan.validation is None:
             parts = f"the hold-out and each of {folds} folds"
         raise SplitError(
             f"no way was found to give {parts} a cell of each class "
             f"without tearing groups or twins apart; {word} of each class: "
-            f"{_listed(dataset, counts, np.arange(len(counts)))}; {rules.choices(most)}"
-            f"{_one_group(dataset)}"
+            f"{_listed(dataset, counts, np.arange(len(counts)))}; ",
+            _ways_out(dataset, pairs, plan, seed, rare=len(counts) > 2),
         )
     kept = np.isin(dataset.labels, small)
     where = part[units]
@@ -259,19 +264,44 @@ def _listed(dataset: CellDataset, counts: Indices, classes: Indices) -> str:
     return ", ".join(f"{dataset.classes[k]} {counts[k]}" for k in classes)
 
 
-def _most_folds(
-    dataset: CellDataset, units: Indices, counts: Indices, plan: Plan, seed: int
+def _ways_out(
+    dataset: CellDataset, twins: Sequence[Twin], plan: Plan, seed: int, *, rare: bool
+) -> Message:
+    """What can be drawn instead, by drawing it; ``rare``: whether classes may be left out."""
+    fewer = most_folds(dataset, twins, plan, seed=seed, most=plan.folds - 1)
+    asked = rules.choices(fewer, rare=rare, group=group_word(dataset))
+    if dataset.groups is not None and len(np.unique(dataset.groups)) == 1:
+        asked = Message.of("all cells are of one group")
+
+    def draw(cells: CellDataset) -> tuple[Setting, ...] | None:
+        folds = most_folds(cells, twins, plan, seed=seed, most=plan.folds)
+        if not folds:
+            return None
+        return () if folds == plan.folds else (Setting("folds", folds),)
+
+    return Message.of(asked, what_can_be_drawn(dataset, draw))
+
+
+def most_folds(
+    dataset: CellDataset, twins: Sequence[Twin], plan: Plan, *, seed: int, most: int
 ) -> int:
-    """Largest number of folds below the plan's that works; 0 where none does."""
+    """Largest number of folds with a hold-out that was drawn; 0 where none was.
+
+    Args:
+        dataset: labelled cells.
+        twins: as from ``find_twins``.
+        plan: its hold-out, or the fixed split, which has one fold.
+        seed: of the draw.
+        most: number to try first.
+    """
+    units = rules.units_of(dataset, twins)
+    counts = rules.units_per_class(dataset, units)
     everyone = np.arange(len(counts))
-    for fewer in range(min(int(counts.min()) - 1, plan.folds - 1), 1, -1):
-        if place(dataset, units, everyone, plan=Plan(fewer, plan.holdout), seed=seed) is not None:
-            return fewer
+    fewest = 2 if plan.validation is None else 1
+    for folds in range(most, fewest - 1, -1):
+        tried = replace(plan, folds=folds)
+        if int(counts.min()) < tried.units:
+            continue
+        if place(dataset, units, everyone, plan=tried, seed=seed) is not None:
+            return folds
     return 0
-
-
-def _one_group(dataset: CellDataset) -> str:
-    """A way out where all cells are of one group, which no split can part."""
-    if dataset.groups is None or len(np.unique(dataset.groups)) > 1:
-        return ""
-    return "; all cells are of one group: read them without (of a table --option group_column=none)"

@@ -131,7 +131,10 @@ def _of_columns(dataset: CellDataset) -> list[Finding]:
     notes = undeclared_in(dataset.provenance.notes, grouped=dataset.groups is not None)
     return [
         Finding(
-            "undeclared-groups", "note" if ONE_CLASS in note else "warning", (), Message.of(note)
+            "undeclared-groups",
+            "note" if ONE_CLASS in note else "warning",
+            (),
+            dataset.columns.told(note),
         )
         for note in notes
     ]

@@ -34,7 +34,7 @@ def lines(look: FirstLook) -> list[str | Message]:
     found: list[str | Message] = [
         f"layout: {KINDS.get(layout.kind, f'read by the reader {layout.reader}')}"
     ]
-    found += [f"  {note}" for note in layout.notes]
+    found += [f"  {n}" if isinstance(n, str) else Message.of("  ", n) for n in layout.notes]
     if look.others:
         there = ", ".join(f"{count} {suffix}" for suffix, count in list(look.others.items())[:5])
         found.append(f"  files that are not images: {there}")
@@ -46,7 +46,7 @@ def lines(look: FirstLook) -> list[str | Message]:
     for group in look.groups[:2]:
         state = "declared in the manifest" if group.declared else "not declared"
         found.append(f"groups, {state}: {group.description}. {group.why}")
-    told = look.groups or any(NOT_GROUPS in note for note in layout.notes)
+    told = look.groups or any(NOT_GROUPS in str(note) for note in layout.notes)
     if crops.images and not told and not layout.problems:
         found.append("groups: names suggest none; say so if donors or plates differ")
     return [*found, *_findings(look)]

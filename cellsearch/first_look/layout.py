@@ -55,7 +55,7 @@ class Layout:
     columns: dict[str, list[str]] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str | Message] = field(default_factory=list)
     problems: list[str | Message] = field(default_factory=list)
 
     @property

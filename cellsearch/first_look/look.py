@@ -18,7 +18,7 @@ from cellsearch.first_look.crops import MOST_SECONDS, Crops, Progress, read_crop
 from cellsearch.first_look.found import FirstLook
 from cellsearch.first_look.layout import Layout, of_folder
 from cellsearch.first_look.survey import Survey, survey
-from cellsearch.first_look.table import of_table, table_beside
+from cellsearch.first_look.table import of_table, passed_over, table_beside
 from cellsearch.first_look.weigh import check, choose, weigh
 
 
@@ -85,6 +85,8 @@ def _of_survey(
         return beside
     layout = of_folder(found)
     layout.options = given
+    if layout.kind == "flat":
+        layout.notes += passed_over(found.tables)
     return layout
 
 
@@ -119,7 +121,10 @@ def _of_reader(
         groups=None if cells.groups is None else cells.groups.tolist(),
         group_word="group",
         options=given,
-        notes=undeclared_in(cells.provenance.notes, grouped=cells.groups is not None),
+        notes=[
+            cells.columns.told(note)
+            for note in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None)
+        ],
     )
     crops = Crops(list(range(len(cells))), list(cells.images), {}, len(cells), len(cells))
     result = FirstLook(path, layout, crops, channels=cells.channels)

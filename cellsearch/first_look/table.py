@@ -13,15 +13,22 @@ from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.paths import Finder
+from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.table import (
     LABEL_NAMES,
+    NOT_HERE,
+    READ_HERE,
     Options,
     Row,
     choose_columns,
+    find_image,
+    image_paths,
     read_rows,
+    require_label,
+    require_one_spelling,
     values_of,
 )
-from cellsearch.data.readers.table_groups import GROUP_NAMES, NO_GROUPS
+from cellsearch.data.readers.table_groups import GROUP_NAMES, NO_GROUPS, one_group_each
 from cellsearch.errors import CellsearchError, DataError, ReadError
 from cellsearch.first_look.layout import Layout
 from cellsearch.util.messages import Message, some
@@ -39,21 +46,20 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         ReadError: not a table.
     """
     parsed = parse_options(Options, options, reader="reader table")
-    header, rows = read_rows(path)
-    columns = choose_columns(path, header, parsed)
+    header, rows = read_rows(path, parsed.dialect)
+    columns = choose_columns(path, header, rows, parsed)
+    paths = image_paths(path, rows, columns, parsed)
     finder = Finder(path.parent, parsed.path_format)
     cells: list[tuple[Path, ...]] = []
     labels: list[str] = []
     kept: list[Row] = []
     bad: list[Message] = []
     names = parsed.class_names or {}
-    for row in rows:
-        value = row.values.get(columns.path, "")
+    for row, text in zip(rows, paths.texts, strict=True):
         label = row.values.get(columns.label or "", "")
         try:
-            if not value or (is_missing(label) and label not in names):
-                raise ReadError(f"no {columns.path if not value else columns.label}")
-            cells.append((finder.find(value),))
+            require_label(row, columns, {*names, *(parsed.classes or ())})
+            cells.append((find_image(finder, row, columns, text),))
         except ReadError as error:
             bad.append(Message.of(f"line {row.line}: ", error.message))
             continue
@@ -62,9 +68,12 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
     result = Layout("table", "table", path, cells, labels, options=dict(options))
     result.options |= {"path_column": columns.path, "label_column": columns.label}
     result.notes.append(f"column {columns.path!r} names the image, {columns.label!r} the class")
+    if paths.root:
+        result.notes.append(f"paths below {paths.root}, of another machine, {READ_HERE}")
     there = values_of(header, kept)
     if parsed.label_column is None and columns.label:
-        result.notes += column_notes.of_labels(there, columns.label, LABEL_NAMES)
+        told = column_notes.of_labels(there, columns.label, LABEL_NAMES)
+        result.notes += [each.message for each in told]
     used = (columns.path, columns.number, columns.id, columns.source, columns.split)
     left = {k: v for k, v in there.items() if k not in (*used, columns.label, columns.group)}
     if columns.group:
@@ -76,8 +85,10 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         crossing = column_notes.of_crossing(
             left, labels, groups, taken=columns.group, remedies=remedies
         )
-        result.notes += [f"column {each}" for each in crossing]
+        result.notes += [each.of("column").message for each in crossing]
         lines = [row.line for row, each in zip(kept, groups, strict=True) if is_missing(each)]
+        if pairs := two_ways(groups):
+            result.problems.append(one_group_each(path.name, kept, columns.group, pairs))
         if lines:
             result.problems.append(
                 Message.of(
@@ -90,13 +101,13 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         result.options["number_column"] = columns.number
     if bad:
         said = [row.values.get(columns.label or "", "") for row in rows]
-        words = meant(said, but=names)
         result.problems.append(
             Message.of(
                 f"{len(bad)} of {len(rows)} rows cannot be used (",
                 some(bad, most=3),
                 "): correct or remove them",
-                words,
+                NOT_HERE if paths.elsewhere else "",
+                meant(said, but=names),
             )
         )
     if len(set(cells)) < len(cells):
@@ -104,7 +115,13 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
             f"{len(cells) - len(set(cells))} rows name an image that another row names: remove them"
         )
     if not cells:
-        raise DataError(f"{path}: no row can be used: ", some(bad, most=5))
+        elsewhere = NOT_HERE if paths.elsewhere else ""
+        raise DataError(f"{path}: no row can be used: ", some(bad, most=5), elsewhere)
+    try:
+        if columns.label:
+            require_one_spelling(path, kept, columns.label, {*names, *(parsed.classes or ())})
+    except ReadError as error:
+        result.problems.append(error.message)
     return result
 
 
@@ -115,3 +132,14 @@ def table_beside(tables: list[Path]) -> Layout | None:
         with contextlib.suppress(CellsearchError):
             fitting.append(of_table(path, {}))
     return fitting[0] if len(fitting) == 1 else None
+
+
+def passed_over(tables: list[Path]) -> list[Message]:
+    """Why tables that lie beside images are not read, such as that no column is the class."""
+    found = []
+    for path in tables:
+        try:
+            of_table(path, {})
+        except CellsearchError as error:
+            found.append(Message.of("passed over: ", error.message))
+    return found

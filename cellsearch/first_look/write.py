@@ -257,7 +257,7 @@ def _comment(tree: CommentedMap, look: FirstLook) -> None:
     _above(tree, "licence", "FILL IN: who may use the images (an SPDX identifier such as CC-BY-4.0)"
            " and how to cite them; each card carries both.")  # fmt: skip
     _above(tree, "source", "\nRelative to this file.")
-    said = [f"Read as {_said(look)}.", *look.layout.notes]
+    said = [f"Read as {_said(look)}.", *map(str, look.layout.notes)]
     if look.group is None:
         said += [_not_declared(each) for each in look.groups[:2]]
     _above(tree, "layout", "\n" + "\n".join(each[0].upper() + each[1:] for each in said))

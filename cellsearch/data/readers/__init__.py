@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from cellsearch.data.provenance import Provenance
+from cellsearch.data.source_columns import SourceColumns
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are."""
@@ -33,6 +34,7 @@ class RawCells:
         classes: class names in their order; None leaves them to the manifest or the alphabet.
         name: what the reader would call the data set.
         provenance: what the files say of licence, pixel size and the like; None: nothing.
+        columns: what the groups are called, and columns that could be the groups instead.
     """
 
     images: NDArray[Any] | Sequence[NDArray[Any]]
@@ -45,3 +47,4 @@ class RawCells:
     classes: tuple[str, ...] | None = None
     name: str = "custom"
     provenance: Provenance | None = None
+    columns: SourceColumns = field(default_factory=SourceColumns)

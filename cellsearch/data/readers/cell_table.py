@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,37 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
+from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, visible
+from cellsearch.data.readers.foreign_paths import plain
+from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
 from cellsearch.data.readers.missing import is_missing, meant
-from cellsearch.data.readers.options import ImageOptions, Names, Renames
-from cellsearch.data.readers.table import LABEL_NAMES, PATH_NAMES, Row, read_rows, values_of
-from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
+from cellsearch.data.readers.options import Names, Renames
+from cellsearch.data.readers.table import (
+    LABEL_NAMES,
+    PATH_NAMES,
+    Row,
+    read_rows,
+    require_one_spelling,
+    values_of,
+)
+from cellsearch.data.readers.table_groups import (
+    GROUP_COLUMN,
+    GROUP_NAMES,
+    WITHOUT_GROUPS,
+    groups_of,
+    no_groups,
+)
+from cellsearch.data.readers.table_text import TextOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.util.messages import Setting
 
+_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 NUMBER_NAMES = ("object number", "object", "object id", "number", "cell number")
 
 
-class LabelOptions(ImageOptions):
+class LabelOptions(TextOptions):
     """Options of readers whose files hold many cells."""
 
     labels: str | None = Field(
@@ -114,7 +134,7 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
     """
     if table is None:
         return raw
-    header, rows = read_rows(table)
+    header, rows = read_rows(table, options.dialect)
     label = _column(table, header, options.label_column, LABEL_NAMES, "label_column")
     number = _column(table, header, options.number_column, NUMBER_NAMES, "number_column")
     group = None
@@ -123,22 +143,25 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
     several = len(set(raw.sources)) > 1
     file = _column(table, header, options.file_column, PATH_NAMES, "file_column")
     if label is None:
+        ranked = label_candidates(values_of(header, rows), {number, file})
         raise ConfigError(
-            f"{table.name}: no column looks like the label: give option label_column; "
-            f"columns: {', '.join(header)}"
+            f"{table.name}: no column is called as the class: ",
+            listed_candidates(ranked),
+            f"; columns: {', '.join(header)}",
         )
     if number is None:
         if len(rows) != len(raw.labels):
             raise DataError(
                 f"{table.name}: {len(rows)} rows for {len(raw.labels)} cells, and no column of "
-                "object numbers to tell which are meant: give option number_column"
+                "object numbers to tell which are meant: give ",
+                Setting("number_column", "COLUMN", reader=True),
             )
         cells = list(range(len(rows)))
     else:
         if several and file is None:
             raise ConfigError(
-                f"{table.name}: object numbers of several files need a column with the file: "
-                "give option file_column"
+                f"{table.name}: object numbers of several files need a column with the file: give ",
+                Setting("file_column", "COLUMN", reader=True),
             )
         cells = _cells(table, rows, number, file if several else None, raw)
     values = [row.values.get(label, "") for row in rows]
@@ -151,6 +174,7 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
     if bad:
         words = meant(values, but=names or ())
         raise ReadError(f"{table.name}: no {label} in {listed(bad)}", words)
+    require_one_spelling(table, rows, label, {*(names or ()), *(options.classes or ())})
     unknown = sorted({value for value in values if names is not None and value not in names})
     if unknown:
         raise DataError(f"option class_names: no name for the label {listed(unknown)}")
@@ -167,13 +191,20 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         settled=any(each is not None for each in settled),
     )
     if left := len(raw.labels) - len(cells):
-        notes.append(
-            f"{left:,} of {len(raw.labels):,} cells have no row in {table.name} and are left out"
-        )
+        text = f"{left:,} of {len(raw.labels):,} cells have no row in {table.name} and are left out"
+        notes.append(column_notes.Note(text))
     if notes:
-        raw = replace(raw, provenance=(raw.provenance or Provenance()).with_notes(*notes))
+        told = (raw.provenance or Provenance()).with_notes(*column_notes.texts_of(notes))
+        raw = replace(raw, provenance=told)
+    columns = source_columns(
+        _in_order(values_of(header, rows), cells),
+        used={label, number, file},
+        group=group,
+        declare=by_option("group_column"),
+        without=WITHOUT_GROUPS,
+    )
     return _picked(
-        raw,
+        replace(raw, columns=column_notes.with_remedies(columns, notes)),
         cells,
         texts,
         tuple(options.classes or [name for name in order if name in set(texts)]),
@@ -202,21 +233,28 @@ def _cells(
     table: Path, rows: Sequence[Row], number: str, file: str | None, raw: RawCells
 ) -> list[int]:
     """Position of each row's cell."""
-    place: dict[tuple[str, int], int] = {}
+    place: dict[tuple[str, int], set[int]] = {}
     for k, (source, value) in enumerate(zip(raw.sources, raw.object_numbers, strict=True)):
         for name in {source, source.rsplit("/", 1)[-1]} if file else {""}:
-            place.setdefault((name, value), k)
+            place.setdefault((name, value), set()).add(k)
     found: list[int] = []
     taken: dict[int, int] = {}
     bad: list[str] = []
     for row in rows:
         text = row.values.get(number, "")
-        named = row.values.get(file, "").replace("\\", "/") if file else ""
-        cell = place.get((named, int(text))) if text.lstrip("-").isdecimal() else None
-        if cell is None:
-            where = f" of {named}" if file else ""
-            bad.append(f"line {row.line}: no cell {text or 'without a number'}{where}")
-        elif cell in taken:
+        named = plain(row.values.get(file, "")) if file else ""
+        where = f" of {named}" if file else ""
+        if not _WHOLE.fullmatch(text):
+            remedy = ", which is no whole number" if text else ""
+            bad.append(f"line {row.line}: no cell {text or 'without a number'}{remedy}{where}")
+            continue
+        cells = place.get((named, int(text))) or place.get((_last(named), int(text))) or set()
+        if len(cells) > 1:
+            files = listed(sorted({raw.sources[k] for k in cells}))
+            bad.append(f"line {row.line}: {named} could be {files}: name the folder too")
+        elif not cells:
+            bad.append(f"line {row.line}: no cell {text}{where}")
+        elif (cell := min(cells)) in taken:
             bad.append(f"lines {taken[cell]} and {row.line}: both cell {text}")
         else:
             taken[cell] = row.line
@@ -224,6 +262,18 @@ def _cells(
     if bad:
         raise ReadError(f"{table.name}: {len(bad)} bad rows: {listed(bad)}")
     return found
+
+
+def _last(named: str) -> str:
+    """The file's name alone, of a path on another machine."""
+    absolute = re.match(r"/|[A-Za-z]:/", named)
+    return named.rsplit("/", 1)[-1] if absolute else named
+
+
+def _in_order(columns: dict[str, list[str]], cells: Sequence[int]) -> dict[str, list[str]]:
+    """Columns in the order of the cells in the file, as ``_picked`` leaves them."""
+    order = sorted(range(len(cells)), key=lambda k: cells[k])
+    return {name: [values[k] for k in order] for name, values in columns.items()}
 
 
 def _picked(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.readers.missing import is_missing
+from cellsearch.data.source_columns import SourceColumns
+from cellsearch.util.messages import Message, Setting
 
 # fmt: off
 WORDS = (
@@ -31,6 +33,39 @@ NUMBERINGS = frozenset(
 NOT_GROUPS = "is not used as groups"
 CROSSES = "crosses the groups"
 ONE_CLASS = "each of its values holds cells of one class"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is told of a column that was passed over.
+
+    Attributes:
+        text: what it is, and what that means; kept with the cells.
+        remedy: how it is declared; None where nothing can be done.
+    """
+
+    text: str
+    remedy: Message | None = None
+
+    def of(self, kind: str) -> Note:
+        """The same with a word before it that says where the column is."""
+        return replace(self, text=f"{kind} {self.text}")
+
+    @property
+    def message(self) -> Message:
+        """Text and remedy."""
+        return Message.of(self.text, "; ", self.remedy) if self.remedy else Message.of(self.text)
+
+
+def texts_of(notes: Iterable[Note]) -> list[str]:
+    """What a provenance keeps of notes."""
+    return [note.text for note in notes]
+
+
+def with_remedies(columns: SourceColumns, notes: Iterable[Note]) -> SourceColumns:
+    """Columns that know the remedies of notes."""
+    told = tuple((note.text, note.remedy) for note in notes if note.remedy)
+    return replace(columns, remedies=told)
 
 
 def normal(name: str) -> str:
@@ -82,8 +117,11 @@ def suggesting(
 
 
 def of_groups(
-    columns: Mapping[str, Sequence[str]], labels: Sequence[str], *, remedies: Mapping[str, str]
-) -> list[str]:
+    columns: Mapping[str, Sequence[str]],
+    labels: Sequence[str],
+    *,
+    remedies: Mapping[str, Message],
+) -> list[Note]:
     """A note for each column that looks like groups and was not used.
 
     Args:
@@ -96,16 +134,18 @@ def of_groups(
         there = {value for value in values if not is_missing(value)}
         word = name.rsplit("/", 1)[-1]
         pairs = {(v, label) for v, label in zip(values, labels, strict=True) if v in there}
+        remedy = None
         if len(pairs) == len(there):
             why = (
                 f"{ONE_CLASS}: what tells classes apart may be the {word}, and no split can show it"
             )
         else:
+            remedy = remedies[name]
             why = (
                 f"cells of one {word} may lie on both sides of a split, and figures are then too "
-                f"good for a new {word}; {remedies[name]}"
+                f"good for a new {word}"
             )
-        notes.append(f"{name} ({len(there)} values) {NOT_GROUPS}: {why}")
+        notes.append(Note(f"{name} ({len(there)} values) {NOT_GROUPS}: {why}", remedy))
     return notes
 
 
@@ -115,8 +155,8 @@ def of_crossing(
     groups: Sequence[str],
     *,
     taken: str,
-    remedies: Mapping[str, str],
-) -> list[str]:
+    remedies: Mapping[str, Message],
+) -> list[Note]:
     """A note for each column of donors, patients or animals, one of which lies in several groups.
 
     Of plates, days or wells nothing is told: donors on the same day are groups all the same.
@@ -140,11 +180,12 @@ def of_crossing(
         there = {value for value, _ in pairs}
         if _of_individuals(name) and len(pairs) > len(there):
             word = name.rsplit("/", 1)[-1]
-            notes.append(
+            text = (
                 f"{name} ({len(there)} values) {CROSSES} of {taken}: unless each of them numbers "
                 f"anew, cells of one {word} may lie on both sides of a split, and figures are then "
-                f"too good for a new {word}; {remedies[name]}, in place of {taken}"
+                f"too good for a new {word}"
             )
+            notes.append(Note(text, Message.of(remedies[name], f", in place of {taken}")))
     return notes
 
 
@@ -155,7 +196,7 @@ def _of_individuals(name: str) -> bool:
 
 def of_labels(
     columns: Mapping[str, Sequence[str]], taken: str, names: Collection[str]
-) -> list[str]:
+) -> list[Note]:
     """A note for each column that could be the label as well, and parts the cells otherwise.
 
     Args:
@@ -169,10 +210,11 @@ def of_labels(
         distinct = len(set(values))
         fits = name != taken and normal(name) in names and 1 < distinct < len(values)
         if fits and partition(list(values)) != own:
-            other = shlex.quote(f"label_column={name}")
             notes.append(
-                f"column {taken} was taken as the class, though column {name} differs from it; "
-                f"--option {other} takes that one"
+                Note(
+                    f"column {taken} was taken as the class, though column {name} differs from it",
+                    Message.of(Setting("label_column", name, reader=True), " takes that one"),
+                )
             )
     return notes
 
@@ -186,7 +228,7 @@ def of_table(
     label_names: Collection[str],
     group: str | None,
     settled: bool,
-) -> list[str]:
+) -> list[Note]:
     """What is told of a table's columns that were passed over.
 
     Args:
@@ -201,17 +243,17 @@ def of_table(
     notes = of_labels(columns, taken, label_names)
     left = {name: its for name, its in columns.items() if name not in used and name != group}
     remedies = {name: option("group_column", name) for name in left}
-    found: list[str] = []
+    found: list[Note] = []
     if group is not None:
         found = of_crossing(left, labels, columns[group], taken=group, remedies=remedies)
     elif not settled:
         found = of_groups(left, labels, remedies=remedies)
-    return notes + [f"column {each}" for each in found]
+    return notes + [each.of("column") for each in found]
 
 
-def option(name: str, value: str) -> str:
-    """How a column is declared on the command line."""
-    return f"declare them with --option {shlex.quote(f'{name}={value}')}"
+def option(name: str, value: str) -> Message:
+    """How a column is declared by an option of a reader."""
+    return Message.of("declare them with ", Setting(name, value, reader=True))
 
 
 def undeclared_in(notes: str, *, grouped: bool) -> list[str]:
@@ -223,12 +265,3 @@ def undeclared_in(notes: str, *, grouped: bool) -> list[str]:
     """
     mark = CROSSES if grouped else NOT_GROUPS
     return [line for line in notes.splitlines() if mark in line]
-
-
-def without_remedies(notes: str) -> str:
-    """Notes as a copy in another format bears them: its columns are others, so are its options."""
-    told = re.compile(r"; (declare them with |to declare them,).*$")
-    own = (NOT_GROUPS, CROSSES)
-    return "\n".join(
-        told.sub("", n) if any(mark in n for mark in own) else n for n in notes.splitlines()
-    )

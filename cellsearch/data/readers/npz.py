@@ -13,7 +13,7 @@ from pydantic import Field
 
 from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.npz_groups import (
     DEFAULT,
@@ -34,6 +34,7 @@ from cellsearch.data.readers.self_described import (
     refuse_missing,
 )
 from cellsearch.data.readers.stack import name_channels
+from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 SPLITS = ("train", "val", "test")
@@ -109,7 +110,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             labelled=options.labelled,
             colour=not described.of_ours,
         )
-    texts, notes = [""] * len(pixels), []  # type: tuple[list[str], list[str]]
+    texts, notes = [""] * len(pixels), []  # type: tuple[list[str], list[column_notes.Note]]
     if options.labelled:
         texts = _texts(root, names, images, labels)
         refuse_missing(texts, root.name, but=options.class_names or ())
@@ -143,7 +144,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=declared,
         classes=tuple(classes) if options.labelled else None,
         name=root.stem,
-        provenance=Provenance().with_notes(*notes) if notes else None,
+        provenance=Provenance().with_notes(*column_notes.texts_of(notes)) if notes else None,
+        columns=column_notes.with_remedies(SourceColumns(), notes),
     )
 
 

@@ -15,6 +15,7 @@ from cellsearch.data.readers import column_notes
 from cellsearch.data.readers.self_described import COLUMNS, as_texts
 from cellsearch.data.readers.table_groups import no_groups
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Message
 
 DEFAULT = "groups"
 
@@ -90,7 +91,7 @@ def group_like_in(
     return found
 
 
-def remedies(others: dict[str, list[str]]) -> dict[str, str]:
+def remedies(others: dict[str, list[str]]) -> dict[str, Message]:
     """How each of these arrays is declared."""
     return {name: column_notes.option("groups", name) for name in others}
 
@@ -100,7 +101,7 @@ def notes_on(
     labels: Sequence[str],
     groups: Sequence[str] | None,
     asked: str | None,
-) -> list[str]:
+) -> list[column_notes.Note]:
     """What is told of arrays that look like groups."""
     how = remedies(others)
     if groups is None:

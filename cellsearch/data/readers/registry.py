@@ -26,6 +26,7 @@ from cellsearch.data.readers import (
 from cellsearch.data.readers.folders import images_below, visible
 from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.util.messages import Message, Setting
 
 ACCEPTED = (
     "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz or .h5 of "
@@ -33,14 +34,14 @@ ACCEPTED = (
 )
 VERSIONS: Mapping[str, int] = {
     "folders": 2,
-    "table": 6,
+    "table": 7,
     "channel_files": 2,
     "montage": 1,
-    "npz": 6,
-    "hdf5": 5,
-    "ome_tiff": 4,
-    "ome_zarr": 4,
-    "cif": 4,
+    "npz": 7,
+    "hdf5": 6,
+    "ome_tiff": 5,
+    "ome_zarr": 5,
+    "cif": 5,
     "synthetic": 1,
 }
 """Raised when a reader begins to read the same files otherwise, so that caches are made anew."""
@@ -138,7 +139,7 @@ def detect(path: Path) -> str:
         raise ReadError(f"{path}: no such file or folder")
     if path.is_file():
         if path.suffix.lower() not in BY_SUFFIX:
-            raise DataError(f"{path}: not a data set; expected {ACCEPTED}")
+            raise DataError(f"{path}: ", _not_read(path))
         return BY_SUFFIX[path.suffix.lower()]
     if is_zarr(path):
         return "ome_zarr"
@@ -149,6 +150,33 @@ def detect(path: Path) -> str:
             f"{tables[0]}, or option layout=folders"
         )
     return folder_reader(path)
+
+
+_SHEETS: Mapping[str, str] = {
+    ".xlsx": "an Excel workbook",
+    ".xlsm": "an Excel workbook",
+    ".xls": "an Excel workbook",
+    ".ods": "a spreadsheet",
+    ".numbers": "a spreadsheet",
+}
+
+
+def _not_read(path: Path) -> Message:
+    """Why a file is no data set, and what to do."""
+    suffix = path.suffix.lower()
+    if suffix in _SHEETS:
+        return Message.of(
+            f"{_SHEETS[suffix]}, which is not read: save the sheet as CSV UTF-8, and give that"
+        )
+    inner = Path(path.stem).suffix.lower()
+    if suffix in (".gz", ".zip", ".bz2", ".xz") and inner in BY_SUFFIX:
+        return Message.of(f"compressed: unpack it first, and give {path.stem}")
+    if suffix in (".txt", ".dat", ".tab"):
+        return Message.of(
+            f"not a data set; expected {ACCEPTED}; where it is a table, give ",
+            Setting("layout", "table", reader=True),
+        )
+    return Message.of(f"not a data set; expected {ACCEPTED}")
 
 
 def is_zarr(path: Path) -> bool:

@@ -13,10 +13,13 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.columns import column
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
+from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.stack import name_channels
+from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Message, Setting
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -28,10 +31,7 @@ UNKNOWN = (
     "leave these cells out, or give labels as positions, -1 where not known, among class names "
     "that an array 'classes' lists"
 )
-NO_GROUP = (
-    "give each cell its group, or read the cells without groups (.npz and HDF5: --option "
-    "groups=none)"
-)
+NO_GROUP = "give each cell its group, or read the cells without groups (.npz and HDF5: groups=none)"
 
 
 def facts_of(cells: CellDataset) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Described:
     columns: dict[str, Any]
     facts: Mapping[str, Any]
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    remedies: Mapping[str, str] = field(default_factory=dict)
+    remedies: Mapping[str, Message] = field(default_factory=dict)
     group_name: str = "groups"
 
     @property
@@ -117,8 +117,9 @@ class Described:
         grouped = labelled and "groups" in self.columns
         groups = groups_of(self.columns["groups"], file, count) if grouped else None
         origin = self._provenance(file) or provenance
-        if classes:
-            origin = self._told(origin, labels, groups)
+        notes = self._notes(labels, groups) if classes else []
+        if notes:
+            origin = (origin or Provenance()).with_notes(*column_notes.texts_of(notes))
         return RawCells(
             images=images,
             labels=labels,
@@ -134,6 +135,7 @@ class Described:
             classes=classes,
             name=str(self.facts.get("name") or stem),
             provenance=origin,
+            columns=column_notes.with_remedies(self._columns(grouped=groups is not None), notes),
         )
 
     def _ids(self, cells: int) -> list[str]:
@@ -142,16 +144,23 @@ class Described:
         tell = len(set(ids)) == len(ids) == cells
         return ids if tell else [f"{cell:06d}" for cell in range(cells)]
 
-    def _told(
-        self, origin: Provenance | None, labels: Sequence[str], groups: Sequence[str] | None
-    ) -> Provenance | None:
+    def _columns(self, *, grouped: bool) -> SourceColumns:
+        return source_columns(
+            self.others,
+            used=(),
+            group=self.group_name if grouped else None,
+            declare=by_option("groups"),
+            without=Setting("groups", "none", reader=True),
+        )
+
+    def _notes(
+        self, labels: Sequence[str], groups: Sequence[str] | None
+    ) -> list[column_notes.Note]:
         if groups is None:
-            notes = column_notes.of_groups(self.others, labels, remedies=self.remedies)
-        else:
-            notes = column_notes.of_crossing(
-                self.others, labels, groups, taken=self.group_name, remedies=self.remedies
-            )
-        return (origin or Provenance()).with_notes(*notes) if notes else origin
+            return column_notes.of_groups(self.others, labels, remedies=self.remedies)
+        return column_notes.of_crossing(
+            self.others, labels, groups, taken=self.group_name, remedies=self.remedies
+        )
 
     def _labels(
         self, file: str, cells: int, class_names: Mapping[str, str] | None
@@ -236,8 +245,8 @@ def refuse_missing(texts: Sequence[str], file: str, *, but: Collection[str]) -> 
         count = sum(text in words for text in texts)
         raise DataError(
             f"{file}: labels of {count} of {len(texts)} cells are {listed(words)}, which says that "
-            f"they are not known: {UNKNOWN}; a class that is really called so is named with "
-            f"--option class_names={words[0]}=NAME,..."
+            f"they are not known: {UNKNOWN}; a class that is really called so is named with ",
+            Setting("class_names", f"{words[0]}=NAME,...", reader=True),
         )
 
 

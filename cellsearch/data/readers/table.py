@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +13,28 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, unique_ids
+from cellsearch.data.readers.foreign_paths import WEB, Translated, plain, translated
+from cellsearch.data.readers.images import is_image
+from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
 from cellsearch.data.readers.missing import is_missing, meant
-from cellsearch.data.readers.options import ImageOptions, Names, Renames
+from cellsearch.data.readers.options import Names, Renames
 from cellsearch.data.readers.paths import Finder
+from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.stack import find_groups, read_images
-from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
+from cellsearch.data.readers.table_groups import (
+    GROUP_COLUMN,
+    GROUP_NAMES,
+    WITHOUT_GROUPS,
+    groups_of,
+    no_groups,
+    places,
+)
+from cellsearch.data.readers.table_text import Dialect, TextOptions, read_records
 from cellsearch.errors import ConfigError, DataError, ReadError
-from cellsearch.util.messages import Message, some
+from cellsearch.util.messages import Message, Setting, joined, some
 
 PATH_NAMES = (
     "path",
@@ -45,10 +57,16 @@ LABEL_NAMES = (
     "cell type",
     "type",
 )
+KNOWN_NAMES = frozenset(
+    {*PATH_NAMES, *ID_NAMES, *LABEL_NAMES, *GROUP_NAMES, "split", "object number", "source"}
+)
+"""What columns are called; a line with such names is a header."""
+
+_SHOWN = 80
 PLAIN_STEMS = {"labels", "label", "cells", "index", "table", "annotations", "metadata", "images"}
 
 
-class Options(ImageOptions):
+class Options(TextOptions):
     """Options of a table; columns are found by their names where they are not given."""
 
     path_column: str | None = Field(None, description="column with the image's path or number")
@@ -92,41 +110,25 @@ class Columns:
     source: str | None
 
 
-def read_rows(path: Path) -> tuple[list[str], list[Row]]:
-    """Header and rows of a comma-, semicolon- or tab-separated file.
+def read_rows(
+    path: Path, dialect: Dialect | None = None, *, may_end_early: bool = False
+) -> tuple[list[str], list[Row]]:
+    """Header and rows of a table; see ``table_text.read_records``.
+
+    Args:
+        path: the table.
+        dialect: what options of a reader say of its text; None where there are no such options.
+        may_end_early: rows may leave out blank values at their end.
 
     Raises:
-        ReadError: missing, empty, not UTF-8, or rows that are longer than the header.
+        ConfigError: an encoding or a separator that does not exist.
+        ReadError: missing, not the text of a table, or rows that do not fit the header.
     """
     if path.is_dir():
         raise ReadError(f"{path}: a folder, and a table was expected; name the .csv or .tsv in it")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max("\t,;", key=first.count)
-            reader = csv.reader(file, delimiter=delimiter)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, values) for values in reader if any(map(str.strip, values))]
-    except UnicodeDecodeError:
-        raise ReadError(f"{path}: not UTF-8 text; save the table as UTF-8") from None
-    except OSError as error:
-        raise ReadError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except csv.Error as error:
-        raise ReadError(f"{path}: not a table ({error})") from None
-    if not header or not rows:
-        raise ReadError(f"{path}: a table without rows")
-    twice = sorted({name for name in header if header.count(name) > 1 and name})
-    if twice:
-        raise ReadError(f"{path}: columns named twice: {listed(twice)}")
-    long = [line for line, values in rows if any(value.strip() for value in values[len(header) :])]
-    if long:
-        raise ReadError(
-            f"{path}: more values than the {len(header)} columns in line {listed(long)}"
-        )
+    header, _, records = read_records(path, dialect, known=KNOWN_NAMES, may_end_early=may_end_early)
     return header, [
-        Row(line, {name: value.strip() for name, value in zip(header, values, strict=False)})
-        for line, values in rows
+        Row(record.line, dict(zip(header, record.values, strict=False))) for record in records
     ]
 
 
@@ -135,38 +137,66 @@ def values_of(header: Sequence[str], rows: Sequence[Row]) -> dict[str, list[str]
     return {name: [row.values.get(name, "") for row in rows] for name in header if name}
 
 
-def choose_columns(path: Path, header: Sequence[str], options: Options) -> Columns:
+def _are_images(values: Sequence[str]) -> bool:
+    """Whether values end as names of images do, each another."""
+    names = [plain(value) for value in values]
+    return len(set(names)) == len(names) and all(is_image(Path(name)) for name in names)
+
+
+def choose_columns(
+    path: Path, header: Sequence[str], rows: Sequence[Row], options: Options
+) -> Columns:
     """The columns asked for, or those whose names say what they are.
 
     Raises:
-        ConfigError: a column that is not there, or none or several that would fit.
+        ConfigError: a column that is not there, or none or several that would fit; where it is the
+            class, the columns that could be it, with their values.
     """
-    problems: list[str] = []
+    problems: list[Message] = []
 
     def asked(name: str | None, option: str, *defaults: str) -> str | None:
         if name is None:
             fits = [column for each in defaults for column in header if normal(column) == each]
+            alike = [column for column in fits if normal(column) == normal(fits[0])]
+            if len(alike) > 1:
+                problems.append(
+                    Message.of(
+                        f"columns {' and '.join(alike)} are called alike: choose one, ",
+                        Setting(option, alike[0], reader=True),
+                    )
+                )
             return fits[0] if fits else None
         if name not in header:
-            problems.append(f"option {option}: no column {name!r}{near_miss(name, header)}")
+            problems.append(
+                Message.of(f"option {option}: no column {name!r}{near_miss(name, header)}")
+            )
         return name
 
-    def guessed(option: str, *tiers: Sequence[str]) -> str | None:
+    def guessed(option: str, what: str, *tiers: Sequence[str]) -> str | None:
+        fits: list[str] = []
         for tier in tiers:
             fits = [column for column in header if normal(column) in tier]
             if len(fits) == 1:
                 return fits[0]
             if fits:
-                problems.append(f"columns {', '.join(fits)} could be it: give option {option}")
-                return None
-        problems.append(f"no column looks like it: give option {option}")
+                break
+        found = f"columns {', '.join(fits)} could be" if fits else "no column is called as"
+        if option == "label_column":
+            columns = values_of(header, rows)
+            ranked = label_candidates({k: columns[k] for k in fits} if fits else columns, {where})
+            problems.append(Message.of(f"{found} {what}: ", listed_candidates(ranked)))
+            return None
+        named = fits or [name for name, its in values_of(header, rows).items() if _are_images(its)]
+        likely = f"{', '.join(named)} could be it: " if named and not fits else ""
+        remedy = Setting(option, named[0] if named else "COLUMN", reader=True)
+        problems.append(Message.of(f"{found} {what}: {likely}give ", remedy))
         return None
 
     where = asked(options.path_column, "path_column") if options.path_column else None
     label = asked(options.label_column, "label_column") if options.label_column else None
-    where = where or guessed("path_column", PATH_NAMES, ID_NAMES)
+    where = where or guessed("path_column", "the image's path", PATH_NAMES, ID_NAMES)
     if options.labelled:
-        label = label or guessed("label_column", LABEL_NAMES[:1], LABEL_NAMES)
+        label = label or guessed("label_column", "the class", LABEL_NAMES[:1], LABEL_NAMES)
     group = None
     if not no_groups(options.group_column, header):
         group = asked(options.group_column, "group_column", *GROUP_NAMES)
@@ -175,9 +205,15 @@ def choose_columns(path: Path, header: Sequence[str], options: Options) -> Colum
     identity = asked(options.id_column, "id_column", "id")
     source = asked(options.source_column, "source_column", "source")
     if options.use_split and split is None:
-        problems.append("option use_split: no split column: give option split_column")
+        problems.append(
+            Message.of(
+                "option use_split: no split column: give ",
+                Setting("split_column", "COLUMN", reader=True),
+            )
+        )
     if problems or where is None:
-        raise ConfigError(f"{path.name}: {'; '.join(problems)}; columns: {', '.join(header)}")
+        names = ", ".join(name or "(without a name)" for name in header)
+        raise ConfigError(f"{path.name}: ", joined(problems, "; "), f"; columns: {names}")
     return Columns(
         where, label if options.labelled else None, group, number, split, identity, source
     )
@@ -185,49 +221,120 @@ def choose_columns(path: Path, header: Sequence[str], options: Options) -> Colum
 
 @dataclass(frozen=True)
 class _Table:
-    """Columns, and each row with its file."""
+    """Columns, each row with its file, and what folder the table's stands for."""
 
     header: list[str]
     columns: Columns
     rows: list[Row]
     files: list[Path]
+    root: str
 
 
 def _rows(path: Path, options: Options) -> _Table:
-    header, rows = read_rows(path)
-    columns = choose_columns(path, header, options)
+    header, rows = read_rows(path, options.dialect)
+    columns = choose_columns(path, header, rows, options)
     if columns.split and options.use_split:
         known = sorted({row.values.get(columns.split, "") for row in rows})
         unknown = [name for name in options.use_split if name not in known]
         if unknown:
             raise ConfigError(f"option use_split: no {listed(unknown)}; there are {listed(known)}")
         rows = [row for row in rows if row.values.get(columns.split) in options.use_split]
-    finder = Finder(path.parent, options.path_format)
     named = {*(options.class_names or ()), *(options.classes or ())}
+    paths = image_paths(path, rows, columns, options)
+    finder = Finder(path.parent, options.path_format)
     found: list[Path] = []
     bad: list[Message] = []
-    for row in rows:
-        value = row.values.get(columns.path, "")
+    for row, text in zip(rows, paths.texts, strict=True):
         try:
-            if not value:
-                raise ReadError(f"no {columns.path}")
-            label = row.values.get(columns.label or "", "")
-            if columns.label and is_missing(label) and label not in named:
-                raise ReadError(f"no label in column {columns.label!r} ({columns.path} {value})")
-            found.append(finder.find(value))
+            require_label(row, columns, named)
+            found.append(find_image(finder, row, columns, text))
         except ReadError as error:
             bad.append(Message.of(f"line {row.line}: ", error.message))
     if bad:
         labels = [row.values.get(columns.label, "") for row in rows] if columns.label else []
         words = meant(labels, but=named)
-        raise ReadError(f"{path.name}: {len(bad)} bad rows: ", some(bad), words)
+        elsewhere = NOT_HERE if paths.elsewhere else ""
+        raise ReadError(f"{path.name}: {len(bad)} bad rows: ", some(bad), elsewhere, words)
+    if columns.label:
+        require_one_spelling(path, rows, columns.label, named)
     first: dict[Path, int] = {}
     for row, file in zip(rows, found, strict=True):
         if first.setdefault(file, row.line) != row.line:
             bad.append(Message.of(f"{file.name} in lines {first[file]} and {row.line}"))
     if bad:
         raise ReadError(f"{path.name}: images named twice: ", some(bad))
-    return _Table(header, columns, rows, found)
+    return _Table(header, columns, rows, found, paths.root)
+
+
+READ_HERE = "are read below the table's folder"
+NOT_HERE = (
+    "; absolute paths are of another machine: put the images below the table's folder as they lie "
+    "there, or write paths relative to it"
+)
+
+
+def image_paths(path: Path, rows: Sequence[Row], columns: Columns, options: Options) -> Translated:
+    """What to look for in place of each row's path."""
+    values = [row.values.get(columns.path, "") for row in rows]
+    if options.path_format is not None:
+        return Translated(tuple(values))
+    return translated(path.parent, values)
+
+
+def require_label(row: Row, columns: Columns, named: Collection[str]) -> None:
+    """Refuse a row without a path or, where there are labels, without one.
+
+    Raises:
+        ReadError: what is missing, in which column.
+    """
+    value = row.values.get(columns.path, "")
+    if not value:
+        raise ReadError(f"no {columns.path}")
+    label = row.values.get(columns.label or "", "")
+    if columns.label and is_missing(label) and label not in named:
+        raise ReadError(f"no label in column {columns.label!r} ({columns.path} {value})")
+    if columns.label and not label.isprintable():
+        raise ReadError(f"label {label!r} in column {columns.label!r} holds a line break or a tab")
+
+
+def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
+    """The file that ``text`` leads to; errors name the path as the table has it.
+
+    Raises:
+        ReadError: no such file, or a web address.
+    """
+    value = row.values[columns.path]
+    if WEB.match(value):
+        raise ReadError(f"{value} is a web address: download the images and name the files")
+    try:
+        return finder.find(text)
+    except ReadError as error:
+        if text == value.replace("\\", "/") or value in str(error):
+            raise
+        raise ReadError(f"{error} ({value})") from None
+    except (OSError, ValueError):
+        # Longer than the system takes, or with signs that no name may hold.
+        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+        raise ReadError(f"no such file: {shown!r}, which is no name of a file here") from None
+
+
+def require_one_spelling(
+    path: Path, rows: Sequence[Row], column: str, named: Collection[str]
+) -> None:
+    """Refuse classes that are one number written in two ways, unless somebody named both.
+
+    Raises:
+        ReadError: the values, with the first line of each.
+    """
+    labels = [row.values.get(column, "") for row in rows]
+    pairs = [pair for pair in two_ways(labels) if not set(pair) <= set(named)]
+    if pairs:
+        first, other = pairs[0]
+        raise ReadError(
+            f"{path.name}: {column}: {places(rows, column, pairs)}; write each class in one way, "
+            "or name what each is: ",
+            Setting("class_names", f"{first}=NAME,{other}=NAME", reader=True),
+        )
 
 
 def _classes(labels: Sequence[str], names: Mapping[str, str] | None) -> tuple[list[str], list[str]]:
@@ -246,8 +353,10 @@ def _number(row: Row, column: str | None) -> int:
     value = row.values.get(column, "") if column else ""
     if not value:
         return 0
-    if not re.fullmatch(r"-?\d{1,18}", value):
-        raise ReadError(f"line {row.line}: {column} is not a whole number: {value!r}")
+    if not re.fullmatch(r"-?\d{1,18}", value, re.ASCII):
+        raise ReadError(
+            f"line {row.line}: {column} is not a whole number: {value!r}; write digits alone"
+        )
     return int(value)
 
 
@@ -265,10 +374,10 @@ def _ids(root: Path, rows: Sequence[Row], columns: Columns, options: Options) ->
     return ids if fit else None
 
 
-def _told(table: _Table, labels: Sequence[str], options: Options) -> Provenance | None:
+def _told(table: _Table, labels: Sequence[str], options: Options) -> list[column_notes.Note]:
     own = table.columns
     if own.label is None:
-        return None
+        return []
     notes = column_notes.of_table(
         values_of(table.header, table.rows),
         labels,
@@ -278,7 +387,10 @@ def _told(table: _Table, labels: Sequence[str], options: Options) -> Provenance 
         group=own.group,
         settled=options.group_pattern is not None or options.group_column is not None,
     )
-    return Provenance().with_notes(*notes) if notes else None
+    if table.root:
+        text = f"paths below {table.root}, of another machine, {READ_HERE}"
+        notes.append(column_notes.Note(text))
+    return notes
 
 
 def files(root: Path, options: Options) -> list[Path]:
@@ -302,6 +414,14 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     # Who predicts asks for no groups, so none can be missing.
     grouped = options.labelled and columns.group is not None
     groups = groups_of(root.name, rows, columns.group or "") if grouped else None
+    notes = _told(table, labels, options)
+    beside = source_columns(
+        values_of(table.header, rows),
+        used={columns.path, columns.label, columns.number, columns.id, columns.split},
+        group=columns.group if grouped else None,
+        declare=by_option("group_column"),
+        without=WITHOUT_GROUPS,
+    )
     pixels, channels, sources = read_images(root.parent, table.files, options, on_progress)
     return RawCells(
         images=pixels,
@@ -312,6 +432,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         channels=channels,
         groups=groups or find_groups(options.group_pattern, sources),
         classes=tuple(classes),
-        provenance=_told(table, labels, options),
+        provenance=Provenance().with_notes(*column_notes.texts_of(notes)) if notes else None,
+        columns=column_notes.with_remedies(beside, notes),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
     )
