@@ -14,11 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from cellsearch.data.columns import WORDS, column
 from cellsearch.data.storage import rows_per_chunk
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Setting
 
 MAX_CHANNELS = 12
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 EXACT_INTEGERS_OF_FLOAT32 = 2**24
 Axes = Literal["NCHW", "NHWC"]
+Layout = Literal["auto", "NCHW", "NHWC"]
+COLOUR_DEPTHS = (1, 3, 4)
+"""Channels of grey, colour, and colour with transparency: what a last axis of that length is."""
 UNKNOWN_LABELS = "leave these cells out, or give integers, -1 where not known, and classes=[...]"
 
 
@@ -33,12 +37,26 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "cells"
 
 
-def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], str]:
+def readings(shape: Sequence[int]) -> str:
+    """What (N, A, B, C) may mean: ``12 channels of 12 x 3 px or 3 channels of 12 x 12 px``."""
+    _, a, b, c = shape
+    return (
+        f"{a} channel{'s' * (a > 1)} of {b} x {c} px or {c} channel{'s' * (c > 1)} of {a} x {b} px"
+    )
+
+
+def seems_last(shape: Sequence[int]) -> bool:
+    """Whether (N, A, B, C) may well hold its channels last: C is a colour's depth and A is not."""
+    return shape[3] in COLOUR_DEPTHS and shape[1] not in COLOUR_DEPTHS
+
+
+def to_images(images: ArrayLike, layout: Layout = "NCHW") -> tuple[NDArray[Any], str]:
     """Bring pixels to (N, C, H, W) of uint8, uint16 or float32.
 
     Args:
         images: (N, H, W), or (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``.
-        layout: what the axes of a four-dimensional array mean.
+        layout: what the axes of a four-dimensional array mean; ``auto`` takes (N, C, H, W) and
+            refuses what may be (N, H, W, C) as well.
 
     Returns:
         (N, C, H, W) array, not copied where it already fits, and a note that says from which
@@ -47,9 +65,17 @@ def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], s
     Raises:
         DataError: wrong shape, more than 12 channels, or pixels that float32 cannot hold.
     """
-    if layout not in ("NCHW", "NHWC"):
-        raise DataError(f"layout must be 'NCHW' or 'NHWC', got {layout!r}")
+    if layout not in ("auto", "NCHW", "NHWC"):
+        raise DataError(f"layout must be 'auto', 'NCHW' or 'NHWC', got {layout!r}")
     array = _array(images)
+    if array.ndim == 4 and layout == "auto" and seems_last(array.shape):
+        raise DataError(
+            f"images of shape {array.shape} may be {readings(array.shape)}: say which with ",
+            Setting("layout", "NCHW"),
+            " for the first or ",
+            Setting("layout", "NHWC"),
+            " for the second, or give np.moveaxis(images, -1, 1)",
+        )
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and layout == "NHWC":
@@ -60,8 +86,10 @@ def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], s
             f"empty, got shape {tuple(np.shape(images))}"
         )
     if array.shape[1] > MAX_CHANNELS:
-        hint = '; channels-last arrays need layout="NHWC"' if array.shape[3] <= MAX_CHANNELS else ""
-        raise DataError(f"1 to {MAX_CHANNELS} channels are taken, got {array.shape[1]}{hint}")
+        hint: tuple[str | Setting, ...] = ()
+        if array.shape[3] <= MAX_CHANNELS:
+            hint = ("; channels-last arrays need ", Setting("layout", "NHWC"))
+        raise DataError(f"1 to {MAX_CHANNELS} channels are taken, got {array.shape[1]}", *hint)
     return _to_dtype(array)
 
 

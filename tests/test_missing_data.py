@@ -1,0 +1,340 @@
+"""What a library fills in for data that are not there is found and refused, never read as zeros."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.readers.registry import layout
+from cellsearch.data.source import load_dataset
+from cellsearch.errors import DataError, ReadError
+
+CROPS = np.random.default_rng(3).integers(1, 4096, (8, 20, 18)).astype(np.uint16)
+LABELS = list("aabbaabb")
+
+
+def read(path: Path, **options: Any) -> CellDataset:
+    return CellDataset.from_raw(layout("hdf5", options).read(path))
+
+
+def source(path: Path, pixels: np.ndarray, name: str = "d") -> Path:
+    with h5py.File(path, "w") as file:
+        file[name] = pixels
+    return path
+
+
+def virtual(path: Path, *, sources: tuple[str, ...] = ("one.h5", "two.h5"), cells: int = 8) -> Path:
+    made = h5py.VirtualLayout((cells, 20, 18), "u2")
+    for number, name in enumerate(sources):
+        made[number * 4 : number * 4 + 4] = h5py.VirtualSource(name, "d", (4, 20, 18))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("images", made)
+        file["labels"] = (LABELS * 2)[:cells]
+    return path
+
+
+def test_a_virtual_dataset_with_all_its_sources_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source(tmp_path / "one.h5", CROPS[:4])
+    source(tmp_path / "two.h5", CROPS[4:])
+    path = virtual(tmp_path / "x.h5")
+    np.testing.assert_array_equal(read(path).images[:, 0], CROPS)
+    # Sources are found beside the file, wherever the program was started.
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(read(path).images[:, 0], CROPS)
+
+
+def test_a_virtual_dataset_whose_source_file_is_gone_is_refused(tmp_path: Path) -> None:
+    source(tmp_path / "one.h5", CROPS[:4])
+    path = virtual(tmp_path / "x.h5")
+    with pytest.raises(
+        ReadError,
+        match=r"images is not whole, .* read as 0: cells 4 to 7 of 8: dataset d of two\.h5 is its "
+        r"source, and there is no such file; bring back",
+    ) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_missing_source_is_named_at_once(tmp_path: Path) -> None:
+    path = virtual(tmp_path / "x.h5")
+    with pytest.raises(ReadError, match=r"one\.h5 .*two\.h5 "):
+        read(path)
+
+
+def test_a_source_without_its_dataset_is_refused(tmp_path: Path) -> None:
+    source(tmp_path / "one.h5", CROPS[:4])
+    source(tmp_path / "two.h5", CROPS[4:], name="other")
+    with pytest.raises(ReadError, match=r"d of two\.h5 is its source, and the file holds no such"):
+        read(virtual(tmp_path / "x.h5"))
+
+
+def test_a_source_that_became_smaller_is_refused(tmp_path: Path) -> None:
+    source(tmp_path / "one.h5", CROPS[:4])
+    source(tmp_path / "two.h5", CROPS[4:7])
+    with pytest.raises(ReadError, match=r"two\.h5 is its source and has shape \(3, 20, 18\), too"):
+        read(virtual(tmp_path / "x.h5"))
+
+
+def test_a_part_of_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    source(tmp_path / "one.h5", CROPS)
+    made = h5py.VirtualLayout((4, 20, 18), "u2")
+    made[:] = h5py.VirtualSource("one.h5", "d", (8, 20, 18))[4:8]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_virtual_dataset("images", made)
+        file["labels"] = LABELS[:4]
+    np.testing.assert_array_equal(read(tmp_path / "x.h5").images[:, 0], CROPS[4:])
+    source(tmp_path / "one.h5", CROPS[:6])
+    with pytest.raises(ReadError, match=r"has shape \(6, 20, 18\), too small"):
+        read(tmp_path / "x.h5")
+
+
+def test_cells_of_a_virtual_dataset_that_come_from_no_source_are_refused(tmp_path: Path) -> None:
+    source(tmp_path / "one.h5", CROPS[:4])
+    source(tmp_path / "two.h5", CROPS[4:])
+    path = virtual(tmp_path / "x.h5", cells=12)
+    with pytest.raises(ReadError, match=r"1,440 of its 4,320 values come from no source"):
+        read(path)
+
+
+def test_a_source_that_is_itself_not_whole_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file.create_dataset("d", (4, 20, 18), "u2", chunks=(1, 20, 18))[:3] = CROPS[4:7]
+    source(tmp_path / "one.h5", CROPS[:4])
+    with pytest.raises(ReadError, match=r"not whole itself: 1 of 4 chunks were never .*cells 3 of"):
+        read(virtual(tmp_path / "x.h5"))
+
+
+@pytest.mark.parametrize("gone", [None, 0, 1])
+def test_sources_numbered_by_a_pattern_must_all_be_there(gone: int | None, tmp_path: Path) -> None:
+    for number in range(4):
+        source(tmp_path / f"p-{number}.h5", CROPS[number * 2 : number * 2 + 2])
+    endless = h5py.h5s.UNLIMITED
+    space = h5py.h5s.create_simple((8, 20, 18), (endless, 20, 18))
+    space.select_hyperslab((0, 0, 0), (endless, 1, 1), (2, 1, 1), (2, 20, 18))
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_virtual(space, b"p-%b.h5", b"d", h5py.h5s.create_simple((2, 20, 18)))
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        shape = h5py.h5s.create_simple((8, 20, 18), (endless, 20, 18))
+        h5py.h5d.create(file.id, b"images", h5py.h5t.NATIVE_UINT16, shape, made)
+        # As many as HDF5 gives once the file is gone: it ends there without a word.
+        file["labels"] = LABELS if gone is None else LABELS[: 2 * gone]
+    if gone is None:
+        np.testing.assert_array_equal(read(tmp_path / "x.h5").images[:, 0], CROPS)
+        return
+    (tmp_path / f"p-{gone}.h5").unlink()
+    with pytest.raises(ReadError, match=rf"p-{gone}\.h5 is a source, and there is no such f"):
+        read(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("name", ["images", "labels", "groups", "classes"])
+def test_chunks_that_were_never_written_are_refused_in_every_dataset(
+    name: str, tmp_path: Path
+) -> None:
+    given: dict[str, np.ndarray] = {
+        "images": CROPS,
+        "labels": np.array([1, 0, 1, 0, 1, 0, 1, 1]),
+        "groups": np.array([1, 1, 2, 2, 3, 3, 4, 4]),
+        "classes": np.array([b"x", b"y"]),
+    }
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for key, values in given.items():
+            step = 1 if key == "classes" else 2
+            made = file.create_dataset(
+                key, values.shape, values.dtype, chunks=(step, *values.shape[1:])
+            )
+            made[...] = values
+    np.testing.assert_array_equal(read(tmp_path / "x.h5").images[:, 0], CROPS)
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        values = given[name]
+        del file[name]
+        step = 1 if name == "classes" else 2
+        made = file.create_dataset(
+            name, values.shape, values.dtype, chunks=(step, *values.shape[1:])
+        )
+        made[: len(values) // 2] = values[: len(values) // 2]
+    chunks = "1 of 2" if name == "classes" else "2 of 4"
+    with pytest.raises(ReadError, match=rf"dataset {name} is not whole, .*: {chunks} chunks were"):
+        read(tmp_path / "x.h5")
+
+
+def test_a_chunk_written_as_zeros_is_no_gap(tmp_path: Path) -> None:
+    pixels = CROPS.copy()
+    pixels[2:4] = 0
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("images", data=pixels, chunks=(2, 20, 18), compression="gzip")
+        file["labels"] = LABELS
+    np.testing.assert_array_equal(read(tmp_path / "x.h5").images[:, 0], pixels)
+
+
+def test_a_dataset_that_was_made_and_never_written_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("images", (8, 20, 18), "u2")
+        file["labels"] = LABELS
+    with pytest.raises(ReadError, match="read as 0: it was made and never written"):
+        read(tmp_path / "x.h5")
+
+
+def raw(path: Path, folder: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        # HDF5 itself seeks raw files where the program was started.
+        outside = [("pixels.raw", 0, CROPS.nbytes)]
+        made = file.create_dataset(
+            "images", CROPS.shape, "u2", external=outside, efile_prefix=str(folder)
+        )
+        made[...] = CROPS
+        file["labels"] = LABELS
+    return path
+
+
+def test_raw_files_beside_are_read_whole_or_refused(tmp_path: Path) -> None:
+    path = raw(tmp_path / "x.h5", tmp_path)
+    np.testing.assert_array_equal(read(path).images[:, 0], CROPS)
+    os.truncate(tmp_path / "pixels.raw", CROPS.nbytes - 700)
+    with pytest.raises(ReadError, match=r"pixels\.raw, which is too short: 5,060 bytes of 5,760"):
+        read(path)
+    (tmp_path / "pixels.raw").unlink()
+    with pytest.raises(ReadError, match=r"raw file pixels\.raw, and there is no such file"):
+        read(path)
+
+
+def hole_of(path: Path, start: int, length: int) -> None:
+    """Give a part of a file back to the disk, or skip where the file system keeps no holes."""
+    if not hasattr(os, "SEEK_HOLE"):
+        pytest.skip("this system shows no holes")
+    data = path.read_bytes()
+    with path.open("wb") as file:
+        file.write(data[:start])
+        file.seek(start + length)
+        file.write(data[start + length :])
+    with path.open("rb") as file:
+        if os.lseek(file.fileno(), 0, os.SEEK_HOLE) >= len(data):
+            pytest.skip("this file system keeps no holes")
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 128, 128)])
+def test_cells_in_a_hole_of_the_file_are_refused(
+    chunks: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    crops = np.random.default_rng(0).integers(1, 4096, (6, 128, 128)).astype(np.uint16)
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("images", data=crops, chunks=chunks)
+        file["labels"] = LABELS[:6]
+        start = made.id.get_chunk_info(2).byte_offset if chunks else made.id.get_offset() + 65536
+    np.testing.assert_array_equal(read(path).images[:, 0], crops)
+    hole_of(path, start - start % 4096, 32768 + 4096)
+    with pytest.raises(ReadError, match=r"never written .*(cells 2 of 6|hole)"):
+        read(path)
+
+
+def test_external_links_are_read_and_one_that_dangles_names_both_files(tmp_path: Path) -> None:
+    source(tmp_path / "pixels.h5", CROPS)
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = h5py.ExternalLink("pixels.h5", "/d")
+        file["labels"] = h5py.SoftLink("/notes/kind")
+        file["notes/kind"] = LABELS
+        file["notes/up"] = h5py.SoftLink("/")
+    cells = read(path)
+    np.testing.assert_array_equal(cells.images[:, 0], CROPS)
+    assert cells.classes == ("a", "b")
+    (tmp_path / "pixels.h5").rename(tmp_path / "moved.h5")
+    with pytest.raises(
+        ReadError, match=r"x\.h5: images is a link to d in pixels\.h5, and there is no such file"
+    ):
+        read(path)
+    source(tmp_path / "pixels.h5", CROPS, name="other")
+    with pytest.raises(ReadError, match=r"a link to d in pixels\.h5, and that file holds no such"):
+        read(path)
+    (tmp_path / "pixels.h5").write_text("hello")
+    with pytest.raises(ReadError, match=r"pixels\.h5, and that file is not an HDF5 file"):
+        read(path)
+
+
+def test_labels_behind_a_link_that_dangles_are_not_taken_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = CROPS
+        file["labels"] = h5py.SoftLink("/gone")
+        file["labels_loop"] = h5py.SoftLink("/labels_loop")
+    with pytest.raises(ReadError, match=r"x\.h5: labels is a link to /gone, which is not there"):
+        read(path)
+
+
+def test_a_linked_file_that_changes_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLSEARCH_CACHE", str(tmp_path / "cache"))
+    source(tmp_path / "one.h5", CROPS[:4])
+    source(tmp_path / "two.h5", CROPS[4:])
+    path = virtual(tmp_path / "x.h5")
+    np.testing.assert_array_equal(load_dataset(path).images[:, 0], CROPS)
+    source(tmp_path / "two.h5", CROPS[4:] + 1)
+    np.testing.assert_array_equal(load_dataset(path).images[4:, 0], CROPS[4:] + 1)
+    (tmp_path / "two.h5").unlink()
+    with pytest.raises(ReadError, match=r"two\.h5 is its source, and there is no such file"):
+        load_dataset(path)
+
+
+HOLD = """
+import sys, h5py
+mode, path = sys.argv[1:]
+file = h5py.File(path, "a" if mode == "append" else "w", libver="latest")
+if mode == "swmr":
+    file.create_dataset("images", (4, 9, 9), "u2", maxshape=(None, 9, 9), chunks=(1, 9, 9))
+    file.swmr_mode = True
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("mode", ["append", "swmr", "link", "source"])
+def test_a_file_that_another_program_holds_is_called_so(mode: str, tmp_path: Path) -> None:
+    source(tmp_path / "one.h5", CROPS)
+    path = tmp_path / "one.h5"
+    if mode == "link":
+        path = tmp_path / "x.h5"
+        with h5py.File(path, "w") as file:
+            file["images"] = h5py.ExternalLink("one.h5", "/d")
+    if mode == "source":
+        source(tmp_path / "two.h5", CROPS[4:])
+        path = virtual(tmp_path / "x.h5")
+    held = "swmr" if mode == "swmr" else "append"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, held, str(tmp_path / "one.h5")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        words = "writing in another" if mode == "swmr" else "in another program; close it there"
+        with pytest.raises(ReadError, match=rf"one\.h5.* is open (for )?{words}") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+        other.kill()
+
+
+def test_pixels_that_are_no_numbers_and_columns_without_values_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        ragged = file.create_dataset("images", (3, 1, 1), h5py.vlen_dtype(np.uint8))
+        for k in range(3):
+            ragged[k, 0, 0] = np.arange(k + 2)
+    with pytest.raises(DataError, match="dataset images of object; expected numbers"):
+        read(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file["images"] = CROPS
+        file["labels"] = h5py.Empty("i4")
+    with pytest.raises(DataError, match=r"dataset labels of shape \(\); expected one value a cell"):
+        read(tmp_path / "y.h5")
