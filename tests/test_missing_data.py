@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +339,100 @@ def test_pixels_that_are_no_numbers_and_columns_without_values_are_refused(tmp_p
         file["labels"] = h5py.Empty("i4")
     with pytest.raises(DataError, match=r"dataset labels of shape \(\); expected one value a cell"):
         read(tmp_path / "y.h5")
+
+
+def packed(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def rewritten(path: Path, name: str, data: bytes) -> Path:
+    """The archive with one member of other bytes; every checksum is right."""
+    with zipfile.ZipFile(path) as archive:
+        members = {one: archive.read(one) for one in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for one, held in (members | {name: data}).items():
+            archive.writestr(one, held)
+    return path
+
+
+def member(path: Path, name: str) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name)
+
+
+def read_npz(path: Path, **options: Any) -> CellDataset:
+    return CellDataset.from_raw(layout("npz", options).read(path))
+
+
+@pytest.mark.parametrize("name", ["images", "labels", "ids"])
+@pytest.mark.parametrize("change", [-20, 20])
+def test_an_array_that_ends_before_or_after_its_header_says_is_refused(
+    name: str, change: int, tmp_path: Path
+) -> None:
+    path = packed(tmp_path / "x.npz", images=CROPS, labels=LABELS, ids=np.arange(8))
+    np.testing.assert_array_equal(read_npz(path).images[:, 0], CROPS)
+    data = member(path, f"{name}.npy")
+    rewritten(path, f"{name}.npy", data[:change] if change < 0 else data + bytes(change))
+    with pytest.raises(ReadError, match=rf"truncated \(array {name} has .* bytes, its header tell"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_bytes_that_do_not_match_their_checksum_are_refused(save: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    save(path, images=CROPS, labels=LABELS)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"images.npy") + 2000
+    for offset in range(40):
+        data[start + offset] = 0
+    path.write_bytes(data)
+    with pytest.raises(ReadError, match="not an .npz of plain arrays, or truncated"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize("keep", [10, 100, 3000])
+def test_a_cut_archive_is_refused_in_one_line(keep: int, tmp_path: Path) -> None:
+    path = packed(tmp_path / "x.npz", images=CROPS, labels=LABELS)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ReadError, match="not an .npz of plain arrays, or truncated") as caught:
+        read_npz(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_of_objects_are_all_named_with_their_shapes_and_remedies(tmp_path: Path) -> None:
+    ragged = np.empty(3, object)
+    ragged[:] = [np.zeros((k + 3, 4)) for k in range(3)]
+    labels = np.array(["a", "b", "a"], object)
+    path = packed(tmp_path / "x.npz", images=ragged, labels=labels)
+    with pytest.raises(DataError) as caught:
+        read_npz(path)
+    message = str(caught.value)
+    assert "images holds Python objects; crops of several sizes: " in message
+    assert "np.stack(crops)" in message
+    assert "folder per class" in message
+    assert "labels holds Python objects; save it as texts: " in message
+    assert "np.array(labels, dtype=str)" in message
+    assert message.count("(its shape is (3,))") == 2
+    assert "\n" not in message
+
+
+def test_pixels_of_objects_and_parts_of_objects_are_named(tmp_path: Path) -> None:
+    path = packed(tmp_path / "x.npz", images=CROPS.astype(object), labels=LABELS)
+    with pytest.raises(DataError, match=r"images holds .*images\.astype.*is \(8, 20, 18\)"):
+        read_npz(path)
+    path = packed(
+        tmp_path / "y.npz",
+        train_images=CROPS,
+        train_labels=np.arange(8) % 2,
+        val_images=CROPS,
+        val_labels=np.array(LABELS, object),
+    )
+    with pytest.raises(DataError, match=r"val_labels holds Python objects"):
+        read_npz(path)
+    # Nobody reads it, so it is no matter.
+    path = packed(tmp_path / "z.npz", images=CROPS, labels=LABELS, notes=np.array([{}], object))
+    np.testing.assert_array_equal(read_npz(path).images[:, 0], CROPS)
+    path = packed(tmp_path / "w.npz", images=CROPS, labels=LABELS, ids=np.array([*"abcdefgh"], "O"))
+    with pytest.raises(DataError, match=r"ids holds Python objects.*is \(8,\)"):
+        read_npz(path)

@@ -23,6 +23,10 @@ Axes = Literal["NCHW", "NHWC"]
 Layout = Literal["auto", "NCHW", "NHWC"]
 COLOUR_DEPTHS = (1, 3, 4)
 """Channels of grey, colour, and colour with transparency: what a last axis of that length is."""
+FILL = (
+    "fill the background with one level, such as 0 or the median of the pixels around the cell: "
+    "np.nan_to_num(images, nan=0); leave cells out that hold nothing else"
+)
 UNKNOWN_LABELS = "leave these cells out, or give integers, -1 where not known, and classes=[...]"
 
 
@@ -139,15 +143,18 @@ def check_finite(images: NDArray[Any], ids: NDArray[np.str_]) -> None:
     if images.dtype.kind != "f":
         return
     step = rows_per_chunk(images)
-    bad = np.concatenate(
-        [
-            start + np.flatnonzero(~np.isfinite(images[start : start + step]).all(axis=(1, 2, 3)))
-            for start in range(0, len(images), step)
-        ]
-    )
+    nans, infinite = np.zeros(len(images), np.int64), np.zeros(len(images), np.int64)
+    for start in range(0, len(images), step):
+        block = images[start : start + step]
+        nans[start : start + step] = np.isnan(block).sum(axis=(1, 2, 3))
+        infinite[start : start + step] = np.isinf(block).sum(axis=(1, 2, 3))
+    bad = np.flatnonzero(nans + infinite)
     if len(bad):
+        counts = [f"{n.sum():,} {word}" for n, word in ((nans, "NaN"), (infinite, "infinite"))]
         raise DataError(
-            f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])}"
+            f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])} "
+            f"({' and '.join(each for each in counts if not each.startswith('0 '))} of their "
+            f"{len(bad) * images[0].size:,} pixels); {FILL}"
         )
 
 

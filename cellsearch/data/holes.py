@@ -49,7 +49,7 @@ def in_holes(path: Path, ranges: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def ranged(numbers: Sequence[int], *, most: int = 10) -> str:
-    """Sorted whole numbers as ``0 to 3, 7 and 12 more``; after ``most`` runs the rest is counted."""
+    """Sorted whole numbers as ``0 to 3, 7 and 12 more``, after ``most`` runs as a count."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
