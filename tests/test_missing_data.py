@@ -387,7 +387,7 @@ def test_bytes_that_do_not_match_their_checksum_are_refused(save: Any, tmp_path:
     for offset in range(40):
         data[start + offset] = 0
     path.write_bytes(data)
-    with pytest.raises(ReadError, match="not an .npz of plain arrays, or truncated"):
+    with pytest.raises(ReadError, match="of plain arrays, or truncated"):
         read_npz(path)
 
 
@@ -395,7 +395,7 @@ def test_bytes_that_do_not_match_their_checksum_are_refused(save: Any, tmp_path:
 def test_a_cut_archive_is_refused_in_one_line(keep: int, tmp_path: Path) -> None:
     path = packed(tmp_path / "x.npz", images=CROPS, labels=LABELS)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ReadError, match="not an .npz of plain arrays, or truncated") as caught:
+    with pytest.raises(ReadError, match="of plain arrays, or truncated") as caught:
         read_npz(path)
     assert "\n" not in str(caught.value)
 

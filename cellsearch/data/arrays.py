@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.data.columns import WORDS, column
+from cellsearch.data.hdf5_gaps import gaps, is_dataset
 from cellsearch.data.storage import rows_per_chunk
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Setting
@@ -50,8 +51,15 @@ def readings(shape: Sequence[int]) -> str:
 
 
 def seems_last(shape: Sequence[int]) -> bool:
-    """Whether (N, A, B, C) may well hold its channels last: C is a colour's depth and A is not."""
-    return shape[3] in COLOUR_DEPTHS and shape[1] not in COLOUR_DEPTHS
+    """Whether (N, A, B, C) may well hold its channels last.
+
+    C is a colour's depth, A is not but might count channels, and crops of A x B px are no more
+    oblong than of B x C.
+    """
+    _, a, b, c = shape
+    if c not in COLOUR_DEPTHS or a in COLOUR_DEPTHS or a > MAX_CHANNELS or 0 in shape:
+        return False
+    return max(a, b) * min(b, c) <= max(b, c) * min(a, b)
 
 
 def to_images(images: ArrayLike, layout: Layout = "NCHW") -> tuple[NDArray[Any], str]:
@@ -71,7 +79,7 @@ def to_images(images: ArrayLike, layout: Layout = "NCHW") -> tuple[NDArray[Any],
     """
     if layout not in ("auto", "NCHW", "NHWC"):
         raise DataError(f"layout must be 'auto', 'NCHW' or 'NHWC', got {layout!r}")
-    array = _array(images)
+    array = array_of(images)
     if array.ndim == 4 and layout == "auto" and seems_last(array.shape):
         raise DataError(
             f"images of shape {array.shape} may be {readings(array.shape)}: say which with ",
@@ -97,11 +105,19 @@ def to_images(images: ArrayLike, layout: Layout = "NCHW") -> tuple[NDArray[Any],
     return _to_dtype(array)
 
 
-def _array(images: ArrayLike) -> NDArray[Any]:
+def array_of(images: ArrayLike) -> NDArray[Any]:
+    """Pixels as one array.
+
+    Raises:
+        DataError: masked pixels, crops of several sizes, or a dataset of h5py or zarr of which
+            parts were never written or lie in files that are gone.
+    """
     if isinstance(images, np.ma.MaskedArray) and np.ma.getmaskarray(images).any():
         raise DataError("pixels are masked, and a network sees them all: images.filled(0), say")
     if isinstance(images, np.ndarray):
         return np.asarray(images)
+    if is_dataset(images) and (found := gaps(images)):
+        raise DataError(f"images are not whole, and what is missing would be filled in: {found[0]}")
     try:
         return np.asarray(images)
     except (ValueError, TypeError, RuntimeError) as error:
