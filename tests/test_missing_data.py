@@ -436,3 +436,130 @@ def test_pixels_of_objects_and_parts_of_objects_are_named(tmp_path: Path) -> Non
     path = packed(tmp_path / "w.npz", images=CROPS, labels=LABELS, ids=np.array([*"abcdefgh"], "O"))
     with pytest.raises(DataError, match=r"ids holds Python objects.*is \(8,\)"):
         read_npz(path)
+
+
+def zarr_of(path: Path, pixels: np.ndarray, *, version: int = 3, **how: Any) -> Path:
+    """An OME-Zarr of cells (t, c, y, x) with a table of labels beside it."""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    made = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, **how)
+    made[...] = pixels
+    facts = {"multiscales": [{"axes": list("tcyx"), "datasets": [{"path": "0"}]}]}
+    group.attrs.update({"ome": facts} if version == 3 else facts)
+    rows = "".join(f"{k},{LABELS[k]}\n" for k in range(len(pixels)))
+    path.with_suffix(".csv").write_text(f"number,label\n{rows}")
+    return path
+
+
+def read_zarr(path: Path, **options: Any) -> CellDataset:
+    return CellDataset.from_raw(layout("ome_zarr", options).read(path))
+
+
+def chunk_files(path: Path) -> list[Path]:
+    kept = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+    inside = (path / "0").rglob("*")
+    return sorted(file for file in inside if file.is_file() and file.name not in kept)
+
+
+PLANES = np.random.default_rng(4).integers(1, 4096, (8, 2, 10, 12)).astype(np.uint16)
+WAYS = {
+    "v3": {"chunks": (1, 2, 10, 12)},
+    "v2": {"chunks": (1, 2, 10, 12), "version": 2},
+    "shards": {"chunks": (1, 2, 10, 12), "shards": (2, 2, 10, 12)},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", ["uint16", "float32", ">u2"])
+def test_cells_whose_chunks_are_gone_are_refused_by_number(
+    way: str, dtype: str, tmp_path: Path
+) -> None:
+    if dtype == ">u2" and way != "v2":
+        pytest.skip("byte order is a codec of version 3")
+    path = zarr_of(tmp_path / "x.zarr", PLANES.astype(dtype), **WAYS[way])
+    np.testing.assert_array_equal(read_zarr(path).images, PLANES)
+    chunk_files(path)[1].unlink()
+    cells = "2 to 3" if way == "shards" else "1"
+    with pytest.raises(
+        ReadError, match=rf"x\.zarr: nothing was written of cells {cells} of 8: .* read as 0"
+    ):
+        read_zarr(path)
+    rows = (tmp_path / "x.csv").read_text().splitlines(keepends=True)
+    gone = {"1"} if cells == "1" else {"2", "3"}
+    (tmp_path / "x.csv").write_text("".join(r for r in rows if r.split(",")[0] not in gone))
+    left = read_zarr(path)
+    assert left.object_numbers.tolist() == [k for k in range(8) if str(k) not in gone]
+    np.testing.assert_array_equal(left.images, PLANES[left.object_numbers])
+
+
+def test_a_chunk_that_is_missing_inside_a_shard_is_seen(tmp_path: Path) -> None:
+    pixels = PLANES.copy()
+    pixels[5] = 0
+    path = zarr_of(tmp_path / "x.zarr", pixels, **WAYS["shards"])
+    with pytest.raises(ReadError, match=r"nothing was written of cells 5 of 8"):
+        read_zarr(path)
+
+
+def test_missing_parts_are_refused_unless_the_fill_value_is_the_background(tmp_path: Path) -> None:
+    path = zarr_of(tmp_path / "x.zarr", PLANES, chunks=(1, 1, 10, 12))
+    chunk_files(path)[3].unlink()
+    with pytest.raises(ReadError, match=r"a part alone was written of cells 1 of 8"):
+        read_zarr(path)
+    masked = PLANES.copy()
+    masked[:, :, :3] = 0
+    masked[6, 1] = 0
+    path = zarr_of(tmp_path / "y.zarr", masked, chunks=(1, 1, 10, 12))
+    assert len(chunk_files(path)) == 15
+    cells = read_zarr(path)
+    np.testing.assert_array_equal(cells.images, masked)
+    assert "chunks are missing in 1 of 8 cells and read as 0" in cells.provenance.notes
+
+
+def test_a_fill_value_of_nan_is_called_missing(tmp_path: Path) -> None:
+    path = zarr_of(
+        tmp_path / "x.zarr", PLANES.astype(np.float32), chunks=(1, 2, 10, 12), fill_value=np.nan
+    )
+    np.testing.assert_array_equal(read_zarr(path).images, PLANES)
+    chunk_files(path)[4].unlink()
+    with pytest.raises(ReadError, match=r"nothing was written of cells 4 of 8.*read as nan"):
+        read_zarr(path)
+
+
+def test_open_datasets_given_as_arrays_are_held_to_the_same(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    source(tmp_path / "one.h5", CROPS[:4])
+    source(tmp_path / "two.h5", CROPS[4:])
+    path = virtual(tmp_path / "x.h5")
+    with h5py.File(path) as file:
+        cells = CellDataset.from_arrays(file["images"], LABELS)
+        np.testing.assert_array_equal(cells.images[:, 0], CROPS)
+    (tmp_path / "two.h5").unlink()
+    with h5py.File(path) as file, pytest.raises(DataError, match=r"not whole.*two\.h5 is its sou"):
+        CellDataset.from_arrays(file["images"], LABELS)
+    store = zarr_of(tmp_path / "x.zarr", PLANES, chunks=(1, 2, 10, 12))
+    array = zarr.open_group(store, mode="r")["0"]
+    np.testing.assert_array_equal(CellDataset.from_arrays(array, LABELS).images, PLANES)
+    chunk_files(store)[2].unlink()
+    with pytest.raises(DataError, match=r"chunks of cells 2 are missing and would read as 0"):
+        CellDataset.from_arrays(array, LABELS)
+
+
+@pytest.mark.parametrize("reader", ["npz", "hdf5", "ome_zarr", "arrays"])
+def test_backgrounds_of_nan_are_counted_with_a_remedy(reader: str, tmp_path: Path) -> None:
+    pixels = PLANES.astype(np.float32)
+    pixels[2:5, :, :2] = np.nan
+    pixels[7, 0, 0, 0] = np.inf
+    packed(tmp_path / "x.npz", images=pixels, labels=LABELS)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"], file["labels"] = pixels, LABELS
+    zarr_of(tmp_path / "x.zarr", pixels, chunks=(1, 2, 10, 12))
+    read_one = {
+        "npz": lambda: read_npz(tmp_path / "x.npz", layout_axes="NCHW"),
+        "hdf5": lambda: read(tmp_path / "x.h5", layout_axes="NCHW"),
+        "ome_zarr": lambda: read_zarr(tmp_path / "x.zarr"),
+        "arrays": lambda: CellDataset.from_arrays(pixels, LABELS),
+    }[reader]
+    counts = r"\(144 NaN and 1 infinite of their 960 pixels\)"
+    remedy = r"fill the background with one level.*np\.nan_to_num"
+    with pytest.raises(DataError, match=rf"in 4 of 8 cells: 000002, .* {counts}; {remedy}"):
+        read_one()

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.data.columns import WORDS, column
 from cellsearch.data.hdf5_gaps import gaps, is_dataset
+from cellsearch.data.holes import ranged
 from cellsearch.data.storage import rows_per_chunk
+from cellsearch.data.zarr_gaps import gaps_of, is_zarr_array
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Setting
 
@@ -118,6 +120,11 @@ def array_of(images: ArrayLike) -> NDArray[Any]:
         return np.asarray(images)
     if is_dataset(images) and (found := gaps(images)):
         raise DataError(f"images are not whole, and what is missing would be filled in: {found[0]}")
+    if is_zarr_array(images) and (there := gaps_of(images)) and (there.cells or there.odd):
+        raise DataError(
+            f"images are not whole: chunks of cells {ranged(there.cells or there.partly)} are "
+            f"missing and would read as {there.fill}"
+        )
     try:
         return np.asarray(images)
     except (ValueError, TypeError, RuntimeError) as error:
