@@ -563,3 +563,62 @@ def test_backgrounds_of_nan_are_counted_with_a_remedy(reader: str, tmp_path: Pat
     remedy = r"fill the background with one level.*np\.nan_to_num"
     with pytest.raises(DataError, match=rf"in 4 of 8 cells: 000002, .* {counts}; {remedy}"):
         read_one()
+
+
+def ome_set(folder: Path, *, cells: int = 4) -> np.ndarray:
+    """An image (T, C, Y, X) of which each cell (T) lies in a file of its own; returns it."""
+    import tifffile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(6).integers(1, 4096, (cells, 2, 20, 18)).astype(np.uint16)
+    uuid = "urn:uuid:00000000-0000-0000-0000-00000000000{}"
+    planes = "".join(
+        f'<TiffData FirstC="{c}" FirstT="{t}" FirstZ="0" IFD="{c}" PlaneCount="1">'
+        f'<UUID FileName="t{t}.ome.tif">{uuid.format(t)}</UUID></TiffData>'
+        for t in range(cells)
+        for c in range(2)
+    )
+    channels = "".join(
+        f'<Channel ID="Channel:0:{c}" Name="{name}" SamplesPerPixel="1"/>'
+        for c, name in enumerate(("bright", "DAPI"))
+    )
+    for t in range(cells):
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?><OME UUID="' + uuid.format(t) + '" '
+            'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYCTZ" Type="uint16" SizeX="18" SizeY="20" '
+            f'SizeC="2" SizeT="{cells}" SizeZ="1">{channels}{planes}</Pixels></Image></OME>'
+        )
+        with tifffile.TiffWriter(folder / f"t{t}.ome.tif", ome=False) as writer:
+            for c in range(2):
+                description = xml if c == 0 else None
+                writer.write(pixels[t, c], description=description, metadata=None, contiguous=False)
+    return pixels
+
+
+def test_an_ome_tiff_whose_other_files_are_gone_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLSEARCH_CACHE", str(tmp_path / "cache"))
+    pixels = ome_set(tmp_path / "set")
+    path = tmp_path / "set" / "t0.ome.tif"
+    np.testing.assert_array_equal(load_dataset(path).images, pixels)
+    (tmp_path / "set" / "t2.ome.tif").unlink()
+    with pytest.raises(
+        ReadError, match=r"t0\.ome\.tif: parts of its image lie in t2\.ome\.tif, which is not there"
+    ):
+        load_dataset(path)
+
+
+def test_a_set_of_ome_tiffs_gives_each_cell_once(tmp_path: Path) -> None:
+    pixels = {name: ome_set(tmp_path / name) for name in ("a", "b")}
+    cells = CellDataset.from_raw(layout("ome_tiff", {}).read(tmp_path))
+    np.testing.assert_array_equal(cells.images, np.concatenate([pixels["a"], pixels["b"]]))
+    assert cells.counts.tolist() == [4, 4]
+
+
+def test_an_ome_tiff_that_was_renamed_is_whole(tmp_path: Path) -> None:
+    pixels = ome_set(tmp_path, cells=1)
+    (tmp_path / "t0.ome.tif").rename(tmp_path / "other.ome.tif")
+    cells = CellDataset.from_raw(layout("ome_tiff", {}).read(tmp_path / "other.ome.tif"))
+    np.testing.assert_array_equal(cells.images, pixels)
