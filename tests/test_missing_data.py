@@ -622,3 +622,44 @@ def test_an_ome_tiff_that_was_renamed_is_whole(tmp_path: Path) -> None:
     (tmp_path / "t0.ome.tif").rename(tmp_path / "other.ome.tif")
     cells = CellDataset.from_raw(layout("ome_tiff", {}).read(tmp_path / "other.ome.tif"))
     np.testing.assert_array_equal(cells.images, pixels)
+
+
+def test_a_file_that_ends_the_process_which_reads_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cellsearch.data import hdf5_probe
+
+    sound, bad = source(tmp_path / "a.h5", CROPS), source(tmp_path / "b.h5", CROPS)
+    assert hdf5_probe.fatal([sound, bad, tmp_path / "none.h5"]) == []
+    # As HDF5 does on changed bytes: which bytes do so differs between its versions.
+    program = tmp_path / "probe.py"
+    program.write_text(
+        "import os, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    if path.endswith('b.h5'):\n"
+        "        os.abort()\n"
+        "    sys.stdout.write('\\n')\n"
+        "    sys.stdout.flush()\n"
+    )
+    monkeypatch.setattr(hdf5_probe, "__file__", str(program))
+    other = source(tmp_path / "c.h5", CROPS)
+    assert hdf5_probe.fatal([other, bad, sound]) == [bad]
+    os.utime(bad, (1, 1))
+    with pytest.raises(ReadError, match=r"b\.h5: damaged, so that the HDF5 library itself fails"):
+        read(bad)
+    assert layout("hdf5", {}).files(bad) == [bad]
+
+
+def test_an_anndata_backed_by_a_file_is_held_to_the_same(tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata")
+    source(tmp_path / "one.h5", CROPS[:4])
+    path = virtual(tmp_path / "x.h5", sources=("one.h5",), cells=4)
+    (tmp_path / "one.h5").unlink()
+    adata = anndata.AnnData(np.zeros((4, 1), np.float32))
+    adata.obs["kind"] = LABELS[:4]
+    with h5py.File(path) as file:
+        held = file["images"]
+        fake = type("Backed", (), {"X": held, "obs": adata.obs, "obsm": {}, "uns": {}})
+        fake.obs_names, fake.n_obs = adata.obs_names, 4
+        with pytest.raises(DataError, match=r"not whole.*one\.h5 is its source"):
+            CellDataset.from_anndata(fake, images="X", label_key="kind")

@@ -24,6 +24,7 @@ from cellsearch.data.hdf5_gaps import (
     missing_filters,
     why_not_opened,
 )
+from cellsearch.data.hdf5_probe import fatal
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.axes import axes_of
 from cellsearch.data.readers.options import ImageOptions, Renames
@@ -70,6 +71,8 @@ class _Contents:
 def files(root: Path, options: Options) -> list[Path]:
     """The file itself, and those that its links and virtual datasets lead to."""
     del options
+    if fatal([root]):
+        return [root]
     try:
         import h5py
 
@@ -100,6 +103,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         ) from None
     if not root.is_file():
         raise ReadError(f"{root}: no such file")
+    if fatal([root]):
+        raise ReadError(f"{root}: damaged, so that the HDF5 library itself fails; copy it anew")
     try:
         with h5py.File(root, "r") as file:
             return _read(root, file, options, on_progress)

@@ -18,6 +18,7 @@ from pydantic import Field
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.hdf5_gaps import companions, filled_with, gaps, is_dataset, why_not_opened
+from cellsearch.data.hdf5_probe import fatal
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.cell_table import (
@@ -104,7 +105,10 @@ def _linked(paths: Sequence[Path]) -> list[Path]:
     except ImportError:
         return []
     linked: set[Path] = set()
+    dead = fatal(paths)
     for path in paths:
+        if path in dead:
+            continue
         try:
             with h5py.File(path, "r") as file:
                 for place in (place for basin in _basins(file) for place in _places(basin)):
@@ -143,7 +147,11 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     found = many_celled(root, SUFFIXES, options)
     held: list[_File] = []
     bad: list[str] = []
+    dead = set(fatal([path for path, _ in found]))
     for done, (path, label) in enumerate(found):
+        if path in dead:
+            bad.append(f"{relative(path, base)}: damaged, so that the HDF5 library itself fails")
+            continue
         if on_progress:
             on_progress("reading files", done, len(found))
         try:
