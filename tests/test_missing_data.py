@@ -641,10 +641,14 @@ def test_a_file_that_ends_the_process_which_reads_it_is_refused(
         "    sys.stdout.write('\\n')\n"
         "    sys.stdout.flush()\n"
     )
+    assert hdf5_probe.by_program([sound, bad]) == []
     monkeypatch.setattr(hdf5_probe, "__file__", str(program))
-    other = source(tmp_path / "c.h5", CROPS)
-    assert hdf5_probe.fatal([other, bad, sound]) == [bad]
+    monkeypatch.setattr(
+        hdf5_probe, "_look_at", lambda path: os.abort() if path.endswith("b.h5") else None
+    )
+    assert hdf5_probe.by_program([sound, bad, sound]) == [bad]
     os.utime(bad, (1, 1))
+    assert hdf5_probe.fatal([sound, bad]) == [bad]
     with pytest.raises(ReadError, match=r"b\.h5: damaged, so that the HDF5 library itself fails"):
         read(bad)
     assert layout("hdf5", {}).files(bad) == [bad]

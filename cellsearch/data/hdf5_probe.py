@@ -1,4 +1,4 @@
-"""Whether HDF5 survives the reading of a file: run as a program of its own, with files to try.
+"""Whether HDF5 survives the reading of a file; also a program of its own, with files to try.
 
 Where the bytes of a file were changed, the HDF5 library may end the process that reads it, and no
 error can be caught. So another process looks first. It imports nothing of cellsearch.
@@ -6,13 +6,19 @@ error can be caught. So another process looks first. It imports nothing of cells
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import signal
 import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 SECONDS = 60
+COPIES = sys.platform == "linux"
 
 
 def fatal(paths: Sequence[Path]) -> list[Path]:
@@ -33,6 +39,35 @@ def fatal(paths: Sequence[Path]) -> list[Path]:
 @lru_cache(maxsize=64)
 def _fatal(files: tuple[tuple[str, int, int], ...]) -> list[Path]:
     paths = [Path(name) for name, _, _ in files]
+    # A copy of this process is made in a moment; elsewhere a copy may itself not live.
+    return [path for path in paths if _ends_a_copy(path)] if COPIES else by_program(paths)
+
+
+def _ends_a_copy(path: Path) -> bool:
+    """Whether a copy of this process dies of a file, or does not come to an end with it."""
+    with warnings.catch_warnings():
+        # Other threads do not live on in the copy, and it needs none of them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            faulthandler.disable()
+            _look_at(str(path))
+        finally:
+            os._exit(0)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) != 0
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def by_program(paths: Sequence[Path]) -> list[Path]:
+    """Those of some HDF5 files of which this file, run as a program, dies."""
     found: list[Path] = []
     left = list(paths)
     while left and sys.executable:
