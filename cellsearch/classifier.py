@@ -13,7 +13,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from cellsearch.classifier_fit import as_params, search_recipe, train_recipe
-from cellsearch.classifier_inputs import asked_images, known_labels, training_cells, weights_of
+from cellsearch.classifier_inputs import (
+    Intensities,
+    asked_images,
+    known_labels,
+    training_cells,
+    weights_of,
+)
 from cellsearch.errors import InputError
 from cellsearch.kept_card import KeptCard
 from cellsearch.space.recipe import Recipe
@@ -140,6 +146,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.result_ = fitted.result
         self.verdict_ = fitted.verdict
         self._model = fitted.model
+        self._intensities = Intensities.of(cells.images)
         return self
 
     @property
@@ -153,11 +160,14 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             NotFittedError: before ``fit``.
-            InputError: cells of another shape; also a ``ValueError``.
+            InputError: cells of another shape, dtype or scale than in ``fit``; also a
+                ``ValueError``.
             CardError: after a search, intensities of quite another scale than in ``fit``.
         """
         check_is_fitted(self)
-        return self._model.probabilities(asked_images(self, X, self.image_shape_))
+        # A card knows more of its intensities, and refuses others itself.
+        fitted = None if isinstance(self._model, KeptCard) else self._intensities
+        return self._model.probabilities(asked_images(self, X, self.image_shape_, fitted))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """(N,) the most probable class of each cell, as ``y`` spelt it; raises as above."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from cellsearch.data.arrays import to_images
+from cellsearch.data.arrays import readings, seems_last, to_images
 from cellsearch.data.columns import column
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import unknown_kind
+from cellsearch.data.storage import rows_per_chunk
 from cellsearch.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -22,6 +24,30 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 FREE = -1
+UNIT = 1.0
+"""Where intensities end that were divided by the largest that a camera gives."""
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """What pixels a classifier was fitted on.
+
+    Attributes:
+        dtype: as the cells hold them: uint8, uint16 or float32.
+        low: the smallest.
+        high: the largest.
+        whole: whether all are whole numbers.
+    """
+
+    dtype: str
+    low: float
+    high: float
+    whole: bool
+
+    @classmethod
+    def of(cls, images: NDArray[Any]) -> Intensities:
+        """Those of (N, C, H, W) cells."""
+        return cls(str(images.dtype), float(images.min()), float(images.max()), _all_whole(images))
 
 
 def training_cells(
@@ -39,6 +65,7 @@ def training_cells(
     require_parameters(estimator)
     if _dimensions(X) in (3, 4):
         pixels = _stack(X)
+        _require_one_reading(pixels.shape, estimator.image_shape)
         if y is None:
             # scikit-learn's own words for it come with a table of numbers only.
             raise InputError("fit: y is needed, a class for each cell; got None")
@@ -64,6 +91,7 @@ def training_cells(
             channels=estimator.channels,
             groups=groups,
             name="cells",
+            layout="NCHW",
         )
     except DataError as error:
         raise InputError("fit: ", error) from error
@@ -126,11 +154,19 @@ def _require_known(targets: NDArray[Any]) -> None:
         raise InputError("fit: ", error) from None
 
 
-def asked_images(estimator: CellClassifier, X: ArrayLike, shape: Shape) -> NDArray[Any]:
+def asked_images(
+    estimator: CellClassifier, X: ArrayLike, shape: Shape, fitted: Intensities | None
+) -> NDArray[Any]:
     """(N, C, H, W) of what a fitted classifier is asked about.
 
+    Args:
+        estimator: the classifier.
+        X: (N, C, H, W), (N, H, W) or flat rows.
+        shape: (C, H, W) of a cell.
+        fitted: what ``fit`` saw, to compare with; None where the model compares itself.
+
     Raises:
-        InputError: cells of another shape than those it was fitted on.
+        InputError: cells of another shape, dtype or scale than those it was fitted on.
         ValueError: whatever else scikit-learn refuses.
     """
     if _dimensions(X) in (3, 4):
@@ -145,7 +181,10 @@ def asked_images(estimator: CellClassifier, X: ArrayLike, shape: Shape) -> NDArr
         rows = validate_data(estimator, X, dtype="numeric", reset=False)
         pixels = rows.reshape(len(rows), *shape)
     try:
-        return to_images(_numbers(pixels))[0]
+        numbers = _numbers(pixels)
+        return to_images(numbers if fitted is None else _as_fitted(numbers, fitted), "NCHW")[0]
+    except InputError:
+        raise
     except DataError as error:
         raise InputError("predict: ", error) from error
 
@@ -177,6 +216,67 @@ def _dimensions(X: ArrayLike) -> int:
 def _stack(X: ArrayLike) -> NDArray[Any]:
     pixels: NDArray[Any] = check_array(X, dtype="numeric", ensure_2d=False, allow_nd=True)
     return pixels
+
+
+def _require_one_reading(shape: Sequence[int], image_shape: Sequence[int] | None) -> None:
+    """Refuse (N, A, B, C) whose channels may come last, unless ``image_shape`` says otherwise."""
+    if len(shape) != 4 or not seems_last(shape):
+        return
+    said = tuple(image_shape or ())
+    if said and all(a in (FREE, b) for a, b in zip(said, shape[1:], strict=True)):
+        return
+    raise InputError(
+        f"fit: X of shape {tuple(shape)} may be {readings(shape)}: give image_shape="
+        f"{tuple(shape[1:])} for the first, or np.moveaxis(X, -1, 1) in place of X for the second"
+    )
+
+
+def _as_fitted(pixels: NDArray[Any], fitted: Intensities) -> NDArray[Any]:
+    """Pixels in the dtype of those in ``fit``, where they are on the same scale.
+
+    Whole numbers in floats or in wide integers are the same intensities in another container. 16
+    bits whose values happen to fit 8 are a dim picture of another camera.
+
+    Raises:
+        InputError: another dtype or scale.
+    """
+    wanted = np.dtype(fitted.dtype)
+    given = pixels.dtype.newbyteorder("=")
+    if pixels.size == 0 or (given in (wanted, np.dtype(bool)) and wanted.kind == "u"):
+        return pixels
+    low, high = float(pixels.min()), float(pixels.max())
+    whole = _all_whole(pixels)
+    unit = given.kind == "f" and low >= 0 and 0 < high <= UNIT < fitted.high
+    if wanted.kind == "u":
+        container = given.kind == "f" or given.itemsize >= 4
+        limits = np.iinfo(wanted)
+        fits = container and whole and low >= limits.min and high <= limits.max and not unit
+        if fits:
+            return pixels.astype(wanted)
+    elif fitted.whole:
+        fits = whole or not unit
+    else:
+        # Fractions in fit: camera counts, or a scale that ends far beyond, are not the same.
+        span = fitted.high - fitted.low
+        beyond = low < fitted.low - span or high > fitted.high + span
+        unit_in_fit = fitted.low >= 0 and fitted.high <= UNIT
+        fits = not beyond if given.kind in "iub" or unit_in_fit else True
+    if not fits:
+        raise InputError(
+            f"predict: fitted on {fitted.dtype} pixels from {fitted.low:g} to {fitted.high:g}; "
+            f"these are {pixels.dtype} from {low:g} to {high:g}: give raw intensities of the same "
+            "camera settings as for fit, and rescale both or neither"
+        )
+    return pixels
+
+
+def _all_whole(pixels: NDArray[Any]) -> bool:
+    if pixels.dtype.kind != "f":
+        return True
+    step = rows_per_chunk(pixels)
+    return all(
+        bool((pixels[start : start + step] % 1 == 0).all()) for start in range(0, len(pixels), step)
+    )
 
 
 def _unfold(rows: NDArray[Any], shape: Sequence[int] | None) -> NDArray[Any]:

@@ -49,15 +49,15 @@ class KeptCard:
     def probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """(N, K) float32 of (N, C, H, W) raw images, by onnxruntime.
 
-        Pipelines hand whole numbers on as floats or wider integers; they are taken back to the
-        card's dtype where each value stays what it is.
+        Pipelines hand whole numbers on as floats; they are taken back to the card's dtype where
+        each value stays what it is. 16 bits whose values happen to fit 8 are another camera's.
 
         Raises:
             CardError: values of quite another range than those it was trained on, or that its
                 dtype cannot hold.
         """
         dtype = np.dtype(self.card.config.dtype)
-        if images.dtype != dtype:
+        if images.dtype != dtype and "f" in (images.dtype.kind, dtype.kind):
             with np.errstate(invalid="ignore"):
                 cast = images.astype(dtype)
             images = cast if np.array_equal(cast, images) else images

@@ -91,8 +91,13 @@ def test_a_file_without_labels_can_be_predicted(tmp_path: Path) -> None:
         ({"a": [1, 2]}, {}, DataError, r"no dataset 'images'.*it holds a \(2,\)"),
         ({"images": CROPS}, {"labels": "lables"}, DataError, r"no dataset 'lables'.*images \(6"),
         ({"images": CROPS[0, 0]}, {}, DataError, r"of shape \(20, 18\); expected \(N, H, W\)"),
-        ({"images": CROPS[:, :, :8, :5]}, {}, ConfigError, "give option layout_axes=NCHW or NHWC"),
-        ({"images": np.zeros((2, 90, 30, 40))}, {}, ConfigError, "give option layout_axes"),
+        (
+            {"images": CROPS[:, :, :8, :5]},
+            {},
+            ConfigError,
+            r"3 channels of 8 x 5 px or 5 c.*layout_axes=.NCHW",
+        ),
+        ({"images": np.zeros((2, 90, 30, 40))}, {}, ConfigError, "may be .*give layout_axes="),
         ({"images": CROPS, "labels": [1, 2]}, {}, DataError, "6 images, but 2 labels"),
         ({"images": CROPS, "labels": CROPS}, {}, DataError, "expected one value a cell"),
         (

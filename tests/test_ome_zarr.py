@@ -134,7 +134,7 @@ def test_what_is_written_is_read_by_ome_zarr_itself(tmp_path: Path) -> None:
 def test_axes_that_are_none_of_ours_are_refused(
     axes: list[str], shape: tuple[int, ...], message: str | None, tmp_path: Path
 ) -> None:
-    path = write(tmp_path / "x.zarr", np.zeros(shape, np.uint8), axes)
+    path = write(tmp_path / "x.zarr", np.full(shape, 7, np.uint8), axes)
     if message is None:
         assert read(path).images.shape == (6, 2, 6, 6)
         return

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import get_args
 
-DATA_SUFFIXES = (".yaml", ".yml", ".csv", ".tsv", ".npz", ".h5", ".hdf5", ".cif", ".zarr")
+DATA_SUFFIXES = (".yaml", ".yml", ".csv", ".tsv", ".npz", ".h5", ".hdf5", ".cif", ".rtdc", ".zarr")
 METRICS = (
     "balanced_accuracy",
     "macro_f1",

@@ -12,13 +12,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.data.columns import WORDS, column
+from cellsearch.data.hdf5_gaps import gaps, is_dataset
+from cellsearch.data.holes import ranged
 from cellsearch.data.storage import rows_per_chunk
+from cellsearch.data.zarr_gaps import gaps_of, is_zarr_array
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Setting
 
 MAX_CHANNELS = 12
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 EXACT_INTEGERS_OF_FLOAT32 = 2**24
 Axes = Literal["NCHW", "NHWC"]
+Layout = Literal["auto", "NCHW", "NHWC"]
+COLOUR_DEPTHS = (1, 3, 4)
+"""Channels of grey, colour, and colour with transparency: what a last axis of that length is."""
+FILL = (
+    "fill the background with one level, such as 0 or the median of the pixels around the cell: "
+    "np.nan_to_num(images, nan=0); leave cells out that hold nothing else"
+)
 UNKNOWN_LABELS = "leave these cells out, or give integers, -1 where not known, and classes=[...]"
 
 
@@ -33,12 +44,33 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "cells"
 
 
-def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], str]:
+def readings(shape: Sequence[int]) -> str:
+    """What (N, A, B, C) may mean: ``12 channels of 12 x 3 px or 3 channels of 12 x 12 px``."""
+    _, a, b, c = shape
+    return (
+        f"{a} channel{'s' * (a > 1)} of {b} x {c} px or {c} channel{'s' * (c > 1)} of {a} x {b} px"
+    )
+
+
+def seems_last(shape: Sequence[int]) -> bool:
+    """Whether (N, A, B, C) may well hold its channels last.
+
+    C is a colour's depth, A is not but might count channels, and crops of A x B px are no more
+    oblong than of B x C.
+    """
+    _, a, b, c = shape
+    if c not in COLOUR_DEPTHS or a in COLOUR_DEPTHS or a > MAX_CHANNELS or 0 in shape:
+        return False
+    return max(a, b) * min(b, c) <= max(b, c) * min(a, b)
+
+
+def to_images(images: ArrayLike, layout: Layout = "NCHW") -> tuple[NDArray[Any], str]:
     """Bring pixels to (N, C, H, W) of uint8, uint16 or float32.
 
     Args:
         images: (N, H, W), or (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``.
-        layout: what the axes of a four-dimensional array mean.
+        layout: what the axes of a four-dimensional array mean; ``auto`` takes (N, C, H, W) and
+            refuses what may be (N, H, W, C) as well.
 
     Returns:
         (N, C, H, W) array, not copied where it already fits, and a note that says from which
@@ -47,9 +79,17 @@ def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], s
     Raises:
         DataError: wrong shape, more than 12 channels, or pixels that float32 cannot hold.
     """
-    if layout not in ("NCHW", "NHWC"):
-        raise DataError(f"layout must be 'NCHW' or 'NHWC', got {layout!r}")
-    array = _array(images)
+    if layout not in ("auto", "NCHW", "NHWC"):
+        raise DataError(f"layout must be 'auto', 'NCHW' or 'NHWC', got {layout!r}")
+    array = array_of(images)
+    if array.ndim == 4 and layout == "auto" and seems_last(array.shape):
+        raise DataError(
+            f"images of shape {array.shape} may be {readings(array.shape)}: say which with ",
+            Setting("layout", "NCHW"),
+            " for the first or ",
+            Setting("layout", "NHWC"),
+            " for the second, or give np.moveaxis(images, -1, 1)",
+        )
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and layout == "NHWC":
@@ -60,16 +100,31 @@ def to_images(images: ArrayLike, layout: Axes = "NCHW") -> tuple[NDArray[Any], s
             f"empty, got shape {tuple(np.shape(images))}"
         )
     if array.shape[1] > MAX_CHANNELS:
-        hint = '; channels-last arrays need layout="NHWC"' if array.shape[3] <= MAX_CHANNELS else ""
-        raise DataError(f"1 to {MAX_CHANNELS} channels are taken, got {array.shape[1]}{hint}")
+        hint: tuple[str | Setting, ...] = ()
+        if array.shape[3] <= MAX_CHANNELS:
+            hint = ("; channels-last arrays need ", Setting("layout", "NHWC"))
+        raise DataError(f"1 to {MAX_CHANNELS} channels are taken, got {array.shape[1]}", *hint)
     return _to_dtype(array)
 
 
-def _array(images: ArrayLike) -> NDArray[Any]:
+def array_of(images: ArrayLike) -> NDArray[Any]:
+    """Pixels as one array.
+
+    Raises:
+        DataError: masked pixels, crops of several sizes, or a dataset of h5py or zarr of which
+            parts were never written or lie in files that are gone.
+    """
     if isinstance(images, np.ma.MaskedArray) and np.ma.getmaskarray(images).any():
         raise DataError("pixels are masked, and a network sees them all: images.filled(0), say")
     if isinstance(images, np.ndarray):
         return np.asarray(images)
+    if is_dataset(images) and (found := gaps(images)):
+        raise DataError(f"images are not whole, and what is missing would be filled in: {found[0]}")
+    if is_zarr_array(images) and (there := gaps_of(images)) and (there.cells or there.odd):
+        raise DataError(
+            f"images are not whole: chunks of cells {ranged(there.cells or there.partly)} are "
+            f"missing and would read as {there.fill}"
+        )
     try:
         return np.asarray(images)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -111,15 +166,18 @@ def check_finite(images: NDArray[Any], ids: NDArray[np.str_]) -> None:
     if images.dtype.kind != "f":
         return
     step = rows_per_chunk(images)
-    bad = np.concatenate(
-        [
-            start + np.flatnonzero(~np.isfinite(images[start : start + step]).all(axis=(1, 2, 3)))
-            for start in range(0, len(images), step)
-        ]
-    )
+    nans, infinite = np.zeros(len(images), np.int64), np.zeros(len(images), np.int64)
+    for start in range(0, len(images), step):
+        block = images[start : start + step]
+        nans[start : start + step] = np.isnan(block).sum(axis=(1, 2, 3))
+        infinite[start : start + step] = np.isinf(block).sum(axis=(1, 2, 3))
+    bad = np.flatnonzero(nans + infinite)
     if len(bad):
+        counts = [f"{n.sum():,} {word}" for n, word in ((nans, "NaN"), (infinite, "infinite"))]
         raise DataError(
-            f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])}"
+            f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])} "
+            f"({' and '.join(each for each in counts if not each.startswith('0 '))} of their "
+            f"{len(bad) * images[0].size:,} pixels); {FILL}"
         )
 
 

@@ -24,7 +24,7 @@ def checked(
     provenance: Provenance,
     sources: ArrayLike | None,
     object_numbers: ArrayLike | None,
-    layout: rules.Axes,
+    layout: rules.Layout,
 ) -> dict[str, Any]:
     """Fields of ``CellDataset`` but its digest; arguments as of ``from_arrays``.
 

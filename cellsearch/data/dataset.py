@@ -97,7 +97,7 @@ class CellDataset:
         provenance: Provenance | None = None,
         sources: ArrayLike | None = None,
         object_numbers: ArrayLike | None = None,
-        layout: rules.Axes = "NCHW",
+        layout: rules.Layout = "auto",
     ) -> Self:
         """A data set from arrays in memory; they are not copied, so leave them as they are.
 
@@ -115,12 +115,13 @@ class CellDataset:
             provenance: licence, citation and the like.
             sources: (N,) file of each cell.
             object_numbers: (N,) number of each cell in its file.
-            layout: what the axes of a four-dimensional array mean.
+            layout: what the axes of a four-dimensional array mean; ``auto``: (N, C, H, W), and
+                what may as well be (N, H, W, C), as (9, 12, 12, 3), is refused.
 
         Raises:
-            DataError: shapes that disagree, more than 12 channels, NaN, infinite or masked
-                pixels, labels or groups that are missing for a cell (None, NaN, NA, masked),
-                labels that are not among the classes, ids given twice.
+            DataError: shapes that disagree or may be read in two ways, more than 12 channels, NaN,
+                infinite or masked pixels, labels or groups that are missing for a cell (None, NaN,
+                NA, masked), labels that are not among the classes, ids given twice.
 
         Example:
             >>> images = np.zeros((4, 2, 32, 32), np.uint16)
@@ -158,6 +159,7 @@ class CellDataset:
             provenance=provenance or raw.provenance,
             sources=list(raw.sources),
             object_numbers=list(raw.object_numbers),
+            layout="NCHW",
         )
         return replace(found, columns=raw.columns)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.catalog import near_miss
-from cellsearch.data.arrays import listed
+from cellsearch.data.arrays import array_of, listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import column_notes
 from cellsearch.data.readers.beside import source_columns
@@ -63,6 +63,7 @@ def arguments(
     told = _notes(adata, keys["labels"], keys["groups"])
     found: dict[str, Any] = {
         "images": _pixels(adata, images, shape),
+        "layout": "auto" if shape is None else "NCHW",
         "labels": np.full(adata.n_obs, -1),
         "classes": classes or (),
         "ids": [str(name) for name in adata.obs_names],
@@ -131,7 +132,7 @@ def _pixels(adata: AnnData, images: str, shape: Sequence[int] | None) -> NDArray
     held = adata.X if images == "X" else adata.obsm[images]
     if held is None:
         raise DataError("AnnData: X is empty")
-    array = held.toarray() if hasattr(held, "toarray") else np.asarray(held)
+    array = held.toarray() if hasattr(held, "toarray") else array_of(held)
     if array.ndim > 2:
         return array
     if shape is None:

@@ -22,6 +22,7 @@ LayoutName = Literal[
     "ome_tiff",
     "ome_zarr",
     "cif",
+    "rtdc",
     "synthetic",
 ]
 

@@ -40,7 +40,7 @@ def load_dataset(
     Args:
         name_or_path: a built-in name; a ``.yaml`` manifest, or a folder that holds one as
             ``dataset.yaml``; a folder with a folder per class; a ``.csv`` or ``.tsv`` table; an
-            ``.npz``, ``.h5``, OME-TIFF, OME-Zarr or ``.cif``.
+            ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif`` or ``.rtdc``.
         variant: one of the manifest's variants; None takes its default.
         mirror: folder that holds the manifest's files, instead of downloading them.
         cache: where read cells are kept; default ``cache_folder()``.
@@ -164,6 +164,7 @@ def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
             f"{manifest.name}: channels {', '.join(raw.channels)} were read, "
             f"the manifest says {', '.join(names)}"
         )
+    origin = raw.provenance
     dataset = CellDataset.from_raw(
         replace(raw, classes=tuple(kind.name for kind in manifest.classes)),
         name=manifest.name,
@@ -174,10 +175,10 @@ def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
             url=manifest.url,
             synthetic=manifest.synthetic,
             label_free=tuple(c.name for c in manifest.channels if c.label_free),
-            pixel_size_um=manifest.pixel_size_um,
+            pixel_size_um=manifest.pixel_size_um or (origin.pixel_size_um if origin else None),
             notes=manifest.notes,
-            fit=raw.provenance.fit if raw.provenance else "",
-        ).with_notes(raw.provenance.notes if raw.provenance else ""),
+            fit=origin.fit if origin else "",
+        ).with_notes(origin.notes if origin else ""),
     )
     differing = [
         f"{kind.name} {int(found):,} (manifest: {kind.count:,})"

@@ -10,11 +10,18 @@ from typing import Any
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import Progress, plain
-from cellsearch.data.readers.folders import require_utf8
+from cellsearch.data.readers.folders import images_below, require_utf8, visible
 from cellsearch.data.readers.ome_tiff import holds_many
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.plain import lie_loose
-from cellsearch.data.readers.registry import BY_SUFFIX, is_zarr, layout, option_names, options_of
+from cellsearch.data.readers.registry import (
+    BY_SUFFIX,
+    is_zarr,
+    layout,
+    many_celled_in,
+    option_names,
+    options_of,
+)
 from cellsearch.data.source import is_path, load_dataset, refuse_of_manifests
 from cellsearch.errors import DataError
 
@@ -33,7 +40,7 @@ def read_unlabelled(
         path: one image; a folder of images, however deep, or of channel files
             (``<id>_Ch<k>``; one such file stands for its cell when it holds one channel and more
             are needed); a ``.csv`` or ``.tsv`` table with a path column; or a file of many cells:
-            ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif``.
+            ``.npz``, ``.h5``, OME-TIFF, OME-Zarr, ``.cif``, ``.rtdc``.
         channels: number of channels that the images must have; None takes what they have.
         defaults: options where none is given; those that the reader lacks are passed over.
         on_progress: told what is being done, how many are done, how many there are.
@@ -84,10 +91,17 @@ def _many_celled(root: Path, options: dict[str, Any]) -> str | None:
     if "layout" in options:
         return str(options.pop("layout"))
     if root.is_dir():
-        return "ome_zarr" if is_zarr(root) else None
+        return "ome_zarr" if is_zarr(root) else _of_files(root)
     reader = BY_SUFFIX.get(root.suffix.lower()) if root.is_file() else None
     # One cell of several pages is an image as any other.
     return None if reader == "ome_tiff" and not holds_many(root) else reader
+
+
+def _of_files(root: Path) -> str | None:
+    """The reader of a folder that holds files of many cells and no images; None of any other."""
+    if images_below(root):
+        return None
+    return many_celled_in(root, *(each for each in visible(root) if each.is_dir()))
 
 
 def cells_to_convert(

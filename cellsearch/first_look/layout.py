@@ -22,7 +22,7 @@ _GROUP = re.compile(
 )
 _MASK = re.compile(r"(?i)(^|[-_. ])(mask|masks|seg|segmentation|label|labels|overlay)([-_. ]|\d|$)")
 FEW = 2
-DATA_FILES = frozenset({".csv", ".tsv", ".npz", ".h5", ".hdf5", ".cif"})
+DATA_FILES = frozenset({".csv", ".tsv", ".npz", ".h5", ".hdf5", ".cif", ".rtdc"})
 
 
 @dataclass

@@ -61,6 +61,7 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
         channels=look.channels,
         ids=np.array([sources[k] for k in crops.cells], np.str_),
         sources=np.array([sources[k] for k in crops.cells], np.str_),
+        layout="NCHW",
     )
     check(look, cells, on_progress)
     choose(look, sources, one_cell_a_file=True)

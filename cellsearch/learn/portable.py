@@ -92,6 +92,7 @@ class PortableNetwork:
             classes=self.classes,
             channels=self.channels,
             name="asked",
+            layout="NCHW",
         )
         return probabilities(self.module, cells, np.arange(count), device=torch.device("cpu"))
 

@@ -50,7 +50,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def is_read(name: str) -> bool:
     """Whether some reader might open a file of this name in a folder."""
-    return is_image(Path(name)) or Path(name).suffix.lower() in (".csv", ".tsv", ".cif")
+    return is_image(Path(name)) or Path(name).suffix.lower() in (".csv", ".tsv", ".cif", ".rtdc")
 
 
 def require_utf8(names: Sequence[str], folder: Path | None = None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,15 +14,30 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.catalog import near_miss
-from cellsearch.data.arrays import MAX_CHANNELS, listed
+from cellsearch.data.arrays import listed
+from cellsearch.data.hdf5_gaps import (
+    companions,
+    filled_with,
+    found_beside,
+    gaps,
+    locked,
+    missing_filters,
+    why_not_opened,
+)
+from cellsearch.data.hdf5_probe import fatal
 from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers.axes import axes_of
 from cellsearch.data.readers.options import ImageOptions, Renames
 from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted
 from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.table_groups import no_groups
-from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.errors import DataError, ReadError
+from cellsearch.util.messages import Setting
 
 CHUNK_BYTES = 16 * 2**20
+GAPS_REMEDY = (
+    "bring back what is missing, or leave these cells out; where that value is meant, write it"
+)
 
 
 class Options(ImageOptions):
@@ -43,17 +60,38 @@ class Options(ImageOptions):
     labelled: bool = Field(True, description="false: labels are neither needed nor read")
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """Datasets of a file by name, with their shapes, and names whose link leads nowhere."""
+
+    shapes: dict[str, tuple[int, ...]]
+    dangling: dict[str, str]
+
+
 def files(root: Path, options: Options) -> list[Path]:
-    """The file itself."""
+    """The file itself, and those that its links and virtual datasets lead to."""
     del options
-    return [root]
+    if fatal([root]):
+        return [root]
+    try:
+        import h5py
+
+        with h5py.File(root, "r") as file:
+            found = set()
+            for name in _contents(file).shapes:
+                dataset = _dataset(file, name)
+                found |= {Path(dataset.file.filename)} | companions(dataset)
+    except (ImportError, OSError, RuntimeError, KeyError):
+        return [root]  # what is wrong is said when it is read
+    return [root, *sorted(found - {root})]
 
 
 def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
     """Read the crops in chunks of 16 MiB, and what the file says of each.
 
     Raises:
-        ReadError: no such file, not HDF5, or truncated.
+        ReadError: no such file, not HDF5, truncated, or open in another program; or a dataset that
+            is not whole: a source, chunk, raw file or what a link leads to is missing.
         DataError: a dataset that is not there or of an unfit shape; those there are are named.
         ConfigError: axes that cannot be told apart.
     """
@@ -65,42 +103,49 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         ) from None
     if not root.is_file():
         raise ReadError(f"{root}: no such file")
+    if fatal([root]):
+        raise ReadError(f"{root}: damaged, so that the HDF5 library itself fails; copy it anew")
     try:
         with h5py.File(root, "r") as file:
             return _read(root, file, options, on_progress)
     except (OSError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ReadError(f"{root}: not an HDF5 file, or truncated ({reason})") from None
+        said = locked(error) or f"not an HDF5 file, or truncated ({reason})"
+        raise ReadError(f"{root}: {said}") from None
 
 
 def _read(root: Path, file: Any, options: Options, on_progress: Progress | None) -> RawCells:
-    shapes = _shapes(file)
-    images = file[_images_name(root, shapes, options)]
+    contents = _contents(file)
+    shapes = contents.shapes
+    images = _whole(root, file, _images_name(root, contents, options))
+    _require_crops(root, images)
     axes = _axes(root, images, options)
     without = no_groups(options.groups, list(shapes)) or not options.labelled
     names = {
         name: given
         for name in COLUMNS
         if (name != "groups" or not without)
-        and (given := _wanted(root, shapes, getattr(options, name), name))
+        and (given := _wanted(root, contents, getattr(options, name), name))
     }
     if not options.labelled:
         names.pop("labels", None)
-    columns = {name: _values(root, file[given]) for name, given in names.items()}
+    columns = {name: _values(root, _whole(root, file, given)) for name, given in names.items()}
     facts: dict[str, Any] = {}
     if KEY in file.attrs:
         facts = dict(parted(_json(root, file.attrs[KEY]), root.name).facts)
     for key, given in (("classes", options.class_list), ("channels", options.channel_list)):
-        where = _wanted(root, shapes, given, key)
+        where = _wanted(root, contents, given, key)
         if where:
-            facts[key] = [str(value) for value in _values(root, file[where])]
+            facts[key] = [str(value) for value in _values(root, _whole(root, file, where))]
     count = len(images)
     cells = spooled(_chunks(images, axes), count, options, root.name, on_progress)
     others: dict[str, list[str]] = {}
     if not without:
         left = {name for name, shape in shapes.items() if shape in ((count,), (count, 1))}
         for name in column_notes.group_like(left - set(names.values())):
-            others[name] = [str(value) for value in _values(root, file[name])]
+            dataset = _dataset(file, name)
+            if not gaps(dataset):
+                others[name] = [str(value) for value in _values(root, dataset)]
     remedies = {name: column_notes.option("groups", name) for name in others}
     return Described(columns, facts, others, remedies, names.get("groups", "")).raw(
         cells,
@@ -112,53 +157,138 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
     )
 
 
-def _shapes(file: Any) -> dict[str, tuple[int, ...]]:
-    """Every dataset of the file, however deep, with its shape."""
-    import h5py
-
-    found: dict[str, tuple[int, ...]] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = tuple(item.shape or ())
-
-    file.visititems(visit)
+def _contents(file: Any) -> _Contents:
+    """Every dataset of the file, however deep, also behind links; each group is entered once."""
+    found = _Contents({}, {})
+    _enter(file, "", set(), found)
     return found
 
 
-def _there(shapes: dict[str, tuple[int, ...]]) -> str:
-    return listed([f"{name} {shape}" for name, shape in shapes.items()]) or "no datasets"
+def _enter(group: Any, above: str, seen: set[tuple[int, int]], found: _Contents) -> None:
+    import h5py
+
+    info = h5py.h5o.get_info(group.id)
+    place = (info.fileno, info.addr)
+    if place in seen:
+        return
+    seen.add(place)
+    for name in group:
+        full = f"{above}{name}"
+        try:
+            item = group[name]
+        except (KeyError, OSError, RuntimeError) as error:
+            found.dangling[full] = _dangling(group, name, error)
+            continue
+        if isinstance(item, h5py.Dataset):
+            found.shapes[full] = tuple(item.shape or ())
+        elif isinstance(item, h5py.Group):
+            _enter(item, f"{full}/", seen, found)
 
 
-def _wanted(
-    root: Path, shapes: dict[str, tuple[int, ...]], given: str | None, default: str
-) -> str | None:
-    if given is None:
-        return default if default in shapes else None
-    if given.strip("/") not in shapes:
+def _dangling(group: Any, name: str, error: Exception) -> str:
+    """Where a link leads and why there is nothing."""
+    import h5py
+
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        target = f"a link to {link.path.strip('/')} in {link.filename}"
+        path = found_beside(group, link.filename)
+        if path is None:
+            return f"{target}, and there is no such file beside it: put it there"
+        try:
+            with h5py.File(path, "r"):
+                return f"{target}, and that file holds no such dataset"
+        except (OSError, RuntimeError) as failure:
+            return f"{target}, and that file {why_not_opened(failure)}"
+    if isinstance(link, h5py.SoftLink):
+        return f"a link to {link.path}, which is not there"
+    return f"damaged ({str(error).splitlines()[0]})"
+
+
+def _dataset(file: Any, name: str) -> Any:
+    """The dataset of a name; its raw files are sought beside the file that names them."""
+    import h5py
+
+    dataset = file[name]
+    if not dataset.external:
+        return dataset
+    folder = Path(dataset.file.filename).resolve().parent
+    names = [Path(each) for each, _, _ in dataset.external]
+    if not all(each.is_absolute() or (folder / each).is_file() for each in names):
+        return dataset
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(os.fsencode(folder))
+    owner, place = dataset.file, dataset.name.encode()
+    # HDF5 opens a dataset by another prefix only where nobody has it open.
+    del dataset
+    return h5py.Dataset(h5py.h5d.open(owner.id, place, access))
+
+
+def _whole(root: Path, file: Any, name: str) -> Any:
+    """The dataset of a name, where every value of it is there.
+
+    Raises:
+        ReadError: parts of it were never written, or lie in files that are gone.
+    """
+    dataset = _dataset(file, name)
+    if lacking := missing_filters(dataset):
         raise DataError(
-            f"{root.name}: no dataset {given!r}{near_miss(given, shapes)}; "
-            f"it holds {_there(shapes)}"
+            f"{root.name}: dataset {name} is packed by {listed(lacking)}, which this HDF5 cannot "
+            "unpack: pip install hdf5plugin, or write it again with gzip"
         )
-    return given.strip("/")
+    if found := gaps(dataset):
+        raise ReadError(
+            f"{root.name}: dataset {name} is not whole, and what is missing would read as "
+            f"{filled_with(dataset)}: {listed(found)}; {GAPS_REMEDY}"
+        )
+    return dataset
 
 
-def _images_name(root: Path, shapes: dict[str, tuple[int, ...]], options: Options) -> str:
-    name = _wanted(root, shapes, options.images, "images")
+def _there(contents: _Contents) -> str:
+    shapes = [f"{name} {shape}" for name, shape in contents.shapes.items()]
+    links = [f"{name}, which is {why}" for name, why in contents.dangling.items()]
+    return listed(shapes + links) or "no datasets"
+
+
+def _wanted(root: Path, contents: _Contents, given: str | None, default: str) -> str | None:
+    name = default if given is None else given.strip("/")
+    for link, why in contents.dangling.items():
+        if name == link or name.startswith(f"{link}/"):
+            raise ReadError(f"{root.name}: {link} is {why}")
+    if name in contents.shapes:
+        return name
+    if given is None:
+        return None
+    raise DataError(
+        f"{root.name}: no dataset {given!r}{near_miss(given, contents.shapes)}; "
+        f"it holds {_there(contents)}"
+    )
+
+
+def _images_name(root: Path, contents: _Contents, options: Options) -> str:
+    shapes = contents.shapes
+    name = _wanted(root, contents, options.images, "images")
     if name is None:
         fits = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
         if len(fits) != 1:
             raise DataError(
-                f"{root.name}: no dataset 'images'; name the one of the crops with option images; "
-                f"it holds {_there(shapes)}"
+                f"{root.name}: no dataset 'images'; name the one of the crops: ",
+                Setting("images", "NAME", reader=True),
+                f"; it holds {_there(contents)}",
             )
         name = fits[0]
-    if len(shapes[name]) not in (3, 4) or 0 in shapes[name]:
-        raise DataError(
-            f"{root.name}: dataset {name} of shape {shapes[name]}; expected (N, H, W), "
-            "(N, C, H, W) or (N, H, W, C)"
-        )
     return name
+
+
+def _require_crops(root: Path, images: Any) -> None:
+    name, shape = images.name.strip("/"), images.shape or ()
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise DataError(
+            f"{root.name}: dataset {name} of shape {shape}; expected (N, H, W), (N, C, H, W) or "
+            "(N, H, W, C)"
+        )
+    if images.dtype.kind not in "biuf":
+        raise DataError(f"{root.name}: dataset {name} of {images.dtype}; expected numbers")
 
 
 def _axes(root: Path, images: Any, options: Options) -> str:
@@ -172,12 +302,7 @@ def _axes(root: Path, images: Any, options: Options) -> str:
         written = written.decode()
     if written in ("NCHW", "NHWC"):
         return str(written)
-    first, last = shape[1] <= MAX_CHANNELS, shape[3] <= MAX_CHANNELS
-    if first == last:
-        raise ConfigError(
-            f"{root.name}: crops of shape {tuple(shape)}: give option layout_axes=NCHW or NHWC"
-        )
-    return "NCHW" if first else "NHWC"
+    return axes_of(shape, "", root.name)
 
 
 def _chunks(images: Any, axes: str) -> Iterator[NDArray[Any]]:
@@ -192,7 +317,7 @@ def _chunks(images: Any, axes: str) -> Iterator[NDArray[Any]]:
 
 
 def _values(root: Path, dataset: Any) -> list[Any]:
-    shape = dataset.shape
+    shape: tuple[int, ...] = dataset.shape or ()
     if len(shape) == 2 and shape[1] == 1:
         values = np.asarray(dataset[:, 0])
     elif len(shape) == 1:

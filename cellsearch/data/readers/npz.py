@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellsearch.data.arrays import MAX_CHANNELS, listed
+from cellsearch.data.arrays import listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers.axes import axes_of
 from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.npz_groups import (
     DEFAULT,
@@ -22,7 +22,9 @@ from cellsearch.data.readers.npz_groups import (
     groups_in,
     notes_on,
     plain,
+    refuse_objects,
     remedies,
+    whole,
 )
 from cellsearch.data.readers.options import Names, ReaderOptions, Renames
 from cellsearch.data.readers.self_described import (
@@ -35,7 +37,7 @@ from cellsearch.data.readers.self_described import (
 )
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.data.source_columns import SourceColumns
-from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.errors import CellsearchError, ConfigError, DataError, ReadError
 
 SPLITS = ("train", "val", "test")
 LISTS = ("classes", "channels")
@@ -70,7 +72,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     ``classes``, labels are positions among them, -1 where a cell's is not known.
 
     Raises:
-        ReadError: not an ``.npz``, truncated, or holding Python objects.
+        ReadError: not an ``.npz``, truncated, damaged, or holding Python objects.
         DataError: keys missing, lengths or shapes that disagree, several labels a cell.
     """
     if on_progress:
@@ -79,19 +81,24 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         # A file of our own is closed even where numpy gives up half-way.
         with root.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = _parts(root, list(archive.files), options)
-            images = [archive[f"{name}images"] for name in names]
-            labels = [archive[f"{name}labels"] for name in names] if options.labelled else []
+            refuse_objects(root, archive, _read_in_full(archive, names, options))
+            images = [whole(archive, f"{name}images") for name in names]
+            labels = [whole(archive, f"{n}labels") for n in names] if options.labelled else []
             counts = [len(array) for array in images]
             groups, others = None, {}  # type: tuple[NDArray[Any] | None, dict[str, list[str]]]
             if options.labelled:
                 groups = groups_in(root, archive, names, counts, options.groups)
                 others = group_like_in(archive, names, counts, options.groups)
             described = _described(root, archive, names, groups, others, options)
-            written_axes = str(archive["axes"]) if "axes" in archive.files else "auto"
+            written_axes = str(whole(archive, "axes")) if "axes" in archive.files else "auto"
     except FileNotFoundError:
         raise ReadError(f"{root}: no such file") from None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ReadError(f"{root}: not an .npz of plain arrays, or truncated ({error})") from None
+    except (CellsearchError, MemoryError):
+        raise
+    except Exception as error:  # zip and its codecs raise anything when bytes are changed
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise ReadError(f"{root}: not an .npz of plain arrays, or truncated ({reason})") from None
     shapes = {(array.dtype.str, *array.shape[1:]) for array in images}
     if len(shapes) > 1:
         raise DataError(f"{root.name}: images of different shapes or dtypes: {sorted(shapes)}")
@@ -174,6 +181,15 @@ def _parts(root: Path, keys: list[str], options: Options) -> list[str]:
     return names
 
 
+def _read_in_full(archive: Any, names: list[str], options: Options) -> list[str]:
+    """Keys of the arrays that are read whatever else there is."""
+    wanted = ("images", "labels") if options.labelled else ("images",)
+    keys = [f"{name}{what}" for name in names for what in wanted]
+    if names == [""]:
+        keys += [key for key in COLUMNS if key not in (*keys, "groups") and key in archive.files]
+    return keys
+
+
 def _described(
     root: Path,
     archive: Any,
@@ -186,7 +202,7 @@ def _described(
     if names != [""]:
         return None
     beside = [n for n in COLUMNS if n in archive.files and n not in ("labels", "groups")]
-    columns = {name: decoded(archive[name]) for name in beside}
+    columns = {name: decoded(whole(archive, name)) for name in beside}
     if groups is not None:
         columns["groups"] = groups
     if KEY not in archive.files:
@@ -199,7 +215,7 @@ def _described(
             return None
         return Described(columns, named, others, remedies(others), options.groups or DEFAULT)
     try:
-        facts = json.loads(str(archive[KEY]))
+        facts = json.loads(str(whole(archive, KEY)))
     except ValueError:
         raise DataError(f"{root.name}: its array {KEY} is not JSON; convert it again") from None
     known = parted(facts, root.name).facts
@@ -213,13 +229,7 @@ def _channels_first(root: Path, pixels: NDArray[Any], axes: str) -> NDArray[Any]
         raise DataError(
             f"{root.name}: images of shape {pixels.shape}; expected (N, H, W) or (N, H, W, C)"
         )
-    if axes not in ("NCHW", "NHWC"):
-        first, last = pixels.shape[1] <= MAX_CHANNELS, pixels.shape[3] <= MAX_CHANNELS
-        if first == last:
-            raise ConfigError(
-                f"{root.name}: images of shape {pixels.shape}: give option layout_axes=NCHW or NHWC"
-            )
-        axes = "NCHW" if first else "NHWC"
+    axes = axes_of(pixels.shape, axes, root.name)
     return pixels if axes == "NCHW" else np.ascontiguousarray(np.moveaxis(pixels, 3, 1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,67 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.readers import column_notes
 from cellsearch.data.readers.self_described import COLUMNS, as_texts
 from cellsearch.data.readers.table_groups import no_groups
-from cellsearch.errors import DataError
+from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Message
 
 DEFAULT = "groups"
+
+
+def whole(archive: Any, key: str) -> NDArray[Any]:
+    """An array of an open ``.npz``, which fills its part of the file to the last byte.
+
+    Raises:
+        ValueError: Python objects, no array, or a header that tells of more or fewer values.
+        zipfile.BadZipFile: bytes that do not match their checksum.
+    """
+    shape, dtype, length = _header(archive, key)
+    if dtype.hasobject:
+        raise ValueError(f"array {key} holds Python objects")
+    needed = math.prod(shape) * dtype.itemsize
+    if length != needed:
+        raise ValueError(f"array {key} has {length:,} bytes, its header tells of {needed:,}")
+    found: NDArray[Any] = archive[key]
+    return found
+
+
+def refuse_objects(root: Path, archive: Any, keys: Sequence[str]) -> None:
+    """Refuse arrays of Python objects, which only running code from the file would read.
+
+    Raises:
+        ReadError: which arrays, and how each is saved so that it can be read; all at once.
+    """
+    found = []
+    for key in keys:
+        shape, dtype, _ = _header(archive, key)
+        if not dtype.hasobject:
+            continue
+        if key.endswith("images"):
+            how = (
+                "crops of several sizes: pad them to one and save np.stack(crops), or save each as "
+                "an image in a folder per class"
+                if len(shape) == 1
+                else "save it as numbers: images.astype(np.uint16), say"
+            )
+        else:
+            how = f"save it as texts: np.array({key}, dtype=str), or as integers"
+        found.append(f"{key} holds Python objects; {how} (its shape is {shape})")
+    if found:
+        raise ReadError(f"{root.name}: not an .npz of plain arrays: {'; '.join(found)}")
+
+
+def _header(archive: Any, key: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape and dtype of an array, and the bytes that follow its header."""
+    names = set(archive.zip.namelist())
+    member = f"{key}.npy" if f"{key}.npy" in names else key
+    with archive.zip.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        return shape, dtype, archive.zip.getinfo(member).file_size - file.tell()
 
 
 def groups_in(
@@ -52,13 +110,8 @@ def groups_in(
         )
     found = []
     for key, count in zip(keys, counts, strict=True):
-        try:
-            values = decoded(archive[key])
-        except ValueError:
-            raise DataError(
-                f"{root.name}: {key} holds Python objects; save it as texts: "
-                "np.array(values, dtype=str)"
-            ) from None
+        refuse_objects(root, archive, [key])
+        values = decoded(whole(archive, key))
         if values.shape not in ((count,), (count, 1)):
             raise DataError(
                 f"{root.name}: {key} of shape {values.shape} for {count} images; expected one "
@@ -112,7 +165,7 @@ def notes_on(
 def plain(archive: Any, key: str) -> NDArray[Any]:
     """An array that nobody asked for; an empty one where it holds Python objects."""
     try:
-        return decoded(archive[key])
+        return decoded(whole(archive, key))
     except ValueError:
         return np.empty(0)
 

@@ -24,6 +24,7 @@ from cellsearch.data.readers.cell_table import (
     table_of,
 )
 from cellsearch.data.readers.images import TIFF_SUFFIXES
+from cellsearch.data.readers.ome_companions import companions, once_each, require_companions
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack
 from cellsearch.errors import DataError, ReadError
@@ -54,8 +55,10 @@ class _File:
 
 
 def files(root: Path, options: Options) -> list[Path]:
-    """The files, and the table of labels."""
+    """The files, those that their metadata name, and the table of labels."""
     found = [path for path, _ in many_celled(root, tuple(TIFF_SUFFIXES), options)]
+    named = {each.resolve() for path in found for each in companions(path) if each.is_file()}
+    found += sorted(named - {path.resolve() for path in found})
     table = table_of(root, options)
     return [*found, table] if table else found
 
@@ -70,7 +73,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         ReadError: files that are no TIFF or truncated, or whose axes are not named; all at once.
         DataError: channels, sizes or dtypes that differ.
     """
-    found = many_celled(root, tuple(TIFF_SUFFIXES), options)
+    found = once_each(many_celled(root, tuple(TIFF_SUFFIXES), options))
     held: list[_File] = []
     bad: list[Message] = []
     base = root if root.is_dir() else root.parent
@@ -78,6 +81,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         if on_progress:
             on_progress("reading files", done, len(found))
         try:
+            require_companions(path)
             held.append(read_file(path, options.axes))
         except ReadError as error:
             bad.append(Message.of(f"{relative(path, base)}: ", error.message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.holes import ranged
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.cell_table import LabelOptions, labelled_by, table_of
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.spool import spooled
+from cellsearch.data.zarr_gaps import Gaps, differing, shadow
 from cellsearch.errors import CellsearchError, DataError, ReadError
 
 CHUNK_BYTES = 16 * 2**20
@@ -44,7 +47,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     the image's attribute ``labels`` (with ``classes``).
 
     Raises:
-        ReadError: not a Zarr group, truncated, or written in a way that zarr does not read.
+        ReadError: not a Zarr group, truncated, written in a way that zarr does not read, or cells
+            of which nothing was written.
         DataError: no OME-Zarr image in it, or axes that do not fit.
     """
     try:
@@ -90,7 +94,8 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
             {"labels": attributes["labels"]}, {"classes": attributes.get("classes")}
         )
     count = array.shape[axes.index(_cell_axis(axes))] if _cell_axis(axes) else 1
-    pixels = spooled(_chunks(array, axes), count, options, root.name, on_progress)
+    gaps = Gaps(array.fill_value)
+    pixels = spooled(_chunks(array, axes, gaps), count, options, root.name, on_progress)
     names = options.channels or _channel_names(ome, pixels.shape[1])
     raw = described.raw(
         pixels,
@@ -101,7 +106,26 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
         labelled=options.labelled,
         provenance=Provenance(pixel_size_um=_pixel_size(scales[0])),
     )
-    return labelled_by(table_of(root, options), raw, options)
+    labelled = labelled_by(table_of(root, options), raw, options)
+    # Cells that the table leaves out may be missing.
+    kept = set(labelled.ids)
+    gone = [cell for cell in gaps.cells if raw.ids[cell] in kept]
+    torn = [cell for cell in gaps.partly if raw.ids[cell] in kept]
+    if gone or (torn and gaps.odd):
+        what = "nothing" if gone else "a part alone"
+        raise ReadError(
+            f"{root.name}: {what} was written of cells {ranged(gone or torn)} of "
+            f"{len(raw.ids):,}: their chunks are missing and would read as {gaps.fill}; copy the "
+            "store anew, or leave these cells out of the table of labels"
+        )
+    if not torn:
+        return labelled
+    note = (
+        f"chunks are missing in {len(torn):,} of {len(labelled.ids):,} cells and read as "
+        f"{gaps.fill}, as writers leave out chunks that hold nothing else"
+    )
+    origin = (labelled.provenance or Provenance()).with_notes(note)
+    return replace(labelled, provenance=origin)
 
 
 def _axes(root: Path, named: Any, depth: int) -> tuple[str, ...]:
@@ -121,8 +145,10 @@ def _cell_axis(axes: tuple[str, ...]) -> str | None:
     return next((axis for axis in axes if axis in CELL_AXES), None)
 
 
-def _chunks(array: Any, axes: tuple[str, ...]) -> Iterator[NDArray[Any]]:
-    """Blocks (n, C, H, W), along the cells where they are the first axis."""
+def _chunks(array: Any, axes: tuple[str, ...], gaps: Gaps) -> Iterator[NDArray[Any]]:
+    """Blocks (n, C, H, W), along the cells where they are the first axis; gaps are counted."""
+    other = shadow(array)
+    done = 0
     cells = [k for k, axis in enumerate(axes) if axis not in ("c", "y", "x")]
     row = int(np.prod(array.shape[1:])) * array.dtype.itemsize
     step = max(1, CHUNK_BYTES // max(1, row))
@@ -131,13 +157,20 @@ def _chunks(array: Any, axes: tuple[str, ...]) -> Iterator[NDArray[Any]]:
     if cells[:1] != [0]:
         step = array.shape[0]
     for start in range(0, array.shape[0], step):
-        block = np.asarray(array[start : start + step])
-        block = block.astype(block.dtype.newbyteorder("="), copy=False)
-        if "c" not in axes:
-            block = block[..., None, :, :]
-        else:
-            block = np.moveaxis(block, axes.index("c"), -3)
-        yield block.reshape(-1, *block.shape[-3:])
+        block = _cells(np.asarray(array[start : start + step]), axes)
+        if other is not None:
+            again = _cells(np.asarray(other[start : start + step]), axes)
+            gaps.add(block, differing(block, again), done)
+        done += len(block)
+        yield block
+
+
+def _cells(block: NDArray[Any], axes: tuple[str, ...]) -> NDArray[Any]:
+    """(n, C, H, W) of a block with these axes."""
+    block = block.astype(block.dtype.newbyteorder("="), copy=False)
+    channel = axes.index("c") if "c" in axes else None
+    block = block[..., None, :, :] if channel is None else np.moveaxis(block, channel, -3)
+    return block.reshape(-1, *block.shape[-3:])
 
 
 def _channel_names(ome: Mapping[str, Any], depth: int) -> tuple[str, ...] | None:

@@ -20,6 +20,7 @@ from cellsearch.data.readers import (
     npz,
     ome_tiff,
     ome_zarr,
+    rtdc,
     synthetic,
     table,
 )
@@ -30,7 +31,8 @@ from cellsearch.util.messages import Message, Setting
 
 ACCEPTED = (
     "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz or .h5 of "
-    "images and labels, an OME-TIFF of many cells, an OME-Zarr, a .cif, or a .yaml manifest"
+    "images and labels, an OME-TIFF of many cells, an OME-Zarr, a .cif, a .rtdc, or a .yaml "
+    "manifest"
 )
 VERSIONS: Mapping[str, int] = {
     "folders": 2,
@@ -42,6 +44,7 @@ VERSIONS: Mapping[str, int] = {
     "ome_tiff": 5,
     "ome_zarr": 5,
     "cif": 5,
+    "rtdc": 1,
     "synthetic": 1,
 }
 """Raised when a reader begins to read the same files otherwise, so that caches are made anew."""
@@ -56,7 +59,12 @@ BY_SUFFIX: Mapping[str, str] = {
     ".tif": "ome_tiff",
     ".tiff": "ome_tiff",
     ".cif": "cif",
+    ".rtdc": "rtdc",
 }
+
+
+MANY_CELLED = frozenset({".cif", ".rtdc"})
+"""Suffixes of files of many cells that may lie in a folder for each class."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,7 @@ _MODULES: Mapping[str, Any] = {
     "ome_tiff": ome_tiff,
     "ome_zarr": ome_zarr,
     "cif": cif,
+    "rtdc": rtdc,
     "synthetic": synthetic,
 }
 
@@ -185,6 +194,12 @@ def is_zarr(path: Path) -> bool:
     return path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in marks)
 
 
+def many_celled_in(*folders: Path) -> str | None:
+    """The reader of files of many cells that lie directly in one of some folders."""
+    there = {file.suffix.lower() for folder in folders for file in visible(folder)}
+    return next((BY_SUFFIX[suffix] for suffix in sorted(there & MANY_CELLED)), None)
+
+
 def folder_reader(path: Path) -> str:
     """``folders`` or ``channel_files``, by the names of the images in a folder's class folders.
 
@@ -193,6 +208,8 @@ def folder_reader(path: Path) -> str:
     """
     folders_within = [folder for folder in visible(path) if folder.is_dir()]
     if not folders_within:
+        if direct := many_celled_in(path):
+            return direct
         raise DataError(
             f"{path}: no class folders in it; expected {ACCEPTED}; of images that lie loose, "
             f"`cellsearch init {path} -o labels.csv` writes a table to fill in"
@@ -200,8 +217,8 @@ def folder_reader(path: Path) -> str:
     # The first folder with images tells; listing all of a large set takes seconds.
     images = next(filter(None, map(images_below, folders_within)), None)
     if images is None:
-        if any(file.suffix.lower() == ".cif" for f in folders_within for file in visible(f)):
-            return "cif"
+        if many := many_celled_in(path, *folders_within):
+            return many
         raise DataError(f"{path}: no images in the folders below it; expected {ACCEPTED}")
     named = sum(channel_files.split_name(image) is not None for image in images)
     # IDEAS also writes merged pictures beside the channels.
