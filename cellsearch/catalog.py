@@ -16,6 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from cellsearch.errors import CatalogError, ConfigError
 from cellsearch.located import KeyPath, Problem, kind_of, near_miss, pointer, problems, shown
+from cellsearch.util.named_path import named_path
 
 __all__ = [
     "Document",
@@ -80,7 +81,7 @@ def find(kind: Kind, name_or_path: str) -> Path:
     Raises:
         CatalogError: there is no such file or name; the nearest name is offered.
     """
-    path = Path(name_or_path).expanduser()
+    path = named_path(Path(name_or_path).expanduser())
     if kind == "datasets" and (path / WITHIN).is_file():
         return path / WITHIN
     if path.suffix in _SUFFIXES or len(path.parts) > 1:

@@ -148,6 +148,8 @@ class Terminal(RunObserver):
             self._close_bar()
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
+        from cellsearch.data.folder_walk import passed_over_in
+        from cellsearch.data.look_alikes import look_alikes
         from cellsearch.data.readers.column_notes import undeclared_in
         from cellsearch.report import held_out_groups, summary_lines
 
@@ -159,6 +161,10 @@ class Terminal(RunObserver):
             self.message(line)
         for line in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None):
             self.message(f"warning: {line}")
+        for finding in look_alikes(cells):
+            self.message(f"{finding.severity}: {finding.message}")
+        for line in passed_over_in(cells.provenance.notes):
+            self.message(f"note: {line}")
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

@@ -76,6 +76,7 @@ def convert(
 
     Example: cellsearch convert sample.cif -o sample --option size=64x64
     """
+    from cellsearch.data.folder_walk import passed_over_in
     from cellsearch.data.readers.column_notes import without_remedies
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
@@ -95,6 +96,8 @@ def convert(
         on_progress=watch.progress,
         **reader_options(option),
     )
+    for line in passed_over_in(cells.provenance.notes):
+        watch.message(f"note: {line}")
     task = task_options(channels, merge, only, None)
     if task["channels"]:
         cells = cells.select_channels(task["channels"])

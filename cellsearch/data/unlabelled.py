@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.folder_walk import require_utf8
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import Progress, plain
-from cellsearch.data.readers.folders import require_utf8
 from cellsearch.data.readers.ome_tiff import holds_many
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.plain import lie_loose
 from cellsearch.data.readers.registry import BY_SUFFIX, is_zarr, layout, option_names, options_of
 from cellsearch.data.source import is_path, load_dataset, refuse_of_manifests
 from cellsearch.errors import DataError
+from cellsearch.util.named_path import named_path
 
 
 def read_unlabelled(
@@ -46,7 +47,8 @@ def read_unlabelled(
         ConfigError: an option is not known or does not fit.
         DataError: images that cannot be read, differ in size, or have other channels.
     """
-    return _unlabelled(Path(path).expanduser(), channels, defaults, on_progress, reader_options)
+    root = named_path(Path(path).expanduser())
+    return _unlabelled(root, channels, defaults, on_progress, reader_options)
 
 
 def _unlabelled(
@@ -104,7 +106,7 @@ def cells_to_convert(
         ConfigError: a name, option or manifest is wrong.
         DataError: files cannot be had or read.
     """
-    path = Path(name_or_path).expanduser()
+    path = named_path(Path(name_or_path).expanduser())
     if is_path(name_or_path) and "layout" not in reader_options and lie_loose(path):
         refuse_of_manifests(variant, mirror)
         return _unlabelled(path, None, None, on_progress, reader_options)
@@ -134,7 +136,7 @@ def cells_to_predict(
     """
     if is_path(name_or_path):
         refuse_of_manifests(variant, mirror)
-        path = Path(name_or_path).expanduser()
+        path = named_path(Path(name_or_path).expanduser())
         return _unlabelled(path, len(channels), defaults, on_progress, reader_options)
     taken = option_names(load_manifest(name_or_path).layout.reader)
     known = {name: value for name, value in (defaults or {}).items() if name in taken}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,17 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.folder_walk import visible
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.column_notes import normal
-from cellsearch.data.readers.folders import natural, visible
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import ImageOptions, Names, Renames
 from cellsearch.data.readers.table import LABEL_NAMES, PATH_NAMES, Row, read_rows, values_of
 from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
 from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.util.named_path import named_path, taken_for
 
 NUMBER_NAMES = ("object number", "object", "object id", "number", "cell number")
 
@@ -80,10 +83,11 @@ def table_of(root: Path, options: LabelOptions) -> Path | None:
     if not options.labelled:
         return None
     if options.labels is not None:
-        path = root.parent / options.labels
-        path = path if path.is_file() else root / options.labels
+        path = named_path(root.parent / options.labels)
+        path = path if path.is_file() else named_path(root / options.labels)
         if not path.is_file():
-            raise ReadError(f"option labels: no file {options.labels} beside {root.name}")
+            near = taken_for(root.parent / options.labels)
+            raise ReadError(f"option labels: no file {options.labels} beside {root.name}{near}")
         return path
     name = root.name
     while "." in name[1:]:
@@ -212,7 +216,8 @@ def _cells(
     for row in rows:
         text = row.values.get(number, "")
         named = row.values.get(file, "").replace("\\", "/") if file else ""
-        cell = place.get((named, int(text))) if text.lstrip("-").isdecimal() else None
+        number_given = re.fullmatch(r"-?\d{1,18}", text)
+        cell = place.get((named, int(text))) if number_given else None
         if cell is None:
             where = f" of {named}" if file else ""
             bad.append(f"line {row.line}: no cell {text or 'without a number'}{where}")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import MAX_CHANNELS, listed
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
-from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.npz_groups import (
     DEFAULT,
     decoded,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.folder_walk import every_file
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.cell_table import LabelOptions, labelled_by, table_of
@@ -32,7 +33,7 @@ class Options(LabelOptions):
 
 def files(root: Path, options: Options) -> list[Path]:
     """Every file of the store, and the table of labels."""
-    inner = sorted(path for path in root.rglob("*") if path.is_file())
+    inner = every_file(root)
     table = table_of(root, options)
     return [*inner, table] if table else inner
 

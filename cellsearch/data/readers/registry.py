@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.catalog import near_miss
+from cellsearch.data.folder_walk import images_below, require_no_pipe, visible
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
     Progress,
@@ -23,9 +24,9 @@ from cellsearch.data.readers import (
     synthetic,
     table,
 )
-from cellsearch.data.readers.folders import images_below, visible
 from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.util.named_path import taken_for
 
 ACCEPTED = (
     "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz or .h5 of "
@@ -135,7 +136,8 @@ def detect(path: Path) -> str:
         DataError: it is none of the accepted layouts.
     """
     if not path.exists():
-        raise ReadError(f"{path}: no such file or folder")
+        raise ReadError(f"{path}: no such file or folder{taken_for(path)}")
+    require_no_pipe(path)
     if path.is_file():
         if path.suffix.lower() not in BY_SUFFIX:
             raise DataError(f"{path}: not a data set; expected {ACCEPTED}")

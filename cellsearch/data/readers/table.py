@@ -12,10 +12,11 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.column_notes import normal
-from cellsearch.data.readers.folders import natural, unique_ids
+from cellsearch.data.readers.folders import unique_ids
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import ImageOptions, Names, Renames
 from cellsearch.data.readers.paths import Finder
