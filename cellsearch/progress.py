@@ -148,8 +148,8 @@ class Terminal(RunObserver):
             self._close_bar()
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
-        from cellsearch.data.folder_walk import passed_over_in
         from cellsearch.data.look_alikes import look_alikes
+        from cellsearch.data.passed_over import passed_over_in
         from cellsearch.data.readers.column_notes import undeclared_in
         from cellsearch.report import held_out_groups, summary_lines
 

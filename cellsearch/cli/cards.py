@@ -61,7 +61,7 @@ def predict(
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
     from cellsearch.card.whole_files import write_csv
-    from cellsearch.data.folder_walk import passed_over_in
+    from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.source import files_read
     from cellsearch.data.unlabelled import cells_to_predict
     from cellsearch.elsewhere.bench import parse_targets, refuse_places, write_for

@@ -76,18 +76,19 @@ def convert(
 
     Example: cellsearch convert sample.cif -o sample --option size=64x64
     """
-    from cellsearch.data.folder_walk import passed_over_in
+    from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.readers.column_notes import without_remedies
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
     from cellsearch.data.writers.registry import format_of, write_cells
     from cellsearch.progress import Terminal
     from cellsearch.report import say, say_json
+    from cellsearch.util.named_path import named_path
 
     # Said before a long reading rather than after it.
     format_of(out, to)
     refuse_taken(out, force=force)
-    refuse_overlap(out, Path(dataset))
+    refuse_overlap(out, named_path(Path(dataset)))
     watch = Terminal()
     cells = cells_to_convert(
         dataset,

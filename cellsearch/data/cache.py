@@ -12,9 +12,9 @@ from typing import Any
 
 from cellsearch.data.arrays import slug
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.folder_walk import require_no_pipe
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.named_path import require_no_pipe
 
 
 def cache_folder() -> Path:

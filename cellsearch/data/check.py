@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
 from cellsearch.data.dataset import UNLABELLED, CellDataset
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
-from cellsearch.data.folder_walk import passed_over_in
 from cellsearch.data.look_alikes import look_alikes
+from cellsearch.data.passed_over import passed_over_in
 from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import undeclared

@@ -8,82 +8,26 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.natural_order import natural
-from cellsearch.data.readers import Progress
-from cellsearch.data.readers.images import SUFFIXES, is_image
-from cellsearch.errors import ReadError
-from cellsearch.util.spelling import on_one_line
-
-SYSTEM = frozenset(
-    {
-        ".appledouble",
-        ".cache",
-        ".directory",
-        ".documentrevisions-v100",
-        ".ds_store",
-        ".fseventsd",
-        ".git",
-        ".hg",
-        ".ipynb_checkpoints",
-        ".lsoverride",
-        ".spotlight-v100",
-        ".svn",
-        ".temporaryitems",
-        ".thumbnails",
-        ".trashes",
-        "#recycle",
-        "#snapshot",
-        "$recycle.bin",
-        "@eadir",
-        "__macosx",
-        "__pycache__",
-        "desktop.ini",
-        "ehthumbs.db",
-        "icon\r",
-        "lost+found",
-        "system volume information",
-        "thumbs.db",
-    }
+from cellsearch.data.passed_over import (
+    PassedOver,
+    hidden_as,
+    is_read,
+    is_visible,
+    may_hold_cells,
+    passed_over,
 )
-"""Names, in lower case, that operating systems and tools give to files and folders of their own."""
-
-PASSED = "passed over: "
-"""How each note of what a reader passed over starts."""
-
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-@dataclass(frozen=True)
-class PassedOver:
-    """A file or folder that is not read, and why.
-
-    Attributes:
-        path: as it lies below the root.
-        reason: ``hidden`` or ``system`` by its name; ``above``: a link to a folder above itself;
-            ``again``: a folder that is read elsewhere in the tree; ``broken``: a link to nothing.
-        images: image files in it, or 1 for an image file; not counted for links.
-        target: where a link leads, or where the folder is read; "" for others.
-        folder: whether it is a folder.
-    """
-
-    path: Path
-    reason: Literal["hidden", "system", "above", "again", "broken"]
-    images: int = 0
-    target: str = ""
-    folder: bool = False
+from cellsearch.data.readers import Progress
+from cellsearch.data.readers.images import is_image
+from cellsearch.errors import ReadError
+from cellsearch.util.named_path import require_utf8, special_kind
+from cellsearch.util.spelling import on_one_line
 
 
 @dataclass(frozen=True)
@@ -104,7 +48,6 @@ class Walk:
         folders: visible folders directly in the root that are read, in natural order.
         passed: what is not read, in the order in which it was found.
         faults: what cannot be read.
-        links: how many links there are.
         hidden: how many hidden and system files and folders there are.
     """
 
@@ -113,7 +56,6 @@ class Walk:
     folders: list[Path] = field(default_factory=list)
     passed: list[PassedOver] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    links: int = 0
     hidden: int = 0
 
     @property
@@ -147,106 +89,6 @@ class Walk:
             raise ReadError(f"{self.root}: {listed(found)}")
 
 
-def passed_over(root: Path, passed: Sequence[PassedOver]) -> list[str]:
-    """A line for each kind of thing passed over that may hold cells, with names and counts."""
-    by_reason = {
-        reason: [each for each in passed if each.reason == reason]
-        for reason in ("hidden", "system", "above", "again", "broken")
-    }
-
-    def below(each: PassedOver) -> str:
-        return on_one_line(each.path.relative_to(root).as_posix())
-
-    lines = []
-    for reason in ("hidden", "system"):
-        folders = [each for each in by_reason[reason] if each.folder]
-        files = [below(each) for each in by_reason[reason] if not each.folder]
-        if folders:
-            counts = [f"{below(each)} ({each.images:,})" for each in folders]
-            lines.append(
-                f"{_counted(sum(each.images for each in folders), 'image')} in "
-                f"{_counted(len(folders), f'{reason} folder')}, {listed(counts)}; rename a folder "
-                "if cells lie in it"
-            )
-        if files:
-            lines.append(
-                f"{_counted(len(files), f'{reason} image')}, {listed(files)}; rename those that "
-                "are cells"
-            )
-    if above := [below(each) for each in by_reason["above"]]:
-        lines.append(f"{_counted(len(above), 'link')} to a folder above, {listed(above)}")
-    for reason, where in (("again", "what is read already"), ("broken", "nothing")):
-        if links := [f"{below(e)} -> {on_one_line(e.target)}" for e in by_reason[reason]]:
-            lines.append(f"{_counted(len(links), 'link')} to {where}, {listed(links)}")
-    return [PASSED + line for line in lines]
-
-
-def passed_over_in(notes: str) -> list[str]:
-    """The notes on what a reader passed over, of all the notes of a data set."""
-    return [line for line in notes.splitlines() if line.startswith(PASSED)]
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'s' * (count != 1)}"
-
-
-def is_system(name: str) -> bool:
-    """Whether an operating system or a tool gave a file or folder this name."""
-    return name.lower() in SYSTEM or name.startswith(("._", ".Trash-", ".nfs"))
-
-
-def is_visible(name: str) -> bool:
-    """Whether readers open what has this name."""
-    return not name.startswith(".") and not is_system(name)
-
-
-def is_read(name: str) -> bool:
-    """Whether some reader might open a file of this name in a folder."""
-    return is_image(Path(name)) or Path(name).suffix.lower() in (".csv", ".tsv", ".cif")
-
-
-def require_utf8(names: Sequence[str], folder: Path | None = None) -> None:
-    """Refuse names that no table, no card and no terminal could hold.
-
-    Args:
-        names: of files and folders.
-        folder: in which they are.
-
-    Raises:
-        ReadError: names that are not UTF-8, as those of an old archive may be.
-    """
-    bad = [ascii(name) for name in names if not _is_utf8(name)]
-    if bad:
-        where = "" if folder is None else f"{folder}: "
-        raise ReadError(f"{where}{len(bad)} names are not UTF-8 ({listed(bad)}): rename them")
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def special_kind(path: Path) -> str:
-    """``a named pipe``, ``a socket``, ``a device``: what would hang a reader; else ""."""
-    try:
-        return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
-    except (OSError, ValueError):
-        return ""
-
-
-def require_no_pipe(path: Path) -> None:
-    """Refuse what would hang a reader.
-
-    Raises:
-        ReadError: a named pipe, a socket or a device.
-    """
-    if kind := special_kind(path):
-        raise ReadError(f"{path}: {kind}, neither a file nor a folder")
-
-
 @dataclass(frozen=True)
 class _Entry:
     """A name in a folder, as the walk found it; ``folder`` where it is one and is read."""
@@ -272,23 +114,23 @@ class _Walker:
         pending = deque([start])
         while pending:
             folder = pending.popleft()
-            status = folder.stat()
-            known = self.read.setdefault((status.st_dev, status.st_ino), folder)
-            if known != folder:
-                self.walk.passed.append(PassedOver(folder, "again", target=self.below(known)))
+            try:
+                status = folder.stat()
+                known = self.read.setdefault((status.st_dev, status.st_ino), folder)
+                if known != folder:
+                    self.walk.passed.append(PassedOver(folder, "again", target=self.below(known)))
+                    continue
+                self.within[folder] = self.entries(folder)
+            except OSError as error:
+                if folder == self.walk.root:
+                    raise ReadError(f"{folder}: {_reason(error)}") from None
+                self.fault(folder, f"cannot be opened ({_reason(error)})")
                 continue
-            self.within[folder] = self.entries(folder)
             pending.extend(entry.path for entry in self.within[folder] if entry.folder)
 
     def entries(self, folder: Path) -> list[_Entry]:
-        try:
-            with os.scandir(folder) as found:
-                there = sorted(found, key=lambda entry: natural(entry.name))
-        except OSError as error:
-            if folder == self.walk.root:
-                raise ReadError(f"{folder}: {_reason(error)}") from None
-            self.fault(folder, f"cannot be opened ({_reason(error)})")
-            return []
+        with os.scandir(folder) as found:
+            there = sorted(found, key=lambda entry: natural(entry.name))
         kept = []
         for entry in there:
             if not is_visible(entry.name):
@@ -303,7 +145,6 @@ class _Walker:
     def entry(self, path: Path, entry: os.DirEntry[str]) -> _Entry | None:
         """What is kept of a visible name; None for a link to a folder, or what is no file."""
         link = entry.is_symlink()
-        self.walk.links += link
         try:
             if entry.is_dir():
                 if link:
@@ -311,12 +152,12 @@ class _Walker:
                 return None if link else _Entry(path, folder=True)
             if entry.is_file():
                 return _Entry(path, folder=False)
-            mode = path.stat().st_mode
+            kind = special_kind(path) or "no file"
+            path.stat()
         except OSError as error:
             self.broken(path, error)
             return None
         if is_image(path):
-            kind = _KINDS.get(stat.S_IFMT(mode), "no file")
             self.fault(path, f"is {kind}, not an image: remove it")
         return None
 
@@ -334,14 +175,14 @@ class _Walker:
         self.walk.hidden += 1
         if path.is_dir():
             self.hidden.append(path)
-        elif path.suffix.lower() in SUFFIXES and not path.name.startswith("._"):
-            self.walk.passed.append(PassedOver(path, _hidden_as(path), images=1))
+        elif may_hold_cells(path.name):
+            self.walk.passed.append(PassedOver(path, hidden_as(path), images=1))
 
     def count_hidden(self) -> None:
         """Images in hidden folders, but for those that a link led to."""
         for folder in self.hidden:
             if not _leads_up(folder) and (count := self.images_in(folder)):
-                found = PassedOver(folder, _hidden_as(folder), images=count, folder=True)
+                found = PassedOver(folder, hidden_as(folder), images=count, folder=True)
                 self.walk.passed.append(found)
 
     def images_in(self, hidden: Path) -> int:
@@ -357,8 +198,8 @@ class _Walker:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(folder / entry.name)
-                        elif not entry.name.startswith("._"):
-                            count += Path(entry.name).suffix.lower() in SUFFIXES
+                        else:
+                            count += may_hold_cells(entry.name)
             except OSError:
                 continue
         return count
@@ -380,6 +221,7 @@ class _Walker:
         if known is not None:
             self.walk.passed.append(PassedOver(link, "again", target=self.below(known)))
             return
+        require_utf8([link.name], link.parent)
         beside = self.within[link.parent]
         beside.append(_Entry(link, folder=True))
         beside.sort(key=lambda entry: natural(entry.path.name))
@@ -425,10 +267,7 @@ def walk(root: Path, on_progress: Progress | None = None) -> Walk:
         ReadError: the folder itself cannot be opened, or names in it are not UTF-8.
     """
     walker = _Walker(root, on_progress)
-    try:
-        walker.descend(root)
-    except OSError as error:
-        raise ReadError(f"{root}: {_reason(error)}") from None
+    walker.descend(root)
     while walker.links:
         walker.follow(walker.links.popleft())
     return walker.done()
@@ -476,10 +315,6 @@ def _leads_up(path: Path) -> bool:
 def images_below(folder: Path) -> list[Path]:
     """Visible image files below a folder, however deep, in natural order; faults are not told."""
     return walk(folder).images
-
-
-def _hidden_as(path: Path) -> Literal["hidden", "system"]:
-    return "system" if is_system(path.name) else "hidden"
 
 
 def _target(link: Path) -> str:

@@ -73,12 +73,12 @@ def _of(what: str, names: Sequence[str]) -> list[Finding]:
     odd = [name for name in names if any(map(is_invisible, name)) or name != name.strip()]
     odd = [name for name in odd if not any(name in pair for pair in same)]
     if odd:
-        message = (
+        message = Message.of(
             f"{what} with characters that nobody sees: "
             f"{listed([f'{escaped(name)} for {printed(name)}' for name in odd], most=5)}; rename "
             "them, or tables that name them will not fit"
         )
-        found.append(Finding(_KINDS[what], "warning", (), message))
+        found.append(Finding(_KINDS[what], "warning", (), str(message)))
     return found
 
 

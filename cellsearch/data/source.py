@@ -13,7 +13,6 @@ from cellsearch.data.arrays import slug
 from cellsearch.data.cache import cache_folder, cached, fingerprint
 from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.fetch import fetch, local_copy
-from cellsearch.data.folder_walk import require_no_pipe, require_utf8
 from cellsearch.data.manifest import DatasetManifest, load_manifest
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.registry import (
@@ -24,7 +23,7 @@ from cellsearch.data.readers.registry import (
     option_names,
 )
 from cellsearch.errors import ConfigError, DataError
-from cellsearch.util.named_path import named_path, taken_for
+from cellsearch.util.named_path import named_path, require_no_pipe, require_utf8, taken_for
 
 
 def load_dataset(

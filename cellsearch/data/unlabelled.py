@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.folder_walk import require_utf8
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import Progress, plain
 from cellsearch.data.readers.ome_tiff import holds_many
@@ -17,7 +16,7 @@ from cellsearch.data.readers.plain import lie_loose
 from cellsearch.data.readers.registry import BY_SUFFIX, is_zarr, layout, option_names, options_of
 from cellsearch.data.source import is_path, load_dataset, refuse_of_manifests
 from cellsearch.errors import DataError
-from cellsearch.util.named_path import named_path
+from cellsearch.util.named_path import named_path, require_utf8
 
 
 def read_unlabelled(

@@ -8,7 +8,6 @@ from typing import Any
 
 from cellsearch.catalog import names as built_in
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.folder_walk import require_no_pipe, require_utf8
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import registry
 from cellsearch.data.readers.column_notes import undeclared_in
@@ -20,7 +19,7 @@ from cellsearch.first_look.layout import Layout, of_folder
 from cellsearch.first_look.survey import Survey, survey
 from cellsearch.first_look.table import of_table, table_beside
 from cellsearch.first_look.weigh import check, choose, weigh
-from cellsearch.util.named_path import named_path, taken_for
+from cellsearch.util.named_path import named_path, require_no_pipe, require_utf8, taken_for
 
 
 def first_look(

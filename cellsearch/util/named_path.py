@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from cellsearch.errors import ReadError
 from cellsearch.util.spelling import Spellings, escaped
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 Listings = dict[Path, Spellings]
 """Names in folders, by folder, kept while many paths are looked for."""
@@ -70,3 +79,46 @@ def _spellings(folder: Path, listings: Listings | None) -> Spellings:
     if listings is not None:
         listings[folder] = found
     return found
+
+
+def special_kind(path: Path) -> str:
+    """``a named pipe``, ``a socket``, ``a device``: what would hang a reader; else ""."""
+    try:
+        return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
+    except (OSError, ValueError):
+        return ""
+
+
+def require_no_pipe(path: Path) -> None:
+    """Refuse what would hang a reader.
+
+    Raises:
+        ReadError: a named pipe, a socket or a device.
+    """
+    if kind := special_kind(path):
+        raise ReadError(f"{path}: {kind}, neither a file nor a folder")
+
+
+def require_utf8(names: Sequence[str], folder: Path | None = None) -> None:
+    """Refuse names that no table, no card and no terminal could hold.
+
+    Args:
+        names: of files and folders.
+        folder: in which they are.
+
+    Raises:
+        ReadError: names that are not UTF-8, as those of an old archive may be.
+    """
+    bad = [ascii(name) for name in names if not _is_utf8(name)]
+    if bad:
+        shown, more = ", ".join(bad[:10]), f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+        where = "" if folder is None else f"{folder}: "
+        raise ReadError(f"{where}{len(bad)} names are not UTF-8 ({shown}{more}): rename them")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
-from cellsearch.data.folder_walk import visible
+from cellsearch.data.folder_walk import walk
 from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
@@ -23,6 +23,7 @@ from cellsearch.data.readers.table import LABEL_NAMES, PATH_NAMES, Row, read_row
 from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.named_path import named_path, taken_for
+from cellsearch.util.spelling import Spellings
 
 NUMBER_NAMES = ("object number", "object", "object id", "number", "cell number")
 
@@ -56,19 +57,27 @@ def many_celled(
     if root.is_file():
         return [(root, "")]
 
-    def inside(folder: Path) -> list[Path]:
-        return [path for path in visible(folder) if path.name.lower().endswith(suffixes)]
-
-    folders = {path.name: inside(path) for path in visible(root) if path.is_dir()}
-    if direct := inside(root):
+    there = walk(root)
+    there.require_whole()
+    inside: dict[Path, list[Path]] = {root: [], **{folder: [] for folder in there.folders}}
+    for path in there.files:
+        if path.parent in inside and path.name.lower().endswith(suffixes):
+            inside[path.parent].append(path)
+    if direct := inside.pop(root):
         return [(path, "") for path in direct]
-    absent = [name for name in options.classes or () if not folders.get(name)]
+    on_disk = {folder.name: files for folder, files in inside.items()}
+    spellings = Spellings.of(on_disk)
+    folders = {
+        name: [path for meant in spellings.meant(name) for path in on_disk[meant]]
+        for name in options.classes or on_disk
+    }
+    absent = [name for name in options.classes or () if not folders[name]]
     if absent:
         raise DataError(
             f"{root}: no {min(suffixes)} file in the class folder {listed(absent)}; "
-            f"there are {listed(list(folders)) or 'no folders'}"
+            f"there are {listed(list(on_disk)) or 'no folders'}"
         )
-    found = [(path, name) for name in options.classes or folders for path in folders[name]]
+    found = [(path, name) for name, files in folders.items() for path in files]
     if not found:
         raise ReadError(f"{root}: no {min(suffixes)} file in it or in the folders in it")
     return found
@@ -98,8 +107,10 @@ def table_of(root: Path, options: LabelOptions) -> Path | None:
     return None
 
 
-def by_folder(raw: RawCells, labels: Sequence[str], options: LabelOptions) -> RawCells:
-    """Cells with the classes of their folders, where these name one."""
+def by_folder(root: Path, raw: RawCells, labels: Sequence[str], options: LabelOptions) -> RawCells:
+    """Cells with the classes of their folders, where these name one, and notes on what was left."""
+    if root.is_dir() and (notes := walk(root).notes()):
+        raw = replace(raw, provenance=(raw.provenance or Provenance()).with_notes(*notes))
     if not options.labelled or not any(labels):
         return raw
     classes = options.classes or tuple(dict.fromkeys(labels))

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
-from cellsearch.data.folder_walk import PASSED, walk
+from cellsearch.data.folder_walk import walk
+from cellsearch.data.passed_over import PASSED
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.options import ImageOptions, Names

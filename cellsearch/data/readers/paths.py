@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cellsearch.data.arrays import listed
-from cellsearch.data.folder_walk import images_below, special_kind
+from cellsearch.data.folder_walk import images_below
 from cellsearch.errors import ConfigError, ReadError
-from cellsearch.util.named_path import Listings, named_path, taken_for
+from cellsearch.util.named_path import Listings, named_path, special_kind, taken_for
 from cellsearch.util.spelling import Spellings
 
 

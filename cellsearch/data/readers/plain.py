@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cellsearch.data.folder_walk import require_no_pipe, visible, walk
+from cellsearch.data.folder_walk import visible, walk
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.channel_files import (
@@ -22,7 +22,7 @@ from cellsearch.data.readers.images import is_image, read_image
 from cellsearch.data.readers.options import ImageOptions, Names
 from cellsearch.data.readers.stack import read_images
 from cellsearch.errors import ReadError
-from cellsearch.util.named_path import taken_for
+from cellsearch.util.named_path import require_no_pipe, taken_for
 
 
 class Options(ImageOptions):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.catalog import near_miss
-from cellsearch.data.folder_walk import images_below, require_no_pipe, visible
+from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
     Progress,
@@ -26,7 +26,7 @@ from cellsearch.data.readers import (
 )
 from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
-from cellsearch.util.named_path import taken_for
+from cellsearch.util.named_path import require_no_pipe, taken_for
 
 ACCEPTED = (
     "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz or .h5 of "
