@@ -32,10 +32,11 @@ from cellsearch.util.spelling import on_one_line
 
 @dataclass(frozen=True)
 class Fault:
-    """What cannot be read, though it may hold cells: a locked folder, a broken link, a pipe."""
+    """What cannot be read, though it may hold cells: a locked folder, a link to nothing, a pipe."""
 
     path: Path
     why: str
+    gone: bool = False
 
 
 @dataclass
@@ -167,7 +168,8 @@ class _Walker:
             self.fault(path, f"leads to {target}, which cannot be opened ({_reason(error)})")
         elif is_image(path) or not (path.suffix or error.errno == errno.ELOOP):
             # A name without a suffix may be that of a folder of cells on a disk that is away.
-            self.fault(path, f"is a link to {target}, which is not there: restore or remove it")
+            why = f"is a link to {target}, which is not there: restore or remove it"
+            self.walk.faults.append(Fault(path, why, gone=True))
         else:
             self.walk.passed.append(PassedOver(path, "broken", target=target))
 

@@ -53,7 +53,7 @@ def survey(root: Path, on_progress: Progress | None = None) -> Survey:
         ReadError: the folder itself may not be opened, or names in it are not UTF-8.
     """
     found = walk(root, on_progress)
-    gone = [fault for fault in found.faults if is_image(fault.path) and fault.path.is_symlink()]
+    gone = [fault for fault in found.faults if is_image(fault.path) and fault.gone]
     images = found.images
     if gone:
         # They are told of as images that cannot be read, as damaged ones are.
