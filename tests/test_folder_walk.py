@@ -16,7 +16,6 @@ import pytest
 import tifffile
 from test_cli import cellsearch
 
-from cellsearch.data import folder_walk
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.folder_walk import images_below, visible, walk
 from cellsearch.data.natural_order import natural
@@ -184,8 +183,7 @@ def test_what_is_passed_over_is_told_by_every_command(
         out = command("datasets", "check", cells, "--folds", "2", "--json")[1]
         told = " ".join(each["message"] for each in json.loads(out)["findings"])
     assert f"passed over: {said}" in told
-    if command_name == "predict":
-        assert "6" not in told.split("class cells share")[0] or len(images_below(cells)) == 12
+    assert len(images_below(cells)) == 12
 
 
 def test_the_cells_read_are_the_same_with_and_without_the_links(cells: Path) -> None:
@@ -210,7 +208,7 @@ def test_folders_linked_from_elsewhere_are_read_once(tmp_path: Path) -> None:
     cells = load_dataset(root)
     assert dict(zip(cells.classes, cells.counts.tolist(), strict=True)) == {"A": 3, "B": 4, "D": 2}
     assert "1 link to what is read already, C -> B" in cells.provenance.notes
-    with pytest.raises(DataError, match="no class folder C; .*C -> B"):
+    with pytest.raises(DataError, match=r"no class folder C; .*C -> B"):
         load_dataset(root, classes="A,C")
     assert load_dataset(root, classes="A,D").classes == ("A", "D")
 
@@ -329,7 +327,7 @@ def pipe(path: Path) -> str:
 def bound_socket(path: Path) -> str:
     own = socket.socket(socket.AF_UNIX)
     # The name of a socket may have no more than 108 bytes.
-    there = os.getcwd()
+    there = Path.cwd()
     os.chdir(path.parent)
     try:
         own.bind(path.name)
@@ -373,10 +371,10 @@ def test_a_pipe_in_the_place_of_a_folder_is_refused(
 def test_a_pipe_named_by_a_table_or_a_manifest_is_refused(cells: Path) -> None:
     os.mkfifo(cells / "p.tif")
     (cells / "t.csv").write_text("path,label\np.tif,a\nlive/c0.tif,b\n")
-    with pytest.raises(ReadError, match="p.tif is a named pipe"):
+    with pytest.raises(ReadError, match=r"p\.tif is a named pipe"):
         load_dataset(cells / "t.csv")
     os.mkfifo(cells / "q.csv")
-    with pytest.raises(ReadError, match="q.csv: a named pipe"):
+    with pytest.raises(ReadError, match=r"q\.csv: a named pipe"):
         load_dataset(cells / "q.csv", layout="table")
 
 
@@ -412,7 +410,7 @@ def locked(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path)
 
-    monkeypatch.setattr(folder_walk.os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", scandir)
     return cells
 
 
