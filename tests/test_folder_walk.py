@@ -554,3 +554,14 @@ def test_a_zip_keeps_what_only_looks_like_a_system_file(tmp_path: Path) -> None:
     assert [(each.name, each.reason) for each in found if each.path is None] == [
         ("live/@eaDir/thumb.jpg", "it lies in a folder of the system's own")
     ]
+
+
+def test_a_class_of_any_visible_name_is_written_and_read_again(
+    command: Call, cells: Path, tmp_path: Path
+) -> None:
+    fill(cells / "__unsure__", 6)
+    code, _, error = command("convert", cells, "-o", tmp_path / "again", "--to", "folder")
+    assert code == 0, error
+    found = load_dataset(tmp_path / "again")
+    assert found.classes == ("__unsure__", "dead", "live")
+    assert found.counts.tolist() == [6, 6, 6]

@@ -85,6 +85,7 @@ def convert(
     from cellsearch.report import say, say_json
     from cellsearch.util.named_path import named_path
 
+    out = named_path(out.parent) / out.name
     # Said before a long reading rather than after it.
     format_of(out, to)
     refuse_taken(out, force=force)
