@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.natural_order import natural
@@ -66,7 +67,7 @@ class Walk:
 
     def top(self, path: Path) -> str:
         """Name of the folder or file directly in the root in which a path lies, or that it is."""
-        return path.relative_to(self.root).parts[0]
+        return path.parts[len(self.root.parts)]
 
     def notes(self) -> list[str]:
         """A line for each kind of thing passed over that may hold cells, with names and counts."""
@@ -90,8 +91,7 @@ class Walk:
             raise ReadError(f"{self.root}: {listed(found)}")
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A name in a folder, as the walk found it; ``folder`` where it is one and is read."""
 
     path: Path
@@ -138,8 +138,8 @@ class _Walker:
                 self.hide(folder / entry.name)
             elif (found_one := self.entry(folder / entry.name, entry)) is not None:
                 kept.append(found_one)
-        names = [each.path.name for each in kept if each.folder or is_read(each.path.name)]
-        require_utf8(names, folder)
+        odd = [each for each in kept if not each.path.name.isascii()]
+        require_utf8([e.path.name for e in odd if e.folder or is_read(e.path.name)], folder)
         self.told(len(kept))
         return kept
 
