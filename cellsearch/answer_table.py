@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.readers.table import Row, read_rows
 from cellsearch.errors import DataError
+from cellsearch.util.spelling import Spellings
 
 ID_NAMES = ("id", "cell", "cell id")
 CLASS_NAMES = ("class", "answer", "label")
@@ -56,11 +57,13 @@ def read_answers(path: Path, *, ids: Collection[str], classes: Sequence[str]) ->
     header, rows = read_rows(path, may_end_early=True)
     columns = _columns(path, header)
     known = frozenset(ids)
+    cells, names = Spellings.of(known), Spellings.of(classes)
     found: dict[tuple[str, str], Answer] = {}
     lines: dict[tuple[str, str], int] = {}
     problems: list[str] = []
     for row in rows:
         answer = _answer(row, columns)
+        answer = replace(answer, cell=_meant(answer.cell, cells), given=_meant(answer.given, names))
         wrong = _wrong(answer, known, classes)
         key = (answer.rater, answer.cell)
         if answer.cell in known and key in lines:
@@ -106,6 +109,12 @@ def _columns(path: Path, header: Sequence[str]) -> _Columns:
 def _answer(row: Row, columns: _Columns) -> Answer:
     rater = row.values.get(columns.rater, "") if columns.rater else ONE_RATER
     return Answer(rater, row.values.get(columns.cell, ""), row.values.get(columns.given, ""))
+
+
+def _meant(name: str, known: Spellings) -> str:
+    """A name as the run spells it, where letters are composed otherwise."""
+    found = known.meant(name)
+    return found[0] if len(found) == 1 else name
 
 
 def _wrong(answer: Answer, ids: Collection[str], classes: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from cellsearch.errors import CatalogError, ConfigError
 from cellsearch.located import KeyPath, Problem, kind_of, near_miss, pointer, problems, shown
+from cellsearch.util.named_path import named_path, special_kind, taken_for
 
 __all__ = [
     "Document",
@@ -80,12 +81,14 @@ def find(kind: Kind, name_or_path: str) -> Path:
     Raises:
         CatalogError: there is no such file or name; the nearest name is offered.
     """
-    path = Path(name_or_path).expanduser()
+    path = named_path(Path(name_or_path).expanduser())
     if kind == "datasets" and (path / WITHIN).is_file():
         return path / WITHIN
     if path.suffix in _SUFFIXES or len(path.parts) > 1:
         if path.is_file():
             return path
+        if special := special_kind(path):
+            raise CatalogError(f"{_SINGULAR[kind]} '{name_or_path}': {special}, not a file")
         beside = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise CatalogError(
             f"{_SINGULAR[kind]} '{name_or_path}': no such file{near_miss(path.name, beside)}; "
@@ -95,7 +98,8 @@ def find(kind: Kind, name_or_path: str) -> Path:
     if folder is not None and (folder / f"{name_or_path}.yaml").is_file():
         return folder / f"{name_or_path}.yaml"
     known = names(kind)
-    other = "no file or folder here either" if kind == "datasets" else "a path ends in .yaml"
+    here = f"no file or folder here either{taken_for(path)}"
+    other = here if kind == "datasets" else "a path ends in .yaml"
     raise CatalogError(
         f"no {_SINGULAR[kind]} '{name_or_path}'{near_miss(name_or_path, known)} "
         f"(built in: {', '.join(known) or 'none'}; {other})"

@@ -149,6 +149,8 @@ class Terminal(RunObserver):
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
         from cellsearch.cli.wording import as_option
+        from cellsearch.data.look_alikes import look_alikes
+        from cellsearch.data.passed_over import passed_over_in
         from cellsearch.data.readers.column_notes import undeclared_in
         from cellsearch.report import held_out_groups, summary_lines
 
@@ -160,6 +162,10 @@ class Terminal(RunObserver):
             self.message(line)
         for line in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None):
             self.message(f"warning: {cells.columns.told(line).worded(as_option)}")
+        for finding in look_alikes(cells):
+            self.message(f"{finding.severity}: {finding.message.worded(as_option)}")
+        for line in passed_over_in(cells.provenance.notes):
+            self.message(f"note: {line}")
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

@@ -163,7 +163,7 @@ def _trials(folder: Path) -> tuple[list[TrialFold], list[str], dict[int, dict[st
     folds, damaged, requests = [], [], {}
     for path in sorted((folder / "trials").glob("*/fold-*.npz")):
         match = _FOLD.search(path.name)
-        if match is None or not path.parent.name.isdigit():
+        if match is None or not path.parent.name.isdecimal():
             continue
         try:
             result = FoldResult.load(path)
@@ -173,7 +173,7 @@ def _trials(folder: Path) -> tuple[list[TrialFold], list[str], dict[int, dict[st
         folds.append(TrialFold(int(path.parent.name), int(match.group(1)), result))
     for path in sorted((folder / "trials").glob("*/recipe.json")):
         facts = _json(path)
-        if path.parent.name.isdigit() and facts is not None:
+        if path.parent.name.isdecimal() and facts is not None:
             requests[int(path.parent.name)] = facts
     return folds, damaged, requests
 

@@ -61,6 +61,7 @@ def predict(
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
     from cellsearch.card.whole_files import write_csv
+    from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.source import files_read
     from cellsearch.data.unlabelled import cells_to_predict
     from cellsearch.elsewhere.bench import parse_targets, refuse_places, write_for
@@ -91,6 +92,8 @@ def predict(
         on_progress=on_progress,
         **reader_options(option),
     )
+    for line in passed_over_in(cells.provenance.notes):
+        Terminal().message(f"note: {line}")
     probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
     rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)
     sample = None

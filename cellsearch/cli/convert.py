@@ -75,16 +75,19 @@ def convert(
 
     Example: cellsearch convert sample.cif -o sample --option size=64x64
     """
+    from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
     from cellsearch.data.writers.registry import format_of, write_cells
     from cellsearch.progress import Terminal
     from cellsearch.report import say, say_json
+    from cellsearch.util.named_path import named_path
 
+    out = named_path(out.parent) / out.name
     # Said before a long reading rather than after it.
     format_of(out, to)
     refuse_taken(out, force=force)
-    refuse_overlap(out, Path(dataset))
+    refuse_overlap(out, named_path(Path(dataset)))
     watch = Terminal()
     cells = cells_to_convert(
         dataset,
@@ -93,6 +96,8 @@ def convert(
         on_progress=watch.progress,
         **reader_options(option),
     )
+    for line in passed_over_in(cells.provenance.notes):
+        watch.message(f"note: {line}")
     task = task_options(channels, merge, only, None)
     if task["channels"]:
         cells = cells.select_channels(task["channels"])

@@ -18,6 +18,7 @@ from cellsearch.data.storage import rows_per_chunk
 from cellsearch.data.zarr_gaps import gaps_of, is_zarr_array
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Setting
+from cellsearch.util.spelling import Spellings
 
 MAX_CHANNELS = 12
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
@@ -214,7 +215,14 @@ def to_labels(
     names = check_names(classes, "class")
     if named:
         position = {name: k for k, name in enumerate(names)}
-        unknown = sorted({str(value) for value in given if str(value) not in position})
+        spellings = Spellings.of(names)
+        unknown = []
+        for label in sorted({str(value) for value in given} - set(position)):
+            found = spellings.meant(label)
+            if len(found) == 1:
+                position[label] = position[found[0]]
+            else:
+                unknown.append(f"{label}{spellings.taken_for(label)}")
         if unknown:
             raise DataError(
                 f"labels that are not among the classes ({', '.join(names)}): {listed(unknown)}"

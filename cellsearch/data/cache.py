@@ -14,6 +14,7 @@ from cellsearch.data.arrays import slug
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.named_path import require_no_pipe
 
 
 def cache_folder() -> Path:
@@ -34,7 +35,7 @@ def fingerprint(root: Path, files: Iterable[Path]) -> list[list[Any]]:
     """Name, size and time of change (ns) of each file: what tells whether to read it again.
 
     Raises:
-        ReadError: a file is missing.
+        ReadError: a file is missing, or is a pipe or a device.
     """
     prints: list[list[Any]] = []
     for file in files:
@@ -42,6 +43,7 @@ def fingerprint(root: Path, files: Iterable[Path]) -> list[list[Any]]:
             status = file.stat()
         except OSError as error:
             raise ReadError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+        require_no_pipe(file)
         prints.append([relative(file, root), status.st_size, status.st_mtime_ns])
     return prints
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
 from cellsearch.data.dataset import UNLABELLED, CellDataset
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
+from cellsearch.data.look_alikes import look_alikes
+from cellsearch.data.passed_over import passed_over_in
 from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import undeclared
@@ -56,7 +58,7 @@ def check_dataset(
     splits_follow: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckReport:
-    """Look for twins, empty or saturated images, undeclared groups, and classes too small.
+    """Look for twins, odd images, undeclared groups, names that look alike, tiny classes.
 
     Args:
         dataset: cells, labelled or not; read in chunks, so it may be memory-mapped.
@@ -86,6 +88,8 @@ def check_dataset(
     told(3)
     findings = [
         *_duplicate_ids(dataset),
+        *look_alikes(dataset),
+        *_passed_over(dataset),
         *_twins(dataset, twins, folds, splits, splits_follow=splits_follow),
         *constant(dataset, flat),
         *saturated(dataset, largest),
@@ -113,6 +117,15 @@ def _duplicate_ids(dataset: CellDataset) -> list[Finding]:
         "make them unique, or predictions cannot be traced to cells"
     )
     return [Finding("duplicate-id", "error", twice, Message.of(message))]
+
+
+def _passed_over(dataset: CellDataset) -> list[Finding]:
+    """What the reader of a folder left: images in hidden folders, links that lead back."""
+    notes = passed_over_in(dataset.provenance.notes)
+    return [
+        Finding("passed-over", "warning" if "image" in note else "note", (), Message.of(note))
+        for note in notes
+    ]
 
 
 def _twins(

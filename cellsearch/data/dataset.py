@@ -19,6 +19,7 @@ from cellsearch.data.readers.registry import folder_reader, layout
 from cellsearch.data.saved_dataset import ARRAYS, described, fields_in, sha256_of
 from cellsearch.data.source_columns import SourceColumns
 from cellsearch.data.storage import write_folder
+from cellsearch.util.named_path import named_path
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -178,8 +179,9 @@ class CellDataset:
         Example:
             >>> cells = CellDataset.from_folder("cells", size="40x40", fit="pad")
         """
-        reader = layout(folder_reader(Path(path)), options)
-        return cls.from_raw(reader.read(Path(path)))
+        place = named_path(Path(path))
+        reader = layout(folder_reader(place), options)
+        return cls.from_raw(reader.read(place))
 
     @classmethod
     def from_table(cls, path: str | Path, **options: Any) -> Self:
@@ -196,7 +198,7 @@ class CellDataset:
         Example:
             >>> cells = CellDataset.from_table("cells/labels.csv", label_column="phase")
         """
-        return cls.from_raw(layout("table", options).read(Path(path)))
+        return cls.from_raw(layout("table", options).read(named_path(Path(path))))
 
     @classmethod
     def from_anndata(

@@ -17,6 +17,7 @@ from cellsearch.data.download import download
 from cellsearch.data.manifest import DatasetManifest, Source, SourceFile
 from cellsearch.data.readers import Progress
 from cellsearch.errors import FetchError
+from cellsearch.util.named_path import named_path
 
 DATA_VARIABLE = "CELLSEARCH_DATA"
 
@@ -81,7 +82,7 @@ def fetch(
 def local_copy(mirror: Path | None) -> Path | None:
     """The folder asked for, or the one that the environment names, for a manifest's files."""
     named = mirror or os.environ.get(DATA_VARIABLE)
-    return Path(named).expanduser() if named else None
+    return named_path(Path(named).expanduser()) if named else None
 
 
 def _what(source: Source) -> str:

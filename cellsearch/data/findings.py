@@ -32,6 +32,10 @@ Kind = Literal[
     "unlabelled",
     "duplicate-id",
     "undeclared-groups",
+    "look-alike-classes",
+    "look-alike-channels",
+    "look-alike-groups",
+    "passed-over",
 ]
 
 

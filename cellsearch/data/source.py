@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.fetch import fetch, local_copy
 from cellsearch.data.manifest import DatasetManifest, load_manifest
 from cellsearch.data.readers import Progress, RawCells
-from cellsearch.data.readers.folders import require_utf8
 from cellsearch.data.readers.registry import (
     BY_SUFFIX,
     Layout,
@@ -24,6 +24,7 @@ from cellsearch.data.readers.registry import (
 )
 from cellsearch.errors import ConfigError, DataError
 from cellsearch.util.messages import Setting
+from cellsearch.util.named_path import named_path, require_no_pipe, require_utf8, taken_for
 
 
 def load_dataset(
@@ -57,7 +58,8 @@ def load_dataset(
     home = cache or cache_folder()
     if is_path(name_or_path) or "layout" in reader_options:
         refuse_of_manifests(variant, mirror)
-        return _from_path(Path(name_or_path).expanduser(), reader_options, home, on_progress)
+        path = named_path(Path(name_or_path).expanduser())
+        return _from_path(path, reader_options, home, on_progress)
     manifest_path = catalog.find("datasets", str(name_or_path))
     manifest = load_manifest(name_or_path)
     bound = bind(manifest, reader_options)
@@ -92,7 +94,9 @@ def _folder(manifest: DatasetManifest, path: Path) -> Path | None:
     """Where a manifest's files lie; None where they are fetched or generated."""
     if manifest.source is None or manifest.source.folder is None:
         return None
-    return (path.parent / manifest.source.folder).resolve()
+    folder = Path(os.path.realpath(named_path(path.parent / manifest.source.folder)))
+    require_no_pipe(folder)
+    return folder
 
 
 def files_read(
@@ -107,7 +111,7 @@ def files_read(
         ConfigError: a name, option or manifest is wrong.
         DataError: files that a table names are not there.
     """
-    path = Path(name_or_path).expanduser()
+    path = named_path(Path(name_or_path).expanduser())
     if is_path(name_or_path) or "layout" in reader_options:
         return [path] if path.is_file() else []
     manifest_path = catalog.find("datasets", name_or_path)
@@ -133,7 +137,7 @@ def refuse_of_manifests(variant: str | None, mirror: Path | None) -> None:
 
 def is_path(name_or_path: str | Path) -> bool:
     """Whether files are meant, rather than a built-in name or a manifest (also within a folder)."""
-    path = Path(name_or_path).expanduser()
+    path = named_path(Path(name_or_path).expanduser())
     if path.suffix.lower() in (".yaml", ".yml") or str(name_or_path) in catalog.names("datasets"):
         return False
     if (path / catalog.WITHIN).is_file():
@@ -199,7 +203,8 @@ def _from_path(
     rest = dict(options)
     reader = rest.pop("layout", None) or detect(path)
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
+        raise DataError(f"{path}: no such file or folder{taken_for(path)}")
+    require_no_pipe(path)
     bound = layout(str(reader), rest)
     base = path if path.is_dir() else path.parent
     facts = {**bound.facts(), "files": fingerprint(base, bound.files(path)), "name": path.name}

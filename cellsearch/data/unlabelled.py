@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import Progress, plain
-from cellsearch.data.readers.folders import images_below, require_utf8, visible
 from cellsearch.data.readers.ome_tiff import holds_many
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.plain import lie_loose
@@ -24,6 +24,7 @@ from cellsearch.data.readers.registry import (
 )
 from cellsearch.data.source import is_path, load_dataset, refuse_of_manifests
 from cellsearch.errors import DataError
+from cellsearch.util.named_path import named_path, require_utf8
 
 
 def read_unlabelled(
@@ -53,7 +54,8 @@ def read_unlabelled(
         ConfigError: an option is not known or does not fit.
         DataError: images that cannot be read, differ in size, or have other channels.
     """
-    return _unlabelled(Path(path).expanduser(), channels, defaults, on_progress, reader_options)
+    root = named_path(Path(path).expanduser())
+    return _unlabelled(root, channels, defaults, on_progress, reader_options)
 
 
 def _unlabelled(
@@ -118,7 +120,7 @@ def cells_to_convert(
         ConfigError: a name, option or manifest is wrong.
         DataError: files cannot be had or read.
     """
-    path = Path(name_or_path).expanduser()
+    path = named_path(Path(name_or_path).expanduser())
     if is_path(name_or_path) and "layout" not in reader_options and lie_loose(path):
         refuse_of_manifests(variant, mirror)
         return _unlabelled(path, None, None, on_progress, reader_options)
@@ -148,7 +150,7 @@ def cells_to_predict(
     """
     if is_path(name_or_path):
         refuse_of_manifests(variant, mirror)
-        path = Path(name_or_path).expanduser()
+        path = named_path(Path(name_or_path).expanduser())
         return _unlabelled(path, len(channels), defaults, on_progress, reader_options)
     taken = option_names(load_manifest(name_or_path).layout.reader)
     known = {name: value for name, value in (defaults or {}).items() if name in taken}

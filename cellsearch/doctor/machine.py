@@ -27,11 +27,11 @@ def _read(path: Path) -> str:
 def core_limit(cgroup: Path = CGROUP) -> float | None:
     """Cores that the container grants (cgroup v2, then v1); None where nothing limits."""
     words = _read(cgroup / "cpu.max").split()
-    if len(words) == 2 and words[0].isdigit():
+    if len(words) == 2 and words[0].isdecimal():
         return int(words[0]) / int(words[1])
     quota = _read(cgroup / "cpu" / "cpu.cfs_quota_us")
     period = _read(cgroup / "cpu" / "cpu.cfs_period_us")
-    if quota.isdigit() and period.isdigit():
+    if quota.isdecimal() and period.isdecimal():
         return int(quota) / int(period)
     return None
 
@@ -41,7 +41,7 @@ def memory_limit(cgroup: Path = CGROUP) -> int | None:
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         text = _read(cgroup / name)
         # Without a limit version 1 says a number near 2^63.
-        if text.isdigit() and int(text) < 2**60:
+        if text.isdecimal() and int(text) < 2**60:
             return int(text)
     return None
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.natural_order import natural
 from cellsearch.data.readers.channel_files import split_name
-from cellsearch.data.readers.folders import SPLIT_NAMES, natural
+from cellsearch.data.readers.folders import SPLIT_NAMES, are_splits
 from cellsearch.data.suggested_groups import WORDS
 from cellsearch.errors import DataError
 from cellsearch.first_look.survey import Survey
@@ -110,6 +111,13 @@ def of_folder(found: Survey) -> Layout:
                 else "so they are taken as batches (groups), and the folders in them as classes"
             )
         )
+    if not nested and are_splits(top):
+        parts_of = [name for name in top if name.lower() in SPLIT_NAMES]
+        result.problems.append(
+            f"the folders {listed(parts_of)} are splits, not classes, and "
+            f"{listed([name for name in top if name not in parts_of]) or 'they'} holds images "
+            "beside them: move that elsewhere, or give a table with columns path, label, split"
+        )
     if stray := len(parts) - len(kept):
         result.notes.append(f"{stray} images lie beside the class folders and are passed over")
     if found.empty:
@@ -126,6 +134,8 @@ def _nested(top: Mapping[str, set[str]]) -> str:
         return ""
     if {name.lower() for name in top} <= SPLIT_NAMES:
         return "split"
+    if are_splits(top):
+        return ""
     seen = Counter(name for within in top.values() for name in within)
     shared = sum(times > 1 for times in seen.values())
     first = sum(_GROUP.fullmatch(name) is not None for name in top)

@@ -11,7 +11,6 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import registry
 from cellsearch.data.readers.column_notes import undeclared_in
-from cellsearch.data.readers.folders import require_utf8
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.first_look.crops import MOST_SECONDS, Crops, Progress, read_crops
@@ -20,6 +19,7 @@ from cellsearch.first_look.layout import Layout, of_folder
 from cellsearch.first_look.survey import Survey, survey
 from cellsearch.first_look.table import of_table, passed_over, table_beside
 from cellsearch.first_look.weigh import check, choose, weigh
+from cellsearch.util.named_path import named_path, require_no_pipe, require_utf8, taken_for
 
 
 def first_look(
@@ -42,10 +42,14 @@ def first_look(
         DataError: nothing there that could be learnt from.
     """
     given = dict(options or {})
-    path = path.expanduser()
+    path = named_path(path.expanduser())
     require_utf8([str(path)])
     if not path.exists():
-        raise ReadError(f"{path}: no such file or folder; give the folder that holds your images")
+        raise ReadError(
+            f"{path}: no such file or folder{taken_for(path)}; give the folder that holds your "
+            "images"
+        )
+    require_no_pipe(path)
     if path.suffix.lower() in (".yaml", ".yml"):
         raise ConfigError(f"{path} is a manifest already: cellsearch datasets check {path}")
     found: Survey | None = None
@@ -59,10 +63,8 @@ def first_look(
     result = FirstLook(path, layout, Crops())
     if found is not None:
         result.hidden, result.others = found.hidden, dict(found.others.most_common())
-        layout.problems += [
-            f"{loop} links to a folder above itself: remove the link" for loop in found.loops
-        ]
-        layout.problems += [f"{each} may not be opened" for each in found.unreadable]
+        layout.notes += found.notes
+        layout.problems += [f"{fault.path} {fault.why}" for fault in found.faults]
         result.known_as = _known(path, found)
         if result.known_as:
             return result

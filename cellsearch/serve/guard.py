@@ -7,6 +7,7 @@ may post a form (CSRF), so the Origin of whatever changes something must be the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -88,7 +89,8 @@ class Guard:
                     "open the server's own page, or send the request from a program",
                 )
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self.limits.request_bytes:
+        # Latin-1 has digits that are no numbers (²), and Python no integer of very many digits.
+        if re.fullmatch(r"[0-9]{1,30}", length) and int(length) > self.limits.request_bytes:
             raise too_long(self.limits, int(length))
 
     def _counted(self, receive: Receive) -> Receive:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.abstain import UNCERTAIN
+from cellsearch.data.natural_order import natural
 from cellsearch.serve.problems import Problem
 from cellsearch.serve.store import Named
 
@@ -91,7 +92,7 @@ def _keys(
     elif query.sort == "id":
         ids = [cells[cell].id for cell in where]
         keys = np.empty(len(ids))
-        keys[sorted(range(len(ids)), key=lambda at: _natural(ids[at]))] = np.arange(len(ids))
+        keys[sorted(range(len(ids)), key=lambda at: natural(ids[at]))] = np.arange(len(ids))
     elif query.sort.startswith("p:"):
         keys = some[:, _place(query.sort[2:], classes)].astype(np.float64)
     else:
@@ -101,17 +102,6 @@ def _keys(
             "take input, confidence, id, class, or p:<class>",
         )
     return -keys if query.descending else keys
-
-
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Numbers within a name by their value."""
-    import re
-
-    return tuple(
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"(\d+)", text)
-        if part
-    )
 
 
 def _place(name: str, classes: tuple[str, ...]) -> int:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cellsearch.data.passed_over import is_system
+from cellsearch.data.readers.images import SUFFIXES
 from cellsearch.errors import ReadError
 from cellsearch.serve.limits import MB, Limits, size
 
@@ -20,8 +22,6 @@ CHUNK = 256 * 1024
 END = struct.Struct("<4s4H2LH")
 FREE = 20 * MB
 """Unpacked bytes up to which no ratio matters: small drawings pack well."""
-
-WASTE = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,13 @@ def members(path: Path, scratch: Path, limits: Limits) -> Iterator[Member]:
     so_far = 0
     with _opened(path, limits) as archive:
         for entry in archive.infolist():
-            if entry.is_dir() or any(part in entry.filename for part in WASTE):
+            if entry.is_dir():
+                continue
+            *folders, name = entry.filename.replace("\\", "/").split("/")
+            if any(map(is_system, (*folders, name))):
+                # What Finder and Explorer add is no image, and nobody misses it; thumbnails are.
+                if not name.startswith("._") and Path(name).suffix.lower() in SUFFIXES:
+                    yield Member(entry.filename, None, "it lies in a folder of the system's own")
                 continue
             if entry.flag_bits & 0x1:
                 yield Member(entry.filename, None, "it is locked by a password")

@@ -12,11 +12,12 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.folder_walk import walk
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
-from cellsearch.data.readers.folders import natural, visible
 from cellsearch.data.readers.foreign_paths import plain
 from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
 from cellsearch.data.readers.missing import is_missing, meant
@@ -39,6 +40,8 @@ from cellsearch.data.readers.table_groups import (
 from cellsearch.data.readers.table_text import TextOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Setting
+from cellsearch.util.named_path import named_path, taken_for
+from cellsearch.util.spelling import Spellings
 
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 NUMBER_NAMES = ("object number", "object", "object id", "number", "cell number")
@@ -73,19 +76,27 @@ def many_celled(
     if root.is_file():
         return [(root, "")]
 
-    def inside(folder: Path) -> list[Path]:
-        return [path for path in visible(folder) if path.name.lower().endswith(suffixes)]
-
-    folders = {path.name: inside(path) for path in visible(root) if path.is_dir()}
-    if direct := inside(root):
+    there = walk(root)
+    there.require_whole()
+    inside: dict[Path, list[Path]] = {root: [], **{folder: [] for folder in there.folders}}
+    for path in there.files:
+        if path.parent in inside and path.name.lower().endswith(suffixes):
+            inside[path.parent].append(path)
+    if direct := inside.pop(root):
         return [(path, "") for path in direct]
-    absent = [name for name in options.classes or () if not folders.get(name)]
+    on_disk = {folder.name: files for folder, files in inside.items()}
+    spellings = Spellings.of(on_disk)
+    folders = {
+        name: [path for meant in spellings.meant(name) for path in on_disk[meant]]
+        for name in options.classes or on_disk
+    }
+    absent = [name for name in options.classes or () if not folders[name]]
     if absent:
         raise DataError(
             f"{root}: no {min(suffixes)} file in the class folder {listed(absent)}; "
-            f"there are {listed(list(folders)) or 'no folders'}"
+            f"there are {listed(list(on_disk)) or 'no folders'}"
         )
-    found = [(path, name) for name in options.classes or folders for path in folders[name]]
+    found = [(path, name) for name, files in folders.items() for path in files]
     if not found:
         raise ReadError(f"{root}: no {min(suffixes)} file in it or in the folders in it")
     return found
@@ -100,10 +111,11 @@ def table_of(root: Path, options: LabelOptions) -> Path | None:
     if not options.labelled:
         return None
     if options.labels is not None:
-        path = root.parent / options.labels
-        path = path if path.is_file() else root / options.labels
+        path = named_path(root.parent / options.labels)
+        path = path if path.is_file() else named_path(root / options.labels)
         if not path.is_file():
-            raise ReadError(f"option labels: no file {options.labels} beside {root.name}")
+            near = taken_for(root.parent / options.labels)
+            raise ReadError(f"option labels: no file {options.labels} beside {root.name}{near}")
         return path
     name = root.name
     while "." in name[1:]:
@@ -114,8 +126,10 @@ def table_of(root: Path, options: LabelOptions) -> Path | None:
     return None
 
 
-def by_folder(raw: RawCells, labels: Sequence[str], options: LabelOptions) -> RawCells:
-    """Cells with the classes of their folders, where these name one."""
+def by_folder(root: Path, raw: RawCells, labels: Sequence[str], options: LabelOptions) -> RawCells:
+    """Cells with the classes of their folders, where these name one, and notes on what was left."""
+    if root.is_dir() and (notes := walk(root).notes()):
+        raw = replace(raw, provenance=(raw.provenance or Provenance()).with_notes(*notes))
     if not options.labelled or not any(labels):
         return raw
     classes = options.classes or tuple(dict.fromkeys(labels))

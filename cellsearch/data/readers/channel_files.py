@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.natural_order import natural
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
-from cellsearch.data.readers.folders import class_folders, natural
+from cellsearch.data.readers.folders import ClassFolders, class_folders
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.options import ImageOptions, Names
 from cellsearch.data.readers.stack import find_groups, name_channels, read_all, relative, stack
@@ -75,7 +77,7 @@ def group_by_cell(
         raise DataError(f"two files for one channel: {listed(twice)}")
     every = sorted({code for files in found.values() for code in files}, key=natural)
     wanted = tuple(
-        f"Ch{int(c[2:])}" if re.fullmatch(r"(?i)ch\d+", c) else c for c in codes or every
+        f"Ch{int(c[2:])}" if re.fullmatch(r"(?i)ch\d{1,9}", c) else c for c in codes or every
     )
     lacking = [
         f"{cell} has no {code}"
@@ -126,28 +128,32 @@ def read_cells(
     return stack(crops, options, sources), names, sources
 
 
-def _cells(root: Path, options: Options) -> tuple[dict[str, list[Cell]], tuple[str, ...]]:
+def _cells(
+    root: Path, options: Options
+) -> tuple[dict[str, list[Cell]], tuple[str, ...], ClassFolders]:
     folders = class_folders(root, options.classes)
-    paths = [path for found in folders.values() for path in found]
+    paths = [path for found in folders.images.values() for path in found]
     cells, codes = group_by_cell(root, paths, options.codes)
-    of_class: dict[str, list[Cell]] = {name: [] for name in folders}
+    class_of = {path: name for name, found in folders.images.items() for path in found}
+    of_class: dict[str, list[Cell]] = {name: [] for name in folders.images}
     for cell in cells:
-        of_class[cell.name.split("/", 1)[0]].append(cell)
+        of_class[class_of[cell.files[0]]].append(cell)
     empty = [name for name, members in of_class.items() if not members]
     if empty:
         raise DataError(f"{root}: no channel files in the class folder {listed(empty)}")
-    return of_class, codes
+    return of_class, codes, folders
 
 
 def files(root: Path, options: Options) -> list[Path]:
-    """Every image that would be read."""
-    of_class, _ = _cells(root, options)
-    return [file for cells in of_class.values() for cell in cells for file in cell.files]
+    """Every image that would be read, and what would be passed over."""
+    of_class, _, folders = _cells(root, options)
+    read = [file for cells in of_class.values() for cell in cells for file in cell.files]
+    return [*read, *folders.passed]
 
 
 def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
     """Read every cell of every class folder, its channels in the order of the codes."""
-    of_class, codes = _cells(root, options)
+    of_class, codes, folders = _cells(root, options)
     cells = [cell for members in of_class.values() for cell in members]
     pixels, channels, sources = read_cells(root, cells, codes, options, on_progress)
     return RawCells(
@@ -160,4 +166,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=find_groups(options.group_pattern, sources),
         classes=tuple(of_class),
         name=root.resolve().name,
+        provenance=Provenance().with_notes(*folders.notes),
     )

@@ -114,7 +114,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=find_groups(options.group_pattern, sources),
         name=root.resolve().stem,
     )
-    return labelled_by(table_of(root, options), by_folder(raw, labels, options), options)
+    return labelled_by(table_of(root, options), by_folder(root, raw, labels, options), options)
 
 
 def bioformats_jar() -> Path:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -12,13 +11,17 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.folder_walk import walk
+from cellsearch.data.passed_over import PASSED
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
-from cellsearch.data.readers.images import is_image
 from cellsearch.data.readers.options import ImageOptions, Names
 from cellsearch.data.readers.stack import find_groups, read_images
-from cellsearch.errors import DataError, ReadError
+from cellsearch.errors import DataError
+from cellsearch.util.spelling import Spellings, escaped, on_one_line
 
-SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+TRAINING = {"train", "training"}
+SPLIT_NAMES = {*TRAINING, "val", "valid", "validation", "test", "testing"}
 
 
 class Options(ImageOptions):
@@ -32,92 +35,115 @@ class Options(ImageOptions):
     )
 
 
-def natural(text: str) -> list[tuple[int, str]]:
-    """Sort key by which ``cell2`` stands before ``cell10``."""
-    parts = re.split(r"(\d+)", text)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+@dataclass(frozen=True)
+class ClassFolders:
+    """Folders that are classes, and what beside their images was found and left.
+
+    Attributes:
+        images: visible image files of each class, in natural order of their paths.
+        notes: on what was passed over, a line each.
+        passed: what was passed over; another walk that finds other things reads other cells.
+    """
+
+    images: dict[str, list[Path]]
+    notes: tuple[str, ...]
+    passed: tuple[Path, ...]
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith((".", "__"))]
-    except OSError as error:
-        raise ReadError(f"{folder}: {(error.strerror or str(error)).lower()}") from None
-    require_utf8([entry.name for entry in found if entry.is_dir() or is_read(entry.name)], folder)
-    return sorted(found, key=lambda entry: natural(entry.name))
+def are_splits(names: Iterable[str]) -> bool:
+    """Whether folders of these names are splits: all of them, or a training and a test part."""
+    lower = {name.lower() for name in names}
+    return lower <= SPLIT_NAMES or (
+        bool(lower & TRAINING) and bool(lower & (SPLIT_NAMES - TRAINING))
+    )
 
 
-def is_read(name: str) -> bool:
-    """Whether some reader might open a file of this name in a folder."""
-    return is_image(Path(name)) or Path(name).suffix.lower() in (".csv", ".tsv", ".cif", ".rtdc")
-
-
-def require_utf8(names: Sequence[str], folder: Path | None = None) -> None:
-    """Refuse names that no table, no card and no terminal could hold.
+def class_folders(root: Path, classes: Sequence[str] | None) -> ClassFolders:
+    """The image files of each class folder.
 
     Args:
-        names: of files and folders.
-        folder: in which they are.
+        root: the folder in which they lie.
+        classes: names of the folders, in order; letters may be composed otherwise than on disk.
 
     Raises:
-        ReadError: names that are not UTF-8, as those of an old archive may be.
-    """
-    bad = [ascii(name) for name in names if not _is_utf8(name)]
-    if bad:
-        where = "" if folder is None else f"{folder}: "
-        raise ReadError(f"{where}{len(bad)} names are not UTF-8 ({listed(bad)}): rename them")
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def visible(folder: Path) -> list[Path]:
-    """What lies in a folder, hidden files aside, in natural order."""
-    return [folder / entry.name for entry in _entries(folder)]
-
-
-def images_below(folder: Path) -> list[Path]:
-    """Visible image files below a folder, however deep, in natural order."""
-    found: list[Path] = []
-    for entry in _entries(folder):
-        path = folder / entry.name
-        if entry.is_dir():
-            found += images_below(path)
-        elif is_image(path):
-            found.append(path)
-    return found
-
-
-def class_folders(root: Path, classes: Sequence[str] | None) -> dict[str, list[Path]]:
-    """Class name to image files.
-
-    Raises:
+        ReadError: a folder that cannot be opened, a link to nothing, a pipe among the images.
         DataError: no folders, folders that are splits, a class folder that is missing or empty.
     """
-    folders = {path.name: path for path in visible(root) if path.is_dir()}
-    if not folders:
-        raise DataError(f"{root}: no class folders; expected {root.name}/<class>/<image>")
-    if classes is None and {name.lower() for name in folders} <= SPLIT_NAMES:
+    found = walk(root)
+    there = {path.name: path for path in found.folders}
+    notes = found.notes()
+    if not there:
+        found.require_whole()
         raise DataError(
-            f"{root}: the folders {', '.join(folders)} are splits, not classes; give one of them, "
+            f"{root}: no class folders; expected {root.name}/<class>/<image>{_and(notes)}"
+        )
+    if classes is None and are_splits(there):
+        parts = [name for name in there if name.lower() in SPLIT_NAMES]
+        raise DataError(
+            f"{root}: the folders {', '.join(parts)} are splits, not classes; give one of them, "
             "or a table with columns path, label, split"
         )
-    missing = [name for name in classes or () if name not in folders]
-    if missing:
-        raise DataError(
-            f"{root}: no class folder {listed(missing)}; there are {', '.join(folders)}"
-        )
-    found = {name: images_below(folders[name]) for name in classes or folders}
-    empty = [name for name, files in found.items() if not files]
+    spellings = Spellings.of(there)
+    wanted = {name: spellings.meant(name) for name in classes or there}
+    found.require_whole(
+        None if classes is None else [name for names in wanted.values() for name in names]
+    )
+    _require_there(root, wanted, there, notes)
+    of_folder: dict[str, list[Path]] = {name: [] for name in there}
+    loose = []
+    for image in found.images:
+        name = found.top(image)
+        if name in of_folder:
+            of_folder[name].append(image)
+        else:
+            loose.append(name)
+    images = {name: of_folder[names[0]] for name, names in wanted.items()}
+    empty = [name for name, its in images.items() if not its]
     if empty:
-        raise DataError(f"{root}: no images in the class folder {listed(empty)}")
-    return found
+        raise DataError(f"{root}: no images in the class folder {listed(empty)}{_and(notes)}")
+    if loose:
+        notes.append(
+            f"{PASSED}{len(loose):,} images beside the class folders, "
+            f"{listed([on_one_line(name) for name in loose], most=3)}"
+        )
+    taken = {names[0] for names in wanted.values()}
+    if others := {name: its for name, its in of_folder.items() if its and name not in taken}:
+        counts = [f"{on_one_line(name)} ({len(its):,})" for name, its in others.items()]
+        notes.append(
+            f"{PASSED}{sum(map(len, others.values())):,} images in folders that are not among the "
+            f"classes, {listed(counts)}"
+        )
+    left = [each.path for each in found.passed if each.images]
+    left += [root / name for name in (*loose, *others)]
+    return ClassFolders(images, tuple(notes), tuple(left))
+
+
+def _and(notes: Sequence[str]) -> str:
+    return "".join(f"; {note}" for note in notes)
+
+
+def _require_there(
+    root: Path, wanted: Mapping[str, list[str]], there: Mapping[str, Path], notes: Sequence[str]
+) -> None:
+    missing = [name for name, names in wanted.items() if not names]
+    if missing:
+        near = [Spellings.of(there).taken_for(name) for name in missing]
+        raise DataError(
+            f"{root}: no class folder {listed(missing)}; there are {', '.join(there)}"
+            f"{''.join(near)}{_and(notes)}"
+        )
+    firsts = [names[0] for names in wanted.values()]
+    if shared := [name for name, names in wanted.items() if firsts.count(names[0]) > 1]:
+        raise DataError(
+            f"{root}: the classes {listed([escaped(name) for name in shared])} are one folder: "
+            "name it once"
+        )
+    several = [names for names in wanted.values() if len(names) > 1]
+    if several:
+        raise DataError(
+            f"{root}: several class folders of one name, "
+            f"{listed([escaped(name) for names in several for name in names])}: rename all but one"
+        )
 
 
 def unique_ids(sources: Sequence[str]) -> list[str]:
@@ -127,13 +153,15 @@ def unique_ids(sources: Sequence[str]) -> list[str]:
 
 
 def files(root: Path, options: Options) -> list[Path]:
-    """Every image that would be read."""
-    return [file for files in class_folders(root, options.classes).values() for file in files]
+    """Every image that would be read, and what would be passed over."""
+    found = class_folders(root, options.classes)
+    return [file for files in found.images.values() for file in files] + list(found.passed)
 
 
 def read(root: Path, options: Options, on_progress: Progress | None = None) -> RawCells:
     """Read every image of every class folder."""
-    found = class_folders(root, options.classes)
+    folders = class_folders(root, options.classes)
+    found = folders.images
     paths = [file for files in found.values() for file in files]
     pixels, channels, sources = read_images(root, paths, options, on_progress)
     groups = find_groups(options.group_pattern, sources)
@@ -151,4 +179,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=groups,
         classes=tuple(found),
         name=root.resolve().name,
+        provenance=Provenance().with_notes(*folders.notes),
     )

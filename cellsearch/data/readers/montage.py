@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from cellsearch.data.folder_walk import walk
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
-from cellsearch.data.readers.folders import images_below
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.options import Names, ReaderOptions, Size
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Message, some
+from cellsearch.util.named_path import named_path
 
 CHANNEL = "{channel}"
 
@@ -58,6 +60,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     if len(channels) != len(options.codes):
         raise DataError(f"{len(channels)} channel names, but {len(options.codes)} channel codes")
     montages = found_montages(root, options)
+    notes = walk(root).notes() if options.montages is None else []
     images: list[NDArray[Any]] = []
     labels: list[str] = []
     ids: list[str] = []
@@ -95,13 +98,14 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=groups if all(groups) else None,
         classes=tuple(dict.fromkeys(montage.label for montage in montages)),
         name=root.resolve().name,
+        provenance=Provenance().with_notes(*notes),
     )
 
 
 def files(root: Path, options: Options) -> list[Path]:
     """Every montage that would be read."""
     return [
-        root / montage.path.replace(CHANNEL, code)
+        named_path(root / montage.path.replace(CHANNEL, code))
         for montage in found_montages(root, options)
         for code in options.codes
     ]
@@ -117,7 +121,7 @@ def found_montages(root: Path, options: Options) -> Sequence[Montage]:
             path=relative(path.with_name(path.name.replace(first, f"{CHANNEL}_", 1)), root),
             label=path.parent.name,
         )
-        for path in images_below(root)
+        for path in walk(root).images
         if path.name.startswith(first) and path.parent != root
     ]
     if not found:
@@ -133,7 +137,7 @@ def _tiles(
     for code in options.codes:
         name = montage.path.replace(CHANNEL, code)
         try:
-            image = read_image(root / name)
+            image = read_image(named_path(root / name))
             planes.append(cut(image, options))
         except DataError as error:
             bad.append(Message.of(f"{name}: ", error.message))

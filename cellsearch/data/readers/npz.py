@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.axes import axes_of
-from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.npz_groups import (
     DEFAULT,
     decoded,

@@ -128,7 +128,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         provenance=Provenance(pixel_size_um=sizes.pop()) if len(sizes) == 1 else None,
     )
     labels = [label for (_, label), file in zip(found, held, strict=True) for _ in file.crops]
-    return labelled_by(table_of(root, options), by_folder(raw, labels, options), options)
+    return labelled_by(table_of(root, options), by_folder(root, raw, labels, options), options)
 
 
 def _stem(name: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.folder_walk import every_file
 from cellsearch.data.holes import ranged
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
@@ -35,7 +36,7 @@ class Options(LabelOptions):
 
 def files(root: Path, options: Options) -> list[Path]:
     """Every file of the store, and the table of labels."""
-    inner = sorted(path for path in root.rglob("*") if path.is_file())
+    inner = every_file(root)
     table = table_of(root, options)
     return [*inner, table] if table else inner
 

@@ -16,7 +16,7 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741
 
 def _size(value: Any) -> Any:
     if isinstance(value, str) and (
-        match := re.fullmatch(r"\s*(\d+)\s*(?:[xX,]\s*(\d+))?\s*", value)
+        match := re.fullmatch(r"\s*(\d{1,9})\s*(?:[xX,]\s*(\d{1,9}))?\s*", value)
     ):
         return int(match[1]), int(match[2] or match[1])
     if isinstance(value, str):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
 
+from cellsearch.data.folder_walk import visible, walk
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.channel_files import (
     group_by_cell,
@@ -14,11 +17,12 @@ from cellsearch.data.readers.channel_files import (
     read_cells,
     split_name,
 )
-from cellsearch.data.readers.folders import images_below, unique_ids, visible
+from cellsearch.data.readers.folders import unique_ids
 from cellsearch.data.readers.images import is_image, read_image
 from cellsearch.data.readers.options import ImageOptions, Names
 from cellsearch.data.readers.stack import read_images
 from cellsearch.errors import ReadError
+from cellsearch.util.named_path import require_no_pipe, taken_for
 
 
 class Options(ImageOptions):
@@ -46,11 +50,26 @@ def read(
         DataError: sizes that differ.
     """
     if not root.exists():
-        raise ReadError(f"{root}: no such file or folder")
-    base = root if root.is_dir() else root.parent
-    paths = images_below(root) if root.is_dir() else [root]
-    if not paths:
-        raise ReadError(f"{root}: no images in it")
+        raise ReadError(f"{root}: no such file or folder{taken_for(root)}")
+    if not root.is_dir():
+        require_no_pipe(root)
+        return _read(root, root.parent, [root], channels, options, on_progress)
+    found = walk(root)
+    found.require_whole()
+    if not found.images:
+        raise ReadError("; ".join([f"{root}: no images in it", *found.notes()]))
+    raw = _read(root, root, found.images, channels, options, on_progress)
+    return replace(raw, provenance=Provenance().with_notes(*found.notes()))
+
+
+def _read(
+    root: Path,
+    base: Path,
+    paths: Sequence[Path],
+    channels: int | None,
+    options: Options,
+    on_progress: Progress | None,
+) -> RawCells:
     if _in_channel_files(paths, channels, options):
         return _channel_files(base, paths, options, on_progress)
     pixels, names, sources = read_images(base, paths, options, on_progress, pages=channels)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.catalog import near_miss
+from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
     Progress,
@@ -24,10 +25,10 @@ from cellsearch.data.readers import (
     synthetic,
     table,
 )
-from cellsearch.data.readers.folders import images_below, visible
 from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.named_path import require_no_pipe, taken_for
 
 ACCEPTED = (
     "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz or .h5 of "
@@ -35,10 +36,10 @@ ACCEPTED = (
     "manifest"
 )
 VERSIONS: Mapping[str, int] = {
-    "folders": 2,
+    "folders": 3,
     "table": 7,
-    "channel_files": 2,
-    "montage": 1,
+    "channel_files": 3,
+    "montage": 2,
     "npz": 7,
     "hdf5": 6,
     "ome_tiff": 5,
@@ -145,7 +146,8 @@ def detect(path: Path) -> str:
         DataError: it is none of the accepted layouts.
     """
     if not path.exists():
-        raise ReadError(f"{path}: no such file or folder")
+        raise ReadError(f"{path}: no such file or folder{taken_for(path)}")
+    require_no_pipe(path)
     if path.is_file():
         if path.suffix.lower() not in BY_SUFFIX:
             raise DataError(f"{path}: ", _not_read(path))

@@ -19,6 +19,7 @@ from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.hdf5_gaps import companions, filled_with, gaps, is_dataset, why_not_opened
 from cellsearch.data.hdf5_probe import fatal
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.cell_table import (
@@ -28,7 +29,6 @@ from cellsearch.data.readers.cell_table import (
     many_celled,
     table_of,
 )
-from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.self_described import refuse_missing
 from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, name_channels, relative
@@ -205,7 +205,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     if table is None and options.labelled and options.class_feature:
         raw = _by_feature(raw, [text for file in held for text in file.classes], root, options)
     else:
-        raw = by_folder(raw, labels, options)
+        raw = by_folder(root, raw, labels, options)
     return labelled_by(table, _told(raw, samples, options), options)
 
 
@@ -215,8 +215,10 @@ def _told(raw: RawCells, samples: Sequence[str], options: Options) -> RawCells:
         return raw
     remedies = {"sample": column_notes.option("groups", "sample")}
     notes = column_notes.of_groups({"sample": list(samples)}, raw.labels, remedies=remedies)
-    origin = raw.provenance or Provenance()
-    return replace(raw, provenance=origin.with_notes(*notes)) if notes else raw
+    if not notes:
+        return raw
+    origin = (raw.provenance or Provenance()).with_notes(*column_notes.texts_of(notes))
+    return replace(raw, provenance=origin, columns=column_notes.with_remedies(raw.columns, notes))
 
 
 def _by_feature(raw: RawCells, texts: Sequence[str], root: Path, options: Options) -> RawCells:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.columns import column
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
-from cellsearch.data.readers.folders import natural
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.data.source_columns import SourceColumns

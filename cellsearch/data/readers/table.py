@@ -11,11 +11,12 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
-from cellsearch.data.readers.folders import natural, unique_ids
+from cellsearch.data.readers.folders import unique_ids
 from cellsearch.data.readers.foreign_paths import WEB, Translated, plain, translated
 from cellsearch.data.readers.images import is_image
 from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates

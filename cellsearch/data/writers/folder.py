@@ -9,6 +9,7 @@ import numpy as np
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.passed_over import is_visible
 from cellsearch.data.readers import Progress
 from cellsearch.data.writers.manifest import write_manifest
 from cellsearch.data.writers.tiff_images import ome_facts, write_image
@@ -27,8 +28,9 @@ def _quoted(text: str) -> str:
         return "".join(f"%{byte:02X}" for byte in found[0].encode())
 
     quoted = _UNSAFE.sub(code, text)
-    # Readers pass over hidden files, and some systems over what ends so.
-    quoted = re.sub(r"^(\.|__)", lambda m: code(m), quoted)
+    # Readers pass over hidden and system files, and some systems over what ends so.
+    if not is_visible(quoted):
+        quoted = re.sub(r"^.", code, quoted)
     return re.sub(r"[. ]$", lambda m: code(m), quoted)
 
 

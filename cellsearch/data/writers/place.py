@@ -22,9 +22,13 @@ def refuse_taken(out: Path, *, force: bool) -> None:
 
     Raises:
         ConfigError: without ``force``, anything; with it, a folder that is neither empty nor of
-            our making.
+            our making; a name that no file can have.
     """
-    if not out.exists() and not out.is_symlink():
+    try:
+        taken = out.exists() or out.is_symlink()
+    except OSError as error:
+        raise ConfigError(f"-o {out}: {(error.strerror or str(error)).lower()}") from None
+    if not taken:
         return
     if not force:
         raise ConfigError(
