@@ -148,6 +148,7 @@ class Terminal(RunObserver):
             self._close_bar()
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
+        from cellsearch.data.crop_sizes import is_loss, told_in
         from cellsearch.data.readers.column_notes import undeclared_in
         from cellsearch.report import held_out_groups, summary_lines
 
@@ -159,6 +160,8 @@ class Terminal(RunObserver):
             self.message(line)
         for line in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None):
             self.message(f"warning: {line}")
+        for line in told_in(cells.provenance.notes):
+            self.message(f"warning: {line}" if is_loss(line) else line)
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

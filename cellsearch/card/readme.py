@@ -25,6 +25,7 @@ _FITTED = {
     "refuse": "",
     "pad": "; smaller ones are padded to it about their centre, larger ones cut",
     "resize": "; others are resized to it",
+    "shrink": "; smaller ones are padded to it about their centre, larger ones shrunk, aspect kept",
 }
 _STATES = {
     "complete": "complete",

@@ -74,8 +74,9 @@ def convert(
     folder keeps ids and groups. What is written is read by --dataset and by predict at once.
     Cells of a .cif have no labels until a table gives some; they are written as a table.
 
-    Example: cellsearch convert sample.cif -o sample --option size=64x64
+    Example: cellsearch convert sample.cif -o sample
     """
+    from cellsearch.data.crop_sizes import told_in, without_choice
     from cellsearch.data.readers.column_notes import without_remedies
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
@@ -103,7 +104,7 @@ def convert(
     if task["only"]:
         # One class alone may be written, though nothing can be learnt from it.
         cells = cells.drop_classes(others(cells.classes, task["only"]))
-    notes = without_remedies(cells.provenance.notes)
+    notes = without_choice(without_remedies(cells.provenance.notes))
     cells = replace(cells, provenance=replace(cells.provenance, notes=notes))
     written = write_cells(cells, out, to=to, force=force, on_progress=watch.progress)
     if as_json:
@@ -120,6 +121,8 @@ def convert(
             }
         )
         return
+    for line in told_in(notes):
+        say(line)
     say(f"{written.cells:,} cells in {written.path} ({written.format})")
     if written.losses:
         say(f"a {written.format} cannot hold: {', '.join(written.losses)}")

@@ -29,6 +29,7 @@ Kind = Literal[
     "unlabelled",
     "duplicate-id",
     "undeclared-groups",
+    "crop-sizes",
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cellsearch.data.crop_sizes import Fitting
 from cellsearch.data.provenance import Provenance
 
 Progress = Callable[[str, int, int], None]
@@ -33,6 +34,7 @@ class RawCells:
         classes: class names in their order; None leaves them to the manifest or the alphabet.
         name: what the reader would call the data set.
         provenance: what the files say of licence, pixel size and the like; None: nothing.
+        fitting: how crops of several sizes were brought to one; None where they have one.
     """
 
     images: NDArray[Any] | Sequence[NDArray[Any]]
@@ -45,3 +47,4 @@ class RawCells:
     classes: tuple[str, ...] | None = None
     name: str = "custom"
     provenance: Provenance | None = None
+    fitting: Fitting | None = None

@@ -135,7 +135,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     """Read every image of every class folder."""
     found = class_folders(root, options.classes)
     paths = [file for files in found.values() for file in files]
-    pixels, channels, sources = read_images(root, paths, options, on_progress)
+    pixels, channels, sources, fitting = read_images(root, paths, options, on_progress)
     groups = find_groups(options.group_pattern, sources)
     ids = unique_ids(sources)
     if options.ids == "name":
@@ -151,4 +151,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=groups,
         classes=tuple(found),
         name=root.resolve().name,
+        fitting=fitting,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.catalog import near_miss
+from cellsearch.data.crop_sizes import lost_scale
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
     Progress,
@@ -24,7 +25,7 @@ from cellsearch.data.readers import (
     table,
 )
 from cellsearch.data.readers.folders import images_below, visible
-from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
+from cellsearch.data.readers.options import ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 ACCEPTED = (
@@ -32,15 +33,15 @@ ACCEPTED = (
     "images and labels, an OME-TIFF of many cells, an OME-Zarr, a .cif, or a .yaml manifest"
 )
 VERSIONS: Mapping[str, int] = {
-    "folders": 2,
-    "table": 6,
-    "channel_files": 2,
+    "folders": 3,
+    "table": 7,
+    "channel_files": 3,
     "montage": 1,
     "npz": 6,
     "hdf5": 5,
-    "ome_tiff": 4,
+    "ome_tiff": 5,
     "ome_zarr": 4,
-    "cif": 4,
+    "cif": 5,
     "synthetic": 1,
 }
 """Raised when a reader begins to read the same files otherwise, so that caches are made anew."""
@@ -74,15 +75,21 @@ class Layout:
         """Read every cell below ``root``."""
         read: Callable[..., RawCells] = _MODULES[self.reader].read
         raw = read(root, self.options, on_progress)
-        if isinstance(self.options, ImageOptions) and self.options.size is not None:
-            origin = replace(raw.provenance or Provenance(), fit=self.options.fit)
-            return replace(raw, provenance=origin)
-        return raw
+        return with_fitting(raw)
 
     def facts(self) -> dict[str, Any]:
         """What the result depends on besides the files, as plain values."""
         options = self.options.model_dump(mode="json")
         return {"reader": self.reader, "version": VERSIONS[self.reader], "options": options}
+
+
+def with_fitting(raw: RawCells) -> RawCells:
+    """Cells whose provenance says how crops of several sizes were brought to one."""
+    if raw.fitting is None:
+        return raw
+    notes = (raw.fitting.note, lost_scale(raw.fitting, raw.labels))
+    origin = replace(raw.provenance or Provenance(), fit=raw.fitting.fit)
+    return replace(raw, provenance=origin.with_notes(*filter(None, notes)))
 
 
 _MODULES: Mapping[str, Any] = {

@@ -43,7 +43,8 @@ def spooled(
         with tempfile.TemporaryFile(dir=_folder()) as file:
             done, row, dtype = 0, (0,), np.dtype(np.uint8)
             for chunk in chunks:
-                fitted = np.ascontiguousarray(stack(list(chunk), options, [name] * len(chunk)))
+                crops, _ = stack(list(chunk), options, [name] * len(chunk))
+                fitted = np.ascontiguousarray(crops)
                 file.write(fitted.data)
                 done, row, dtype = done + len(fitted), fitted.shape[1:], fitted.dtype
                 if on_progress:

@@ -301,7 +301,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     # Who predicts asks for no groups, so none can be missing.
     grouped = options.labelled and columns.group is not None
     groups = groups_of(root.name, rows, columns.group or "") if grouped else None
-    pixels, channels, sources = read_images(root.parent, table.files, options, on_progress)
+    pixels, channels, sources, fitting = read_images(root.parent, table.files, options, on_progress)
     return RawCells(
         images=pixels,
         labels=labels,
@@ -313,4 +313,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         classes=tuple(classes),
         provenance=_told(table, labels, options),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
+        fitting=fitting,
     )
