@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -128,7 +128,7 @@ def choose_fitting(
         return None
     how: Fit = fit or ("shrink" if size is None else "pad")
     if size is None or how == "shrink":
-        _refuse_fields(sizes, sources)
+        _refuse_fields(sizes, sources, size)
     wanted = _size_for(counts, how, cut=cut) if size is None else size
     larger = tuple(
         k for k, (height, width) in enumerate(sizes) if height > wanted[0] or width > wanted[1]
@@ -147,7 +147,7 @@ def bring(crops: Sequence[NDArray[Any]] | NDArray[Any], fitting: Fitting) -> NDA
     return found
 
 
-def ragged(images: object) -> list[NDArray[Any]] | None:
+def ragged(images: Any) -> list[NDArray[Any]] | None:
     """Crops (h, w) or (C, h, w) of several sizes, which no one array holds; None for all else.
 
     Args:
@@ -158,7 +158,7 @@ def ragged(images: object) -> list[NDArray[Any]] | None:
     elif isinstance(images, list | tuple):
         several = len({getattr(image, "shape", None) for image in images}) > 1
     else:
-        several = False
+        return None
     if not several:
         return None
     try:
@@ -231,11 +231,9 @@ def _told(
 ) -> str:
     if set(counts) == {fitting.size}:
         return ""
-    ordered = sorted(counts, key=lambda size: (max(size), min(size), size))
-    span = _px(ordered[0]) if len(counts) == 1 else f"{_px(ordered[0])} to {_px(ordered[-1])}"
     text = (
         f"{len(sizes):,} {_plural('crop', len(sizes))} of {len(counts):,} "
-        f"{_plural('size', len(counts))} ({span} px): "
+        f"{_plural('size', len(counts))} ({span_of(counts)} px): "
         f"{'resized' if fitting.fit == 'resize' else 'padded'} to {_px(fitting.size)}"
     )
     if fitting.larger:
@@ -248,6 +246,13 @@ def _told(
                 "view: leave it out then)"
             )
     return text + (_CHOICE if chosen else "")
+
+
+def span_of(sizes: Iterable[Size]) -> str:
+    """``12x15 to 180x96``: the lowest and the narrowest, to the highest and the widest."""
+    heights, widths = zip(*sizes, strict=True)
+    low, high = (min(heights), min(widths)), (max(heights), max(widths))
+    return _px(low) if low == high else f"{_px(low)} to {_px(high)}"
 
 
 def _px(size: Size) -> str:
@@ -314,7 +319,7 @@ def _refuse_large(height: int, width: int) -> None:
     )
 
 
-def _refuse_fields(sizes: Sequence[Size], sources: Sequence[str]) -> None:
+def _refuse_fields(sizes: Sequence[Size], sources: Sequence[str], size: Size | None) -> None:
     """Refuse to make a cell of a field of view.
 
     Raises:
@@ -327,11 +332,13 @@ def _refuse_fields(sizes: Sequence[Size], sources: Sequence[str]) -> None:
         f"{len(large)} of {len(sizes)} images {'is' if len(large) == 1 else 'are'} more than "
         f"{LARGEST_CROP} px wide or high, so rather fields of view or montages than single cells "
         f"({listed(large)}): leave them out, or cut the cells out of them first; for crops "
-        "that are meant to be so, give ",
-        Setting("size", "HEIGHTxWIDTH", reader=True),
-        " with ",
+        "that are meant to be so, choose ",
+        *(() if size else _AND_SIZE),
         Setting("fit", "resize", reader=True),
     )
+
+
+_AND_SIZE: tuple[Setting | str, ...] = (Setting("size", "HEIGHTxWIDTH", reader=True), " and ")
 
 
 def fields_of_view(sizes: Sequence[Size], sources: Sequence[str]) -> list[str]:

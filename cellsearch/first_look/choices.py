@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cellsearch.data.crop_sizes import LOST_SHARE, Size, square_side
+from cellsearch.data.crop_sizes import LOST_SHARE, Size, span_of, square_side
 
 FOLDS = 5
 FEWEST_FOLDS = 2
@@ -57,9 +57,8 @@ def choose_size(
     lost = [its for its in (classes or {}).values() if _loses_scale(its, square_side(sizes))]
     side = max(square_side(each, most=most) for each in (sizes, *lost))
     larger, total = _larger(sizes, side), sum(sizes.values())
-    low, *_, high = sorted(sizes, key=lambda size: (max(size), min(size), size))
     why = (
-        f"Crops are of {low[0]}x{low[1]} to {high[0]}x{high[1]} px, {len(sizes)} sizes; "
+        f"Crops are of {span_of(sizes)} px, {len(sizes):,} sizes; "
         f"{side}x{side} px holds {total - larger:,} of {total:,}. shrink centres each and fills "
         "the edge with the border's median, so cells keep their scale"
     )

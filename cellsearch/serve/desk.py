@@ -138,7 +138,10 @@ class Desk:
                 cells=self._told(sample, probabilities, np.arange(len(probabilities))),
                 refused=telling.refused(outcome),
                 fractions=None if shares is None else telling.shares(shares),
-                notes=list(shares.notes) if shares else [],
+                notes=[
+                    *telling.brought(outcome, self.config, self.fit or self.config.fit),
+                    *(shares.notes if shares else ()),
+                ],
             )
         finally:
             drop(sample)
