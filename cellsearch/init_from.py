@@ -21,6 +21,7 @@ from cellsearch.space.models import ClassicalModel, unpretrained
 from cellsearch.space.parameters import ParamValue
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace
+from cellsearch.util.messages import Setting
 
 SEEN = ("input.crop", "input.size")
 """What of a crop a network sees, for which its weights were made."""
@@ -100,7 +101,13 @@ def _require_shape(card: Path, config: CardConfig, cells: CellDataset) -> None:
     if shape != config.shape:
         raise RunError(
             f"--init-from: {card} takes {_shown(config.shape)}, these cells have {_shown(shape)}; "
-            "read them with --channels and --option size=..., fit=... as the card's were"
+            "read them with ",
+            Setting("channels"),
+            " and ",
+            Setting("size", f"{config.height}x{config.width}", reader=True),
+            " and ",
+            Setting("fit", "shrink" if config.fit == "refuse" else config.fit, reader=True),
+            " as the card's were",
         )
 
 

@@ -192,7 +192,8 @@ def lost_scale(fitting: Fitting, labels: Sequence[str]) -> str:
         for name, count in shrunk.items()
         if count > LOST_SHARE * every[name]
     ]
-    return f"{_SHRUNK}{listed(lost)}{_LOST}{_KEEPS}" if lost else ""
+    # Where every class is shrunk alike, the counts say it already.
+    return f"{_SHRUNK}{listed(lost)}{_LOST}{_KEEPS}" if 0 < len(lost) < len(every) else ""
 
 
 def told_in(notes: str) -> list[str]:

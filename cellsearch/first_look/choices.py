@@ -57,16 +57,20 @@ def choose_size(
     lost = [its for its in (classes or {}).values() if _loses_scale(its, square_side(sizes))]
     side = max(square_side(each, most=most) for each in (sizes, *lost))
     larger, total = _larger(sizes, side), sum(sizes.values())
+    what = f"Crops are of {span_of(sizes)} px, {len(sizes):,} sizes"
+    if middle > LARGE_CROP:
+        why = (
+            f"{what}; {larger:,} of {total:,} are larger than {side}x{side} px and are shrunk, "
+            f"aspect kept, so how large their cells are cannot be learnt. {BOUND}"
+        )
+        return SizeChoice((side, side), "shrink", why)
     why = (
-        f"Crops are of {span_of(sizes)} px, {len(sizes):,} sizes; "
-        f"{side}x{side} px holds {total - larger:,} of {total:,}. shrink centres each and fills "
-        "the edge with the border's median, so cells keep their scale"
+        f"{what}; {side}x{side} px holds {total - larger:,} of {total:,}. shrink centres each and "
+        "fills the edge with the border's median, so cells keep their scale"
     )
     if larger:
         why += f"; the {larger:,} larger ones are shrunk, aspect kept, and lose theirs"
     why += ". resize would stretch each to the whole size, and no scale could be learnt."
-    if middle > LARGE_CROP:
-        why += f" {BOUND}"
     return SizeChoice((side, side), "shrink", why)
 
 

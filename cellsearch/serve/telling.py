@@ -85,7 +85,8 @@ def brought(outcome: Outcome, config: CardConfig, fit: str) -> list[str]:
     done = "resized" if fit == "resize" else "padded"
     text = f"{outcome.brought:,} cells of another size: {done} to {config.height}x{config.width} px"
     if outcome.larger and fit != "resize":
-        text += f", {outcome.larger:,} larger ones {'cut' if fit == 'pad' else 'shrunk'}"
+        ones = "one" if outcome.larger == 1 else "ones"
+        text += f", {outcome.larger:,} larger {ones} {'cut' if fit == 'pad' else 'shrunk'}"
     return [text]
 
 

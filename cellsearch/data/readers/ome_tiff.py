@@ -89,15 +89,15 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         on_progress("reading files", len(found), len(found))
     if len(held) == 1 and held[0].described is not None:
         pixels, fitting = stack(held[0].crops, options, [root.name] * len(held[0].crops))
-        raw = held[0].described.raw(
+        return held[0].described.raw(
             pixels,
             file=relative(found[0][0], base),
             stem=found[0][0].name.split(".")[0],
             channels=options.channels,
             class_names=options.class_names,
             labelled=options.labelled,
+            fitting=fitting,
         )
-        return replace(raw, fitting=fitting)
     sources = [
         relative(path, base)
         for (path, _), file in zip(found, held, strict=True)

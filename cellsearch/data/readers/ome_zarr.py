@@ -16,7 +16,7 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.cell_table import LabelOptions, labelled_by, table_of
 from cellsearch.data.readers.self_described import KEY, Described, parted
-from cellsearch.data.readers.spool import spooled
+from cellsearch.data.readers.spool import spooled_to_size
 from cellsearch.errors import CellsearchError, DataError, ReadError
 
 CHUNK_BYTES = 16 * 2**20
@@ -90,7 +90,7 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
             {"labels": attributes["labels"]}, {"classes": attributes.get("classes")}
         )
     count = array.shape[axes.index(_cell_axis(axes))] if _cell_axis(axes) else 1
-    pixels = spooled(_chunks(array, axes), count, options, root.name, on_progress)
+    pixels, fitting = spooled_to_size(_chunks(array, axes), count, options, root.name, on_progress)
     names = options.channels or _channel_names(ome, pixels.shape[1])
     raw = described.raw(
         pixels,
@@ -99,6 +99,7 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
         channels=options.channels if KEY in attributes else names,
         class_names=options.class_names,
         labelled=options.labelled,
+        fitting=fitting,
         provenance=Provenance(pixel_size_um=_pixel_size(scales[0])),
     )
     return labelled_by(table_of(root, options), raw, options)

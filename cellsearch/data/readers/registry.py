@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.catalog import near_miss
-from cellsearch.data.crop_sizes import lost_scale
+from cellsearch.data.crop_sizes import Fitting, lost_scale
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
     Progress,
@@ -25,7 +25,7 @@ from cellsearch.data.readers import (
     table,
 )
 from cellsearch.data.readers.folders import images_below, visible
-from cellsearch.data.readers.options import ReaderOptions, parse_options
+from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
 
 ACCEPTED = (
@@ -75,6 +75,11 @@ class Layout:
         """Read every cell below ``root``."""
         read: Callable[..., RawCells] = _MODULES[self.reader].read
         raw = read(root, self.options, on_progress)
+        options = self.options
+        asked = isinstance(options, ImageOptions) and options.size is not None
+        if raw.fitting is None and asked and options.fit != "refuse":
+            # Crops that have the size asked for already: new ones are brought to it likewise.
+            raw = replace(raw, fitting=Fitting(options.size, options.fit or "pad", options.cut))
         return with_fitting(raw)
 
     def facts(self) -> dict[str, Any]:
