@@ -75,17 +75,21 @@ class Layout:
         """Read every cell below ``root``."""
         read: Callable[..., RawCells] = _MODULES[self.reader].read
         raw = read(root, self.options, on_progress)
-        options = self.options
-        asked = isinstance(options, ImageOptions) and options.size is not None
-        if raw.fitting is None and asked and options.fit != "refuse":
-            # Crops that have the size asked for already: new ones are brought to it likewise.
-            raw = replace(raw, fitting=Fitting(options.size, options.fit or "pad", options.cut))
+        if raw.fitting is None and isinstance(self.options, ImageOptions):
+            raw = replace(raw, fitting=_asked(self.options))
         return with_fitting(raw)
 
     def facts(self) -> dict[str, Any]:
         """What the result depends on besides the files, as plain values."""
         options = self.options.model_dump(mode="json")
         return {"reader": self.reader, "version": VERSIONS[self.reader], "options": options}
+
+
+def _asked(options: ImageOptions) -> Fitting | None:
+    """What is done to new crops, where all that were read have the size asked for."""
+    if options.size is None or options.fit == "refuse":
+        return None
+    return Fitting(options.size, options.fit or "pad", options.cut)
 
 
 def with_fitting(raw: RawCells) -> RawCells:
