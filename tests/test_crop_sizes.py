@@ -485,6 +485,8 @@ def test_lists_of_arrays_in_python() -> None:
     last = [np.stack([each] * 3, axis=2) for each in flat]
     colour = CellDataset.from_arrays(last, ["a", "b", "a"], layout="NHWC")
     np.testing.assert_array_equal(colour.images[:, 1:2], cells.images)
+    with pytest.raises(DataError, match='where they come last, give layout="NHWC"'):
+        CellDataset.from_arrays(last, ["a", "b", "a"])
     objects = np.empty(3, object)
     objects[:] = flat
     assert CellDataset.from_arrays(objects, ["a", "b", "a"]).sha256 == cells.sha256

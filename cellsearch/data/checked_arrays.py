@@ -15,6 +15,10 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.data.readers.stack import stack
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Setting
+
+LAST = (1, 3, 4)
+"""Numbers of channels of pictures that hold them last."""
 
 
 def checked(
@@ -83,12 +87,20 @@ def _of_one_size(
     """Crops of several sizes as the readers bring them to one, and a note that says so.
 
     Raises:
-        DataError: dtypes or channel counts differ, or images are fields of view.
+        DataError: dtypes or channel counts differ, channels come last, or images are fields of
+            view.
     """
     deep = [
         crop[None] if crop.ndim == 2 else np.moveaxis(crop, 2, 0) if layout == "NHWC" else crop
         for crop in crops
     ]
+    last = {crop.shape[-1] for crop in deep}
+    if len({len(crop) for crop in deep}) > 1 and len(last) == 1 and last <= set(LAST):
+        raise DataError(
+            "the images have as many channels as rows, if channels come first; where they come "
+            "last, give ",
+            Setting("layout", "NHWC"),
+        )
     names = [f"image {number}" for number in range(len(deep))]
     if large := fields_of_view(sizes_of(deep), names):
         raise DataError(

@@ -106,7 +106,7 @@ def choose_fitting(
     """How crops are brought to one size; None where they have one and none is asked for.
 
     Args:
-        sizes: N times height and width, px; at least one.
+        sizes: N times height and width, px.
         sources: N files, for messages.
         size: that is asked for; by default, where crops differ, a square that holds 99 % of them.
         fit: how; by default ``pad`` where a size is asked for, else ``shrink``. ``refuse`` takes
@@ -117,6 +117,8 @@ def choose_fitting(
         DataError: sizes that differ and are refused, images that are fields of view rather than
             crops, or crops larger than what ``pad`` can take.
     """
+    if not sizes:
+        return None
     if fit == "refuse":
         _require_one(sizes, sources, size)
         if size is not None:
