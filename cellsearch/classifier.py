@@ -75,6 +75,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: (K,) classes as ``y`` spells them, sorted; columns of the probabilities.
         n_features_in_: values of a cell, channels x height x width.
         image_shape_: (channels, height, width) of a cell.
+        size_rule_: what is done with cells of another size: ``shrink`` where ``fit`` was given
+            cells of several sizes, else ``refuse``.
         recipe_: the recipe that was trained, or that won.
         result_: ``SearchResult``; None where one recipe was trained.
         card_: ``ModelCard``; None where one recipe was trained.
@@ -125,7 +127,9 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: (N, C, H, W) or (N, H, W) raw intensities; uint8, uint16 and float32 are kept, other
-                numbers become float32. With ``image_shape`` also flat rows, (N, C * H * W).
+                numbers become float32. With ``image_shape`` also flat rows, (N, C * H * W). A list
+                of (h, w) or (C, h, w) of several sizes is brought to one: padded to a square that
+                holds 99 % of them, and what is larger is shrunk; so are the cells of ``predict``.
             y: (N,) classes: names or integers.
             groups: (N,) donor, plate or slide, which the search's splits never tear apart; an
                 inner split of ``train.patience`` neither.
@@ -142,6 +146,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         channels, height, width = (int(side) for side in cells.images.shape[1:])
         self.classes_ = classes
         self.image_shape_ = (channels, height, width)
+        self.size_rule_ = cells.provenance.fit or "refuse"
         self.recipe_ = fitted.recipe
         self.result_ = fitted.result
         self.verdict_ = fitted.verdict

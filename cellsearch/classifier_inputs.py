@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, vali
 
 from cellsearch.data.arrays import readings, seems_last, to_images
 from cellsearch.data.columns import column
+from cellsearch.data.crop_sizes import bring, choose_fitting, listed_sizes, ragged, sizes_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import unknown_kind
 from cellsearch.data.storage import rows_per_chunk
@@ -63,9 +64,12 @@ def training_cells(
         ValueError: whatever else scikit-learn refuses: NaN, no cells, a continuous target.
     """
     require_parameters(estimator)
-    if _dimensions(X) in (3, 4):
-        pixels = _stack(X)
-        _require_one_reading(pixels.shape, estimator.image_shape)
+    crops = ragged(X)
+    pixels: NDArray[Any] | list[NDArray[Any]]
+    if crops is not None or _dimensions(X) in (3, 4):
+        pixels = _stack(X) if crops is None else crops
+        if isinstance(pixels, np.ndarray):
+            _require_one_reading(pixels.shape, estimator.image_shape)
         if y is None:
             # scikit-learn's own words for it come with a table of numbers only.
             raise InputError("fit: y is needed, a class for each cell; got None")
@@ -85,7 +89,7 @@ def training_cells(
         )
     try:
         cells = CellDataset.from_arrays(
-            _numbers(pixels),
+            _numbers(pixels) if isinstance(pixels, np.ndarray) else [*map(_numbers, pixels)],
             positions,
             classes=[str(name) for name in classes],
             channels=estimator.channels,
@@ -169,8 +173,9 @@ def asked_images(
         InputError: cells of another shape, dtype or scale than those it was fitted on.
         ValueError: whatever else scikit-learn refuses.
     """
-    if _dimensions(X) in (3, 4):
-        pixels = _stack(X)
+    crops = ragged(X)
+    if crops is not None or _dimensions(X) in (3, 4):
+        pixels = _of_size(_stack(X) if crops is None else crops, estimator.size_rule_, shape)
         found = pixels.shape[1:] if pixels.ndim == 4 else (1, *pixels.shape[1:])
         if found != shape:
             raise InputError(
@@ -187,6 +192,33 @@ def asked_images(
         raise
     except DataError as error:
         raise InputError("predict: ", error) from error
+
+
+def _of_size(crops: NDArray[Any] | list[NDArray[Any]], rule: str, shape: Shape) -> NDArray[Any]:
+    """Cells of other sizes brought to the one fitted on, where ``fit`` was given several.
+
+    Raises:
+        InputError: they are refused, or cannot be brought to it.
+    """
+    wanted = shape[1:]
+    if isinstance(crops, np.ndarray) and (rule == "refuse" or crops.shape[-2:] == wanted):
+        return crops
+    deep = [crop if crop.ndim == 3 else crop[None] for crop in crops]
+    names = [f"cell {number}" for number in range(len(deep))]
+    if rule == "refuse":
+        found = listed_sizes(sizes_of(deep), names)
+        raise InputError(f"predict: fitted on cells of {_spelt(wanted)} px; these are {found}")
+    kinds = {(len(crop), crop.dtype) for crop in deep}
+    if len(kinds) > 1 or len(deep[0]) != shape[0]:
+        there = sorted(f"{depth} channels of {dtype}" for depth, dtype in kinds)
+        raise InputError(
+            f"predict: fitted on cells of {shape[0]} channels; these have {', '.join(there)}"
+        )
+    try:
+        fitting = choose_fitting(sizes_of(deep), names, size=wanted, fit="shrink")
+    except DataError as error:
+        raise InputError("predict: ", error) from error
+    return np.stack(deep) if fitting is None else bring(deep, fitting)
 
 
 def known_labels(y: ArrayLike, classes: NDArray[Any], cells: int) -> NDArray[np.int64]:

@@ -107,9 +107,9 @@ def _require_shape(card: Path, config: CardConfig, cells: CellDataset) -> None:
             "as the card's were, with ",
             Setting("channels"),
             ", ",
-            Setting("size", "HEIGHTxWIDTH", reader=True),
+            Setting("size", f"{config.height}x{config.width}", reader=True),
             " and ",
-            Setting("fit", "FIT", reader=True),
+            Setting("fit", "shrink" if config.fit == "refuse" else config.fit, reader=True),
         )
 
 

@@ -29,7 +29,8 @@ def predict_cells(
     Args:
         predictor: of the card.
         images: (N, C, H, W) raw intensities in the card's dtype, or a sequence of (C, h, w).
-        fit: ``refuse``, ``pad`` or ``resize`` crops of another size; by default the card's rule.
+        fit: ``refuse``, ``pad``, ``shrink`` or ``resize`` crops of another size; by default the
+            card's rule.
         on_progress: told "classifying", the cells done and all cells after each 1,024.
 
     Returns:

@@ -149,6 +149,7 @@ class Terminal(RunObserver):
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
         from cellsearch.cli.wording import as_option
+        from cellsearch.data.crop_sizes import is_loss, told_in
         from cellsearch.data.look_alikes import look_alikes
         from cellsearch.data.passed_over import passed_over_in
         from cellsearch.data.readers.column_notes import undeclared_in
@@ -166,6 +167,8 @@ class Terminal(RunObserver):
             self.message(f"{finding.severity}: {finding.message.worded(as_option)}")
         for line in passed_over_in(cells.provenance.notes):
             self.message(f"note: {line}")
+        for line in told_in(cells.provenance.notes):
+            self.message(f"warning: {line}" if is_loss(line) else line)
         if splits.not_estimable:
             self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellsearch.data.crop_sizes import pad
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import cif
 from cellsearch.data.readers.registry import detect, layout
-from cellsearch.data.readers.stack import pad
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import cells_to_predict
 from cellsearch.data.writers.registry import write_cells
@@ -101,8 +101,8 @@ def test_a_folder_of_populations_and_files_that_are_none(tmp_path: Path) -> None
     assert raw.classes == ("G1", "G2")
     assert list(raw.object_numbers) == [0, 1, 2, 0, 1, 2]
     assert raw.ids[0] == "G1/a/0"
-    with pytest.raises(DataError, match=r"3 sizes .*size=15x11 with --option fit=pad"):
-        layout("cif", {}).read(tmp_path / "set" / "G1" / "a.cif")
+    with pytest.raises(DataError, match=r"3 sizes .*choose fit=.shrink"):
+        layout("cif", {"fit": "refuse"}).read(tmp_path / "set" / "G1" / "a.cif")
     (tmp_path / "set" / "G1" / "b.cif").write_text("no TIFF")
     (tmp_path / "set" / "G2" / "b.cif").write_bytes(
         (tmp_path / "set" / "G2" / "a.cif").read_bytes()[:700]

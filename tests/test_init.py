@@ -158,21 +158,26 @@ def test_unreadable_files_are_left_out_by_a_table(tmp_path: Path) -> None:
     assert splits.k == 5
 
 
-def test_several_sizes_are_padded_or_resized(tmp_path: Path) -> None:
+def test_several_sizes_are_padded_and_the_larger_ones_shrunk(tmp_path: Path) -> None:
     root = folders(tmp_path / "cells", {"live": 20})
     folders(root, {"dead": 10}, side=(20, 18))
     look = first_look(root)
     assert look.size is not None
-    assert (look.size.size, look.size.fit) == ((20, 18), "pad")
+    assert (look.size.size, look.size.fit) == ((24, 24), "shrink")
     written = write(look, tmp_path / "cells.yaml")
-    assert "fit: pad" in written[-1].read_text()
+    assert "fit: shrink" in written[-1].read_text()
     runnable(look, written)
-    wide = choose_size({(20, 20): 90, (64, 64): 1}, sampled=False)
+    wide = choose_size({(20, 20): 99, (64, 64): 1})
     assert wide is not None
-    assert (wide.size, wide.fit) == ((24, 24), "resize")
-    sampled = choose_size({(20, 20): 90, (21, 20): 1}, sampled=True)
-    assert sampled is not None
-    assert sampled.fit == "resize"
+    assert (wide.size, wide.fit) == ((24, 24), "shrink")
+    assert "holds 99 of 100" in wide.why
+    few = choose_size({(20, 20): 90, (64, 64): 1})
+    assert few is not None
+    assert few.size == (64, 64)
+    of_class = {"common": {(20, 20): 990}, "rare": {(60, 50): 10}}
+    kept = choose_size({(20, 20): 990, (60, 50): 10}, classes=of_class)
+    assert kept is not None
+    assert kept.size == (64, 64), "how large the rare class is must not be lost"
 
 
 def test_deep_and_coloured_and_grey_in_colour(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def test_several_images_of_several_sizes_are_cells(tmp_path: Path) -> None:
     with tifffile.TiffWriter(path, ome=True) as tiff:
         for k in range(3):
             tiff.write(CROPS[k, :, : 10 - k], photometric="minisblack", metadata={"axes": "CYX"})
-    with pytest.raises(DataError, match=r"3 sizes .*size=10x8 with --option fit=pad"):
-        read(path)
+    with pytest.raises(DataError, match=r"3 sizes .*choose fit=.shrink"):
+        read(path, fit="refuse")
     cells = read(path, size="10x8")
     np.testing.assert_array_equal(cells.images[0], CROPS[0])
     np.testing.assert_array_equal(cells.images[2, :, 1:9], CROPS[2, :, :8])

@@ -19,8 +19,8 @@ from cellsearch.card.config import CardConfig
 from cellsearch.card.inputs import prepare
 from cellsearch.card.predict import CardPredictor, to_rows
 from cellsearch.card.whole_files import write_csv
+from cellsearch.data.crop_sizes import pad_or_cut
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers.stack import pad_or_cut
 from cellsearch.errors import CardError
 
 from card_cases import Made, made
@@ -109,7 +109,9 @@ def test_another_size_is_refused_with_the_two_ways_out(
     assert halved.dtype == np.uint8
     inner = np.abs(halved.astype(float) - images)
     assert inner.mean() < 0.5 * np.abs(images - images.mean()).mean()
-    with pytest.raises(CardError, match="fit: must be one of refuse, pad, resize; got 'crop'"):
+    with pytest.raises(
+        CardError, match="fit: must be one of refuse, pad, resize, shrink; got 'crop'"
+    ):
         predictor.predict(larger, fit="crop")
 
 
@@ -147,7 +149,7 @@ def test_the_command_brings_sizes_to_the_cards_as_in_training(
     tifffile.imwrite(crops / "b.tif", case.dataset.images[1, :, 1:13, 2:16])
     code, _, error = cellsearch(capsys, monkeypatch, "predict", case.card.folder, crops)
     assert code == 2
-    assert "fit=pad" in error
+    assert "--fit shrink" in error
     card = case.copy(tmp_path)
     config = json.loads((card / "config.json").read_text())
     (card / "config.json").write_text(json.dumps(config | {"fit": "pad"}))

@@ -14,11 +14,11 @@ import tifffile
 import zarr
 from PIL import Image
 
+from cellsearch.data.crop_sizes import pad, resize
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import RawCells, cif
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.registry import detect, layout
-from cellsearch.data.readers.stack import pad, resize
 from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import ConfigError, DataError, ReadError
 
@@ -204,7 +204,7 @@ def test_options_come_as_text_and_are_all_checked_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         layout("folders", {"size": "large", "fit": "crop"})
     assert "option size: expected HEIGHTxWIDTH" in str(caught.value)
-    assert "option fit: expected one of 'pad', 'resize', got 'crop'" in str(caught.value)
+    assert "option fit: expected one of 'pad', 'resize', 'shrink'" in str(caught.value)
     with pytest.raises(ConfigError, match="no reader 'folder'; did you mean 'folders'"):
         layout("folder", {})
 
@@ -355,16 +355,16 @@ def test_files_are_in_natural_order(tmp_path: Path) -> None:
 def test_mixed_sizes_are_listed_or_made_alike(tmp_path: Path) -> None:
     root, _, planes = make_folders(tmp_path / "set")
     save(root / "b" / "small.png", planes[0][:, :4, :5])
-    with pytest.raises(DataError, match=r"2 sizes .*: 6x8 \(5 images.*4x5 \(1 images") as caught:
-        read(root)
-    assert "size=6x8 with --option fit=pad or fit=resize" in str(caught.value)
+    with pytest.raises(DataError, match=r"2 sizes .*: 6x8 \(5 images.*4x5 \(1 image,") as caught:
+        read(root, fit="refuse")
+    assert 'choose fit="shrink"' in str(caught.value)
     raw = read(root, size="6x8")
     assert raw.provenance is not None
     assert raw.provenance.fit == "pad", "a card that learns from them must do the same"
     padded = np.asarray(raw.images)
     np.testing.assert_array_equal(padded[-1, :, 1:5, 1:6], planes[0][:, :4, :5])
     assert read(root, size="3", fit="resize").images[0].shape == (3, 3, 3)
-    with pytest.raises(DataError, match="5 images are larger than size=5x5"):
+    with pytest.raises(DataError, match='5 images are larger than size="5x5"'):
         read(root, size="5x5")
 
 

@@ -54,7 +54,7 @@ def sample(client: TestClient) -> Iterator[str]:
 def filled(client: TestClient, sample: str, card: Made) -> str:
     """All 90 cells, as one multi-page TIFF."""
     answer = client.post(f"{sample}/files", files=named(("all.tif", pages(card.dataset.images))))
-    assert answer.json() == {"added": 90, "cells": 90, "refused": []}
+    assert answer.json() == {"added": 90, "cells": 90, "brought": 0, "refused": []}
     return sample
 
 
@@ -141,7 +141,7 @@ def test_every_layout_gives_the_same_cells(
 ) -> None:
     some = np.ascontiguousarray(card.dataset.images[[0, 40, 60, 85, 89]])
     answer = client.post(f"{sample}/files", files=named((name, build(some)))).json()
-    assert answer == {"added": 5, "cells": 5, "refused": []}
+    assert answer == {"added": 5, "cells": 5, "brought": 0, "refused": []}
     cells = told(client, sample, sort="input", order="asc")
     found = np.array([list(cell["probabilities"].values()) for cell in cells])
     np.testing.assert_allclose(found, expected(card)[[0, 40, 60, 85, 89]], atol=1e-6)

@@ -266,4 +266,5 @@ def test_a_manifest_keeps_what_its_reader_found_out(mine: Path, cache: Path) -> 
     text = mine.read_text().replace("{reader: folders}", "{reader: folders, options: {size: 8x8}}")
     mine.write_text(text + "notes: ours\n")
     cells = load_dataset(str(mine), cache=cache)
-    assert (cells.provenance.fit, cells.provenance.notes) == ("pad", "ours")
+    told = "ours\n5 crops of 1 size (6x8 px): padded to 8x8"
+    assert (cells.provenance.fit, cells.provenance.notes) == ("pad", told)

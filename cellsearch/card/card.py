@@ -99,8 +99,8 @@ class ModelCard:
         Args:
             images: (N, C, H, W) raw intensities of the card's dtype and channels, or a list of
                 (C, h, w) crops of any sizes.
-            fit: ``refuse``, ``pad`` or ``resize`` crops of another size; by default as the cells
-                of the training were brought to one.
+            fit: ``refuse``, ``pad``, ``shrink`` or ``resize`` crops of another size; by default
+                as the cells of the training were brought to one.
 
         Raises:
             CardError: images that do not suit the card, or a model that was changed.

@@ -20,7 +20,7 @@ CONFIG = "config.json"
 SEEN_CELLS = "cells.npy"
 MODEL = "model.onnx"
 
-Fit = Literal["refuse", "pad", "resize"]
+Fit = Literal["refuse", "pad", "resize", "shrink"]
 Dtype = Literal["uint8", "uint16", "float32"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -88,7 +88,7 @@ class CardConfig(_Part):
             same values, since normalisation is part of the graph.
         dtype_range: smallest and largest value of that type; None for float32.
         fit: what is done with a crop of another size: refused, padded (or cut) about its centre,
-            or resized.
+            resized, or padded after what is larger was shrunk, its aspect kept.
         members: networks whose probabilities are averaged.
         features: what is measured on each image for the graph; None where it takes the pixels.
         temperature: that is in the graph; None in cards that were made before there was any.

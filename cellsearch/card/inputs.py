@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from cellsearch.card.config import CardConfig, Fit, spread_out
 from cellsearch.errors import CardError, DataError
 from cellsearch.util.messages import Setting
+
+if TYPE_CHECKING:
+    from cellsearch.data.crop_sizes import Fitting
 
 Images = NDArray[Any] | Sequence[NDArray[Any]]
 
@@ -23,7 +26,8 @@ def prepare(images: Images, config: CardConfig, *, fit: str | None = None) -> ND
         images: (N, C, H, W) raw intensities, or a sequence of (C, h, w) of any sizes; of the
             card's own dtype.
         config: of the card.
-        fit: ``refuse``, ``pad`` or ``resize`` another size; by default the card's own rule.
+        fit: ``refuse``, ``pad``, ``shrink`` or ``resize`` another size; by default the card's
+            own rule.
 
     Returns:
         (N, C, H, W) in the card's dtype and size; not copied where nothing had to change.
@@ -138,27 +142,53 @@ def _require_dtype(images: Images, config: CardConfig) -> None:
         )
 
 
+def size_note(images: Images, config: CardConfig, *, fit: str | None = None) -> str:
+    """What ``prepare`` does to crops of another size, with counts; "" where all have the card's.
+
+    Raises:
+        CardError: sizes that are refused.
+    """
+    fitting = _fitting(images, config, fit_rule(config, fit))
+    return "" if fitting is None else fitting.note
+
+
 def _fitted(images: Images, config: CardConfig, fit: str) -> NDArray[Any]:
-    wanted = (config.height, config.width)
-    sizes = sorted({(image.shape[1], image.shape[2]) for image in images})
-    if sizes == [wanted]:
+    fitting = _fitting(images, config, fit)
+    if fitting is None:
         return images if isinstance(images, np.ndarray) else np.stack(list(images))
+    # The readers' own: a crop must be changed here as it was for training.
+    from cellsearch.data.crop_sizes import bring
+
+    return bring(images, fitting)
+
+
+def _fitting(images: Images, config: CardConfig, fit: str) -> Fitting | None:
+    from cellsearch.data.crop_sizes import choose_fitting, sizes_of
+
+    wanted = (config.height, config.width)
+    sizes = sizes_of(images)
+    if set(sizes) == {wanted}:
+        return None
     if fit == "refuse":
-        shown = ", ".join(f"{height} x {width}" for height, width in sizes[:5])
-        more = f" and {len(sizes) - 5} more sizes" if len(sizes) > 5 else ""
+        found = sorted(set(sizes))
+        shown = ", ".join(f"{height} x {width}" for height, width in found[:5])
+        more = f" and {len(found) - 5} more sizes" if len(found) > 5 else ""
         raise CardError(
             f"this card takes crops of {wanted[0]} x {wanted[1]} px (height x width), the images "
             f"have {shown}{more}; choose ",
+            Setting("fit", "shrink"),
+            " (same scale: centred and padded; what is larger is shrunk), ",
             Setting("fit", "pad"),
-            " (same scale: centred, padded or cut) or ",
+            " (what is larger is cut) or ",
             Setting("fit", "resize"),
             " (another scale: stretched to the size)",
         )
-    # The readers' own: a crop must be changed here as it was for training.
-    from cellsearch.data.readers.stack import pad_or_cut, resize
-
-    change = pad_or_cut if fit == "pad" else resize
-    return np.stack([change(np.asarray(image), wanted) for image in images])
+    how: Fit = fit  # type: ignore[assignment]
+    try:
+        named = [f"image {number}" for number in range(len(sizes))]
+        return choose_fitting(sizes, named, size=wanted, fit=how, cut=True)
+    except DataError as error:
+        raise CardError(error) from None
 
 
 def _require_finite(images: NDArray[Any]) -> None:

@@ -85,8 +85,8 @@ class CardPredictor:
 
         Args:
             images: (N, C, H, W) raw intensities in the card's dtype, or a sequence of (C, h, w).
-            fit: ``refuse``, ``pad`` or ``resize`` crops of another size; by default the card's own
-                rule.
+            fit: ``refuse``, ``pad``, ``shrink`` or ``resize`` crops of another size; by default
+                the card's own rule.
             batch: images in one call of onnxruntime; by default what fits a few hundred MB.
 
         Returns:

@@ -19,12 +19,14 @@ from cellsearch.card.readme_evidence import evidence_sections
 from cellsearch.card.readme_figures import baseline_section, figures_section
 from cellsearch.card.readme_search import importance_section, verdict_section
 from cellsearch.card.usage import FILES, OPTIONAL, usage
+from cellsearch.data.crop_sizes import without_choice
 from cellsearch.learn.metrics import TITLES, Metric, metric_named
 
 _FITTED = {
     "refuse": "",
     "pad": "; smaller ones are padded to it about their centre, larger ones cut",
     "resize": "; others are resized to it",
+    "shrink": "; smaller ones are padded to it about their centre, larger ones shrunk, aspect kept",
 }
 _STATES = {
     "complete": "complete",
@@ -156,7 +158,9 @@ def _data(story: Story) -> str:
         + _FITTED[config.fit]
     )
     lines.append(f"- sha256 of the cells: `{facts.sha256}`")
-    lines += [f"- {plain(note)}" for note in story.notes.splitlines() if note.strip()]
+    lines += [
+        f"- {plain(note)}" for note in without_choice(story.notes).splitlines() if note.strip()
+    ]
     return (
         "## Data and licence\n\n" + "\n".join(lines) + "\n\n"
         "The `license` field above repeats the licence of the cells. The software's own licence "

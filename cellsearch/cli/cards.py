@@ -56,11 +56,12 @@ def predict(
 
     Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
     """
-    from cellsearch.card.inputs import fit_rule
+    from cellsearch.card.inputs import fit_rule, size_note
     from cellsearch.card.predict import CardPredictor, to_rows
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
     from cellsearch.card.whole_files import write_csv
+    from cellsearch.data.crop_sizes import told_in
     from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.source import files_read
     from cellsearch.data.unlabelled import cells_to_predict
@@ -80,7 +81,6 @@ def predict(
     abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)
     config = predictor.config
     rule = fit_rule(config, fit)
-    size = f"{config.height}x{config.width}"
     on_progress = after(QUIET_SECONDS, Terminal().progress)
     cells = cells_to_predict(
         images,
@@ -88,12 +88,15 @@ def predict(
         variant=variant,
         mirror=mirror,
         # Crops of several sizes cannot lie in one array: brought to the card's as they are read.
-        defaults={} if rule == "refuse" else {"size": size, "fit": rule, "cut": True},
+        defaults={"fit": rule}
+        if rule == "refuse"
+        else {"size": f"{config.height}x{config.width}", "fit": rule, "cut": True},
         on_progress=on_progress,
         **reader_options(option),
     )
     for line in passed_over_in(cells.provenance.notes):
         Terminal().message(f"note: {line}")
+    sizes = [*told_in(cells.provenance.notes), size_note(cells.images, config, fit=rule)]
     probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
     rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)
     sample = None
@@ -108,8 +111,11 @@ def predict(
         say_json(
             _facts(rows, config.classes, sample, out)
             | {"card": card, "images": images, "out": out, "written": written}
+            | {"sizes": list(filter(None, sizes))}
         )
         return
+    for line in filter(None, sizes):
+        say(line)
     prediction_report(rows, config.classes, out)
     decision_report(rows, config.classes, abstention)
     if sample is not None and len(rows) > 1:

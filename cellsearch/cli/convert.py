@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -73,8 +74,9 @@ def convert(
     folder keeps ids and groups. What is written is read by --dataset and by predict at once.
     Cells of a .cif have no labels until a table gives some; they are written as a table.
 
-    Example: cellsearch convert sample.cif -o sample --option size=64x64
+    Example: cellsearch convert sample.cif -o sample
     """
+    from cellsearch.data.crop_sizes import told_in, without_choice
     from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
@@ -106,6 +108,8 @@ def convert(
     if task["only"]:
         # One class alone may be written, though nothing can be learnt from it.
         cells = cells.drop_classes(others(cells.classes, task["only"]))
+    notes = without_choice(cells.provenance.notes)
+    cells = replace(cells, provenance=replace(cells.provenance, notes=notes))
     written = write_cells(cells, out, to=to, force=force, on_progress=watch.progress)
     if as_json:
         say_json(
@@ -121,6 +125,8 @@ def convert(
             }
         )
         return
+    for line in told_in(notes):
+        say(line)
     say(f"{written.cells:,} cells in {written.path} ({written.format})")
     if written.losses:
         say(f"a {written.format} cannot hold: {', '.join(written.losses)}")

@@ -56,7 +56,8 @@ Sets = Annotated[
 Fit = Annotated[
     str | None,
     typer.Option(
-        help="Crops of another size: pad (or cut), resize or refuse (default: as in training)."
+        help="Crops of another size: pad (or cut), shrink (the larger, and pad), resize or refuse "
+        "(default: as in training)."
     ),
 ]
 Json = Annotated[

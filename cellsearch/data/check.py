@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
+from cellsearch.data.crop_sizes import is_loss, told_in
 from cellsearch.data.dataset import UNLABELLED, CellDataset
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.look_alikes import look_alikes
@@ -96,10 +97,18 @@ def check_dataset(
         *outliers(dataset, flat, mean),
     ]
     told(4)
-    findings += [*undeclared(dataset), *_classes(dataset, twins, folds)]
+    findings += [*undeclared(dataset), *_sizes(dataset), *_classes(dataset, twins, folds)]
     told(5)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
     return CheckReport(dataset.name, len(dataset), folds, tuple(findings), tuple(twins))
+
+
+def _sizes(dataset: CellDataset) -> list[Finding]:
+    """How crops of several sizes were brought to one, and what was lost by it."""
+    return [
+        Finding("crop-sizes", "warning" if is_loss(note) else "note", (), Message.of(note))
+        for note in told_in(dataset.provenance.notes)
+    ]
 
 
 def _class_of(dataset: CellDataset, cell: int) -> str:

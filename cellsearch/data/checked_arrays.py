@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.data import arrays as rules
+from cellsearch.data.crop_sizes import fields_of_view, ragged, sizes_of, without_choice
 from cellsearch.data.provenance import Provenance
+from cellsearch.data.readers.options import ImageOptions
+from cellsearch.data.readers.stack import stack
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Setting
+
+LAST = (1, 3, 4)
+"""Numbers of channels of pictures that hold them last."""
 
 
 def checked(
@@ -35,6 +44,10 @@ def checked(
         raise DataError(f"name must be a text that is not empty, got {name!r}")
     if not isinstance(provenance, Provenance):
         raise DataError(f"provenance must be a Provenance, got {type(provenance).__name__}")
+    crops = ragged(images)
+    if crops is not None:
+        images, provenance = _of_one_size(crops, layout, provenance)
+        layout = "NCHW"
     pixels, note = rules.to_images(images, layout)
     count, depth = pixels.shape[:2]
     names = rules.check_names(
@@ -66,3 +79,36 @@ def checked(
         "name": name,
         "provenance": provenance,
     }
+
+
+def _of_one_size(
+    crops: Sequence[NDArray[Any]], layout: rules.Layout, provenance: Provenance
+) -> tuple[NDArray[Any], Provenance]:
+    """Crops of several sizes as the readers bring them to one, and a note that says so.
+
+    Raises:
+        DataError: dtypes or channel counts differ, channels come last, or images are fields of
+            view.
+    """
+    deep = [
+        crop[None] if crop.ndim == 2 else np.moveaxis(crop, 2, 0) if layout == "NHWC" else crop
+        for crop in crops
+    ]
+    last = {crop.shape[-1] for crop in deep}
+    if len({len(crop) for crop in deep}) > 1 and len(last) == 1 and last <= set(LAST):
+        raise DataError(
+            "the images have as many channels as rows, if channels come first; where they come "
+            "last, give ",
+            Setting("layout", "NHWC"),
+        )
+    names = [f"image {number}" for number in range(len(deep))]
+    if large := fields_of_view(sizes_of(deep), names):
+        raise DataError(
+            f"{len(large)} of {len(deep)} images are fields of view rather than crops of single "
+            f"cells ({rules.listed(large)}): leave them out, or cut the cells out of them first"
+        )
+    pixels, fitting = stack(deep, ImageOptions(), names)
+    if fitting is None:
+        return pixels, provenance
+    told = replace(provenance, fit=fitting.fit)
+    return pixels, told.with_notes(without_choice(fitting.note))

@@ -105,7 +105,8 @@ class CellDataset:
         Args:
             images: (N, H, W), (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``; uint8, uint16
                 and float32 are kept, other numbers become float32 where it holds them (said in
-                the notes), bool becomes uint8.
+                the notes), bool becomes uint8. A list of (h, w) or (C, h, w) of several sizes is
+                brought to one as the readers do it, which a note says.
             labels: (N,) class names, integers, or true and false; with ``classes``, integers are
                 positions in it and -1 is "not known".
             classes: list of class names in order; by default the distinct labels, sorted.
@@ -170,14 +171,14 @@ class CellDataset:
 
         Args:
             path: ``path/<class>/<image>`` or ``path/<class>/<id>_Ch<k>.tif``.
-            options: of the reader, such as ``size="40x40"``, ``fit="pad"``, ``classes=[...]``.
+            options: of the reader, such as ``size="40x40"``, ``fit="shrink"``, ``classes=[...]``.
 
         Raises:
             ConfigError: an option is not known or does not fit.
             DataError: no class folders, an empty one, images that cannot be read or differ.
 
         Example:
-            >>> cells = CellDataset.from_folder("cells", size="40x40", fit="pad")
+            >>> cells = CellDataset.from_folder("cells", size="40x40", fit="shrink")
         """
         place = named_path(Path(path))
         reader = layout(folder_reader(place), options)

@@ -36,6 +36,7 @@ Kind = Literal[
     "look-alike-channels",
     "look-alike-groups",
     "passed-over",
+    "crop-sizes",
 ]
 
 

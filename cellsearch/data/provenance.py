@@ -20,7 +20,7 @@ class Provenance:
         label_free: channels that are seen without a stain.
         pixel_size_um: side of a pixel in micrometres; None where it is not known.
         notes: what one must know of the cells.
-        fit: how crops of several sizes were brought to one; empty where none was asked for.
+        fit: how crops of several sizes were brought to one; empty where they have one.
     """
 
     title: str = ""
@@ -31,7 +31,7 @@ class Provenance:
     label_free: tuple[str, ...] = ()
     pixel_size_um: float | None = None
     notes: str = ""
-    fit: Literal["", "pad", "resize"] = ""
+    fit: Literal["", "pad", "resize", "shrink"] = ""
 
     def with_notes(self, *notes: str) -> Provenance:
         """The same with those of these notes that it lacks, below those it has."""

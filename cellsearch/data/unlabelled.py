@@ -21,9 +21,11 @@ from cellsearch.data.readers.registry import (
     many_celled_in,
     option_names,
     options_of,
+    with_fitting,
 )
 from cellsearch.data.source import is_path, load_dataset, refuse_of_manifests
 from cellsearch.errors import DataError
+from cellsearch.util.messages import Message, Setting
 from cellsearch.util.named_path import named_path, require_utf8
 
 
@@ -78,7 +80,7 @@ def _unlabelled(
         raw = replace(raw, labels=[""] * len(raw.labels), classes=None)
     else:
         asked = parse_options(plain.Options, reader_options, reader="prediction")
-        raw = plain.read(root, channels, asked, on_progress)
+        raw = with_fitting(plain.read(root, channels, asked, on_progress))
     dataset = CellDataset.from_raw(raw)
     if channels is not None and len(dataset.channels) != channels:
         raise DataError(
@@ -129,6 +131,18 @@ def cells_to_convert(
     )
 
 
+def _fit_of_prediction(error: DataError) -> Message:
+    """What a reader says of its option ``fit``, which whoever predicts gives beside the options."""
+    return Message.of(
+        *(
+            replace(part, reader=False)
+            if isinstance(part, Setting) and part.name == "fit"
+            else part
+            for part in error.message.parts
+        )
+    )
+
+
 def cells_to_predict(
     name_or_path: str,
     *,
@@ -151,9 +165,16 @@ def cells_to_predict(
     if is_path(name_or_path):
         refuse_of_manifests(variant, mirror)
         path = named_path(Path(name_or_path).expanduser())
-        return _unlabelled(path, len(channels), defaults, on_progress, reader_options)
-    taken = option_names(load_manifest(name_or_path).layout.reader)
+        try:
+            return _unlabelled(path, len(channels), defaults, on_progress, reader_options)
+        except DataError as error:
+            raise type(error)(_fit_of_prediction(error)) from None
+    manifest = load_manifest(name_or_path).layout
+    taken = option_names(manifest.reader)
     known = {name: value for name, value in (defaults or {}).items() if name in taken}
+    if "size" not in known and "size" in manifest.options:
+        # It says for its own size how crops are brought to it.
+        known.pop("fit", None)
     cells = load_dataset(
         name_or_path,
         variant=variant,

@@ -24,11 +24,11 @@ def documentation(card: ModelCard) -> str:
 
 def _use(card: ModelCard) -> str:
     config = card.config
-    fit = (
-        "Crops of another size must be padded or cut about their centre first"
-        if config.fit == "pad"
-        else "Crops of another size must be brought to this one first"
-    )
+    fit = {
+        "pad": "Crops of another size must be padded or cut about their centre first",
+        "shrink": "Smaller crops must be padded about their centre first, with the median of their "
+        "border; larger ones shrunk, aspect kept, then padded",
+    }.get(config.fit, "Crops of another size must be brought to this one first")
     return f"""## How to use this package
 
 Input `{config.onnx.input}`: batch, channel ({", ".join(config.channels)}), y {config.height} px, \

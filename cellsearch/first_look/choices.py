@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cellsearch.data.crop_sizes import LOST_SHARE, Size, span_of, square_side
 from cellsearch.util.messages import Message, Setting
 
 FOLDS = 5
@@ -17,6 +17,12 @@ LARGE_CROP, SMALLER_CROP = 128, 96
 """Sides in px: beyond the first, crops are proposed to be resized to the second. Of 60 draws each
 of the spaces ``default`` and ``quick``, 25 and 33 % lie within the space's limits at 96 px, 17 and
 17 % at 120, 3 and 3 % at 224, none at 300."""
+BOUND = (
+    "The spaces default and quick bound what a network may cost, and nearly all of their draws are "
+    "beyond it at 224 px, so crops are made smaller. Where fine detail tells the classes apart, "
+    "take out size and fit and search a space of networks for large crops, such as "
+    "live-cell-2025-wide, best on a GPU."
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class SizeChoice:
 
     Attributes:
         size: height and width, px.
-        fit: ``pad`` or ``resize``.
+        fit: ``pad``, ``shrink`` or ``resize``.
         why: for the comment beside it.
     """
 
@@ -34,42 +40,47 @@ class SizeChoice:
     why: str
 
 
-def choose_size(sizes: Mapping[tuple[int, int], int], *, sampled: bool) -> SizeChoice | None:
-    """The largest by padding, where that wastes little; else the median by resizing.
+def choose_size(
+    sizes: Mapping[Size, int], *, classes: Mapping[str, Mapping[Size, int]] | None = None
+) -> SizeChoice | None:
+    """The readers' own square, but no larger than the built-in spaces bear; None for one size.
 
     Args:
         sizes: (height, width) to how many images.
-        sampled: not every image was opened, so a larger one may exist.
+        classes: the same of each class: where the square would shrink many of one, a larger one
+            is chosen, if that is in bounds.
     """
     if len(sizes) < 2:
         (height, width) = next(iter(sizes), (0, 0))
         return _smaller(height, width, f"Crops are of {height}x{width} px")
-    every = np.repeat(np.array(list(sizes)), list(sizes.values()), axis=0)
-    largest, median = every.max(axis=0), np.median(every, axis=0)
-    low = every.min(axis=0)
-    span = f"{low[0]}x{low[1]} to {largest[0]}x{largest[1]} px, {len(sizes)} sizes"
-    if max(median) > LARGE_CROP:
-        return _smaller(int(median[0]), int(median[1]), f"Crops are of {span}")
-    if (largest <= 2 * median).all() and not sampled:
-        return SizeChoice(
-            (int(largest[0]), int(largest[1])),
-            "pad",
-            f"Crops are of {span}. pad centres each and fills the edge with the border's median, "
-            "so cells keep their scale; resize would bring each to the whole size instead, and "
-            "how large a cell is could no longer be learnt.",
+    middle = float(np.median(np.repeat([max(size) for size in sizes], list(sizes.values()))))
+    most = LARGE_CROP if middle <= LARGE_CROP else SMALLER_CROP
+    lost = [its for its in (classes or {}).values() if _loses_scale(its, square_side(sizes))]
+    side = max(square_side(each, most=most) for each in (sizes, *lost))
+    larger, total = _larger(sizes, side), sum(sizes.values())
+    what = f"Crops are of {span_of(sizes)} px, {len(sizes):,} sizes"
+    if middle > LARGE_CROP:
+        why = (
+            f"{what}; {larger:,} of {total:,} are larger than {side}x{side} px and are shrunk, "
+            f"aspect kept, so how large their cells are cannot be learnt. {BOUND}"
         )
-    side = [8 * math.ceil(float(middle) / 8) for middle in median]
-    reason = (
-        "not every image was opened, so a larger one may exist, which pad would refuse"
-        if sampled
-        else "the largest is more than twice the median, so padding to it would be mostly edge"
+        return SizeChoice((side, side), "shrink", why)
+    why = (
+        f"{what}; {side}x{side} px holds {total - larger:,} of {total:,}. shrink centres each and "
+        "fills the edge with the border's median, so cells keep their scale"
     )
-    return SizeChoice(
-        (side[0], side[1]),
-        "resize",
-        f"Crops are of {span}; {reason}. resize interpolates, and how large a cell is can then not "
-        f"be learnt; to keep the scale: size: [{largest[0]}, {largest[1]}] and fit: pad.",
-    )
+    if larger:
+        why += f"; the {larger:,} larger ones are shrunk, aspect kept, and lose theirs"
+    why += ". resize would stretch each to the whole size, and no scale could be learnt."
+    return SizeChoice((side, side), "shrink", why)
+
+
+def _larger(sizes: Mapping[Size, int], side: int) -> int:
+    return sum(count for size, count in sizes.items() if max(size) > side)
+
+
+def _loses_scale(sizes: Mapping[Size, int], side: int) -> bool:
+    return _larger(sizes, side) > LOST_SHARE * sum(sizes.values())
 
 
 def _smaller(height: int, width: int, what: str) -> SizeChoice | None:
@@ -78,12 +89,7 @@ def _smaller(height: int, width: int, what: str) -> SizeChoice | None:
         return None
     scale = SMALLER_CROP / max(height, width)
     return SizeChoice(
-        (max(8, round(scale * height)), max(8, round(scale * width))),
-        "resize",
-        f"{what}; the spaces default and quick bound what a network may cost, and nearly all of "
-        "their draws are beyond it at 224 px, so crops are resized. Where fine detail tells the "
-        "classes apart, take out size and fit and search a space of networks for large crops, such "
-        "as live-cell-2025-wide, best on a GPU.",
+        (max(8, round(scale * height)), max(8, round(scale * width))), "resize", f"{what}. {BOUND}"
     )
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.crop_sizes import LARGEST_CROP
 from cellsearch.data.readers.channel_files import read_plane
 from cellsearch.data.readers.images import TIFF_SUFFIXES, read_image
-from cellsearch.data.readers.stack import LARGEST_CROP
 from cellsearch.errors import ReadError
 from cellsearch.util.messages import Message
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from cellsearch.data.arrays import MAX_CHANNELS
+from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.check import check_dataset
+from cellsearch.data.crop_sizes import Size, fields_of_view, lost_scale, sizes_of
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.rare import units_of, units_per_class
 from cellsearch.data.readers.options import ImageOptions
-from cellsearch.data.readers.stack import LARGEST_CROP, name_channels, relative, stack
-from cellsearch.first_look.choices import choose_run, choose_size
+from cellsearch.data.readers.stack import name_channels, relative, stack
+from cellsearch.first_look.choices import SizeChoice, choose_run, choose_size
 from cellsearch.first_look.crops import Progress, from_camera_colour
 from cellsearch.first_look.found import FirstLook
 from cellsearch.first_look.group_choice import choose_groups, groups_per_class
@@ -41,9 +44,8 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     _require_alike(look)
     if layout.problems and layout.kind != "flat":
         return
-    explicit = "size" in given
-    if not explicit:
-        look.size = choose_size(crops.sizes, sampled=not crops.whole)
+    if "size" not in given and "fit" not in given:
+        look.size = choose_size(crops.sizes, classes=_sizes_of_classes(look))
     depth = len(crops.images[0])
     look.channels = name_channels(
         _named(given) or layout.codes or None, depth, colour=from_camera_colour(layout.cells)
@@ -51,20 +53,35 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     sources = [relative(cell[0], base) for cell in layout.cells]
     if layout.kind == "flat":
         return
-    settings = {name: given[name] for name in ("size", "fit") if name in given}
+    settings = {name: given[name] for name in ("size", "fit", "cut") if name in given}
     if look.size:
         settings = {"size": look.size.size, "fit": look.size.fit}
-    pixels = stack(crops.images, ImageOptions.model_validate(settings), sources)
+    pixels, fitting = stack(
+        crops.images, ImageOptions.model_validate(settings), [sources[k] for k in crops.cells]
+    )
+    if fitting is not None and "fit" in given and "size" not in given:
+        look.size = SizeChoice(fitting.size, fitting.fit, f"{fitting.note}.")
+    labels = [layout.labels[k] for k in crops.cells]
+    notes = () if fitting is None else (fitting.note, lost_scale(fitting, labels))
     cells = CellDataset.from_arrays(
         pixels,
-        [layout.labels[k] for k in crops.cells],
+        labels,
         channels=look.channels,
         ids=np.array([sources[k] for k in crops.cells], np.str_),
         sources=np.array([sources[k] for k in crops.cells], np.str_),
         layout="NCHW",
+        provenance=Provenance().with_notes(*filter(None, notes)),
     )
     check(look, cells, on_progress)
     choose(look, sources, one_cell_a_file=True)
+
+
+def _sizes_of_classes(look: FirstLook) -> dict[str, Counter[Size]]:
+    """How many crops of each class have which height and width."""
+    found: dict[str, Counter[Size]] = defaultdict(Counter)
+    for cell, size in zip(look.crops.cells, sizes_of(look.crops.images), strict=True):
+        found[look.layout.labels[cell]][size] += 1
+    return found
 
 
 def _named(given: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -87,13 +104,15 @@ def _require_alike(look: FirstLook) -> None:
         layout.problems.append(
             f"{max(crops.depths)} channels in an image; 1 to {MAX_CHANNELS} are taken"
         )
-    height, width = max(crops.sizes, key=max)
-    if max(height, width) > LARGEST_CROP and "size" not in layout.options:
+    files = [layout.cells[k][0].name for k in crops.cells]
+    large = fields_of_view(sizes_of(crops.images), files)
+    if large and "size" not in layout.options:
         layout.problems.append(
             Message.of(
-                f"images of {height}x{width} px are fields of view or montages, not crops of "
-                "single cells: cut the cells out first (CellProfiler's SaveCroppedObjects does), "
-                "or, for a grid of equal tiles, read it with ",
+                f"{len(large):,} of {len(files):,} images are fields of view or montages, not "
+                f"crops of single cells ({listed(large, most=3)}): leave them out, or cut the cells out "
+                "first (CellProfiler's SaveCroppedObjects does), or, for a grid of equal tiles, "
+                "read it with ",
                 Setting("layout", "montage", reader=True),
                 " ",
                 Setting("tile", "HEIGHTxWIDTH", reader=True),

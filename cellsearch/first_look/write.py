@@ -189,7 +189,8 @@ def _options(look: FirstLook) -> CommentedMap:
         if name not in ("layout", "channels") and value is not None
     }
     if look.needs_table:
-        kept: dict[str, Any] = {name: given[name] for name in ("size", "fit") if name in given}
+        sizes = ("size", "fit", "cut")
+        kept: dict[str, Any] = {name: given[name] for name in sizes if name in given}
         given = {"path_column": "path", "label_column": "label", **kept}
         if _groups(look):
             given["group_column"] = "group"

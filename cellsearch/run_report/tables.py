@@ -9,6 +9,7 @@ from typing import Any
 from cellsearch.card.figures import Estimate
 from cellsearch.card.markdown import difference, figure, recall_of
 from cellsearch.card.metrics_file import rival
+from cellsearch.data.crop_sizes import told_in, without_choice
 from cellsearch.durations import spoken
 from cellsearch.learn.metrics import TITLES, metric_named
 from cellsearch.run_report.facts import CardFacts, RunFacts, Trial
@@ -213,6 +214,8 @@ def dataset_rows(facts: RunFacts) -> list[tuple[str, str]]:
         told = "none were declared" if groups is None else f"{groups:,}, never torn apart"
         rows.append(("groups (donors, plates, slides)", told))
         rows.append(("cells in all", f"{len(cells):,}"))
+        sized = told_in(without_choice(cells.provenance.notes))
+        rows += [("sizes", "; ".join(sized))] if sized else []
     rows.append(("sha256 of the cells", facts.record.dataset_sha256))
     return [row for row in rows if row[1]]
 

@@ -68,6 +68,7 @@ class Added(BaseModel):
 
     added: int = Field(description="cells of this request")
     cells: int = Field(description="cells of the sample")
+    brought: int = Field(description="cells of this request that had another size than the card's")
     refused: list[RefusedFile]
 
 

@@ -35,7 +35,8 @@ def create_app(
         card: its folder; every checksum is compared.
         limits: of what clients send and the server keeps.
         threads: of onnxruntime for one call; by default the usable cores, at most 8.
-        fit: ``pad`` or ``resize`` crops of another size; by default the card's own rule.
+        fit: ``pad``, ``shrink``, ``resize`` or ``refuse`` crops of another size; by default the
+            card's own rule.
         abstain: ``coverage=0.9`` or ``precision=0.95``; by default the card's own rule.
         sets: level of prediction sets; by default the card's own.
         hosts: names that the Host header may bear; None for any, which only a server that is not

@@ -15,6 +15,7 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CardConfig
 from cellsearch.card.conformal import PredictionSets
+from cellsearch.card.inputs import fit_rule
 from cellsearch.card.predict import CardPredictor, Row, to_rows
 from cellsearch.card.prevalence import Fractions, fraction_rows, fractions_of
 from cellsearch.card.rules import rules_for
@@ -29,7 +30,6 @@ from cellsearch.serve.queries import Query, chosen
 from cellsearch.serve.store import Sample, Store, drop
 from cellsearch.serve.uploads import Received
 from cellsearch.serve.wording import on_page
-from cellsearch.util.messages import Setting
 
 MONTAGE = "montage"
 
@@ -139,7 +139,10 @@ class Desk:
                 cells=self._told(sample, probabilities, np.arange(len(probabilities))),
                 refused=telling.refused(outcome),
                 fractions=None if shares is None else telling.shares(shares),
-                notes=list(shares.notes) if shares else [],
+                notes=[
+                    *telling.brought(outcome, self.config, self.fit or self.config.fit),
+                    *(shares.notes if shares else ()),
+                ],
             )
         finally:
             drop(sample)
@@ -256,14 +259,13 @@ def open_desk(
     Raises:
         CardError: no card, a file of it missing or changed, or rules that cannot be had.
     """
-    if fit not in (None, "pad", "resize", "refuse"):
-        raise CardError(Setting("fit"), f": must be pad, resize or refuse; got {fit!r}")
     whole = ModelCard.load(card)
     problems = problems_with(card, read_checksums(card))
     if problems:
         raise CardError(f"{card} cannot be trusted: {'; '.join(problems)}")
     predictor = CardPredictor.load(card, threads=threads)
     config = predictor.config
+    fit_rule(config, fit)
     abstention, own_sets = rules_for(card, config, abstain=abstain, sets=sets)
     store = Store(limits, config.shape, np.dtype(config.dtype), len(config.classes))
     return Desk(whole.headline, predictor, abstention, own_sets, limits, fit, store)

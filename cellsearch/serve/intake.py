@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cellsearch.card.inputs import prepare
 from cellsearch.card.predict import CardPredictor
+from cellsearch.data.crop_sizes import sizes_of
 from cellsearch.errors import CardError, ReadError
 from cellsearch.serve.decode import cells_of, kind_of
 from cellsearch.serve.limits import MB, Limits
@@ -43,10 +44,14 @@ class Outcome:
 
     Attributes:
         added: cells.
+        brought: cells of another size than the card's that were brought to it.
+        larger: those of them that were shrunk or cut.
         refused: files, with reasons; at most ``MOST_REFUSED`` and one that counts the others.
     """
 
     added: int = 0
+    brought: int = 0
+    larger: int = 0
     refused: list[Refused] = field(default_factory=list)
     _more: int = 0
 
@@ -197,6 +202,10 @@ class Intake:
             self._store.make_room(taken * sample.cell_bytes, keep=sample)
             sample.append(images[:taken], probabilities[:taken], sources[:taken], numbers[:taken])
             outcome.added += taken
+            wanted = (config.height, config.width)
+            sizes = [size for size in sizes_of(crops[:taken]) if size != wanted]
+            outcome.brought += len(sizes)
+            outcome.larger += sum(h > wanted[0] or w > wanted[1] for h, w in sizes)
         for source in dict.fromkeys(sources[taken:]):
             missed = sources[taken:].count(source)
             outcome.refuse(source, f"{missed:,} of its cells were not taken: {room.reason}")

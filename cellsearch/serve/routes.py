@@ -96,7 +96,12 @@ def api(desk: Desk) -> APIRouter:
         sample = store.get(token)
         async with one_upload(), received(request, desk.limits) as files:
             outcome = await worked(desk.add, files, sample)
-        return answers.Added(added=outcome.added, cells=len(sample), refused=refused(outcome))
+        return answers.Added(
+            added=outcome.added,
+            cells=len(sample),
+            brought=outcome.brought,
+            refused=refused(outcome),
+        )
 
     @router.get("/samples/{token}")
     async def summary(token: str) -> answers.SampleFacts:

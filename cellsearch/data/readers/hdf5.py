@@ -29,7 +29,7 @@ from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.axes import axes_of
 from cellsearch.data.readers.options import ImageOptions, Renames
 from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted
-from cellsearch.data.readers.spool import spooled
+from cellsearch.data.readers.spool import spooled_to_size
 from cellsearch.data.readers.table_groups import no_groups
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Setting
@@ -138,7 +138,7 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
         if where:
             facts[key] = [str(value) for value in _values(root, _whole(root, file, where))]
     count = len(images)
-    cells = spooled(_chunks(images, axes), count, options, root.name, on_progress)
+    cells, fitting = spooled_to_size(_chunks(images, axes), count, options, root.name, on_progress)
     others: dict[str, list[str]] = {}
     if not without:
         left = {name for name, shape in shapes.items() if shape in ((count,), (count, 1))}
@@ -154,6 +154,7 @@ def _read(root: Path, file: Any, options: Options, on_progress: Progress | None)
         channels=options.channels,
         class_names=options.class_names,
         labelled=options.labelled,
+        fitting=fitting,
     )
 
 

@@ -92,20 +92,22 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     if on_progress:
         on_progress("reading files", len(found), len(found))
     if len(held) == 1 and held[0].described is not None:
+        pixels, fitting = stack(held[0].crops, options, [root.name] * len(held[0].crops))
         return held[0].described.raw(
-            stack(held[0].crops, options, [root.name] * len(held[0].crops)),
+            pixels,
             file=relative(found[0][0], base),
             stem=found[0][0].name.split(".")[0],
             channels=options.channels,
             class_names=options.class_names,
             labelled=options.labelled,
+            fitting=fitting,
         )
     sources = [
         relative(path, base)
         for (path, _), file in zip(found, held, strict=True)
         for _ in file.crops
     ]
-    pixels = stack([crop for file in held for crop in file.crops], options, sources)
+    pixels, fitting = stack([crop for file in held for crop in file.crops], options, sources)
     numbers = [number for file in held for number in range(len(file.crops))]
     names = {file.channels for file in held if file.channels}
     if len(names) > 1 and options.channels is None:
@@ -126,6 +128,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=find_groups(options.group_pattern, sources),
         name=_stem(root.resolve().name),
         provenance=Provenance(pixel_size_um=sizes.pop()) if len(sizes) == 1 else None,
+        fitting=fitting,
     )
     labels = [label for (_, label), file in zip(found, held, strict=True) for _ in file.crops]
     return labelled_by(table_of(root, options), by_folder(root, raw, labels, options), options)

@@ -19,7 +19,7 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.cell_table import LabelOptions, labelled_by, table_of
 from cellsearch.data.readers.self_described import KEY, Described, parted
-from cellsearch.data.readers.spool import spooled
+from cellsearch.data.readers.spool import spooled_to_size
 from cellsearch.data.zarr_gaps import Gaps, differing, shadow
 from cellsearch.errors import CellsearchError, DataError, ReadError
 
@@ -96,7 +96,8 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
         )
     count = array.shape[axes.index(_cell_axis(axes))] if _cell_axis(axes) else 1
     gaps = Gaps(array.fill_value)
-    pixels = spooled(_chunks(array, axes, gaps), count, options, root.name, on_progress)
+    chunks = _chunks(array, axes, gaps)
+    pixels, fitting = spooled_to_size(chunks, count, options, root.name, on_progress)
     names = options.channels or _channel_names(ome, pixels.shape[1])
     raw = described.raw(
         pixels,
@@ -105,6 +106,7 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
         channels=options.channels if KEY in attributes else names,
         class_names=options.class_names,
         labelled=options.labelled,
+        fitting=fitting,
         provenance=Provenance(pixel_size_um=_pixel_size(scales[0])),
     )
     labelled = labelled_by(table_of(root, options), raw, options)

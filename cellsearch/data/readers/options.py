@@ -56,9 +56,16 @@ class ReaderOptions(BaseModel):
 class ImageOptions(ReaderOptions):
     """What every reader of single image files understands."""
 
-    size: Size | None = Field(None, description="bring every crop to HEIGHTxWIDTH, px")
-    fit: Literal["pad", "resize"] = Field(
-        "pad", description="how: centred, edges filled with the border's median; or interpolated"
+    size: Size | None = Field(
+        None,
+        description="bring every crop to HEIGHTxWIDTH, px; default: their own, and where these "
+        "differ, a square that holds 99 % of them, at most 256x256",
+    )
+    fit: Literal["pad", "resize", "shrink", "refuse"] | None = Field(
+        None,
+        description="how: pad centres, and fills the edges with the border's median; resize "
+        "stretches to the size; shrink pads, and shrinks what is larger, its aspect kept; refuse "
+        "takes crops of one size alone; default: pad with a size, else shrink",
     )
     cut: bool = Field(
         False, description="with fit=pad, cut larger crops about their centre: else refused"

@@ -47,7 +47,7 @@ def read(
 
     Raises:
         ReadError: nothing there, no images, unreadable ones, a channel missing for a cell.
-        DataError: sizes that differ.
+        DataError: sizes that differ and cannot be brought to one.
     """
     if not root.exists():
         raise ReadError(f"{root}: no such file or folder{taken_for(root)}")
@@ -72,7 +72,7 @@ def _read(
 ) -> RawCells:
     if _in_channel_files(paths, channels, options):
         return _channel_files(base, paths, options, on_progress)
-    pixels, names, sources = read_images(base, paths, options, on_progress, pages=channels)
+    pixels, names, sources, fitting = read_images(base, paths, options, on_progress, pages=channels)
     return RawCells(
         images=pixels,
         labels=[""] * len(paths),
@@ -81,6 +81,7 @@ def _read(
         object_numbers=[0] * len(paths),
         channels=names,
         name=root.stem,
+        fitting=fitting,
     )
 
 
@@ -115,7 +116,7 @@ def _channel_files(
             if wanted and (parts := split_name(path)) and parts[0] == wanted[0]
         ]
     cells, codes = group_by_cell(base, paths, options.codes)
-    pixels, names, sources = read_cells(base, cells, codes, options, on_progress)
+    pixels, names, sources, fitting = read_cells(base, cells, codes, options, on_progress)
     return RawCells(
         images=pixels,
         labels=[""] * len(cells),
@@ -124,4 +125,5 @@ def _channel_files(
         object_numbers=[object_number(cell.name) for cell in cells],
         channels=names,
         name=base.name,
+        fitting=fitting,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.catalog import near_miss
+from cellsearch.data.crop_sizes import Fitting, lost_scale
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
@@ -84,15 +85,30 @@ class Layout:
         """Read every cell below ``root``."""
         read: Callable[..., RawCells] = _MODULES[self.reader].read
         raw = read(root, self.options, on_progress)
-        if isinstance(self.options, ImageOptions) and self.options.size is not None:
-            origin = replace(raw.provenance or Provenance(), fit=self.options.fit)
-            return replace(raw, provenance=origin)
-        return raw
+        if raw.fitting is None and isinstance(self.options, ImageOptions):
+            raw = replace(raw, fitting=_asked(self.options))
+        return with_fitting(raw)
 
     def facts(self) -> dict[str, Any]:
         """What the result depends on besides the files, as plain values."""
         options = self.options.model_dump(mode="json")
         return {"reader": self.reader, "version": VERSIONS[self.reader], "options": options}
+
+
+def _asked(options: ImageOptions) -> Fitting | None:
+    """What is done to new crops, where all that were read have the size asked for."""
+    if options.size is None or options.fit == "refuse":
+        return None
+    return Fitting(options.size, options.fit or "pad", options.cut)
+
+
+def with_fitting(raw: RawCells) -> RawCells:
+    """Cells whose provenance says how crops of several sizes were brought to one."""
+    if raw.fitting is None:
+        return raw
+    notes = (raw.fitting.note, lost_scale(raw.fitting, raw.labels))
+    origin = replace(raw.provenance or Provenance(), fit=raw.fitting.fit)
+    return replace(raw, provenance=origin.with_notes(*filter(None, notes)))
 
 
 _MODULES: Mapping[str, Any] = {

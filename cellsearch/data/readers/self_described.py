@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.columns import column
+from cellsearch.data.crop_sizes import Fitting
 from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
@@ -85,6 +86,7 @@ class Described:
         labelled: bool = True,
         provenance: Provenance | None = None,
         colour: bool = False,
+        fitting: Fitting | None = None,
     ) -> RawCells:
         """The cells of one file, with its position where it names no id or object number.
 
@@ -97,6 +99,7 @@ class Described:
             labelled: false leaves the labels out.
             provenance: of a file that holds none of ours.
             colour: three channels without names are red, green and blue.
+            fitting: how crops were brought to one size.
 
         Raises:
             DataError: a column of another length, labels beyond the classes or without a name.
@@ -136,6 +139,7 @@ class Described:
             name=str(self.facts.get("name") or stem),
             provenance=origin,
             columns=column_notes.with_remedies(self._columns(grouped=groups is not None), notes),
+            fitting=fitting,
         )
 
     def _ids(self, cells: int) -> list[str]:

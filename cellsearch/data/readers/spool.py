@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.crop_sizes import Fitting, Size, sizes_of
 from cellsearch.data.readers import Progress
 from cellsearch.data.readers.options import ImageOptions
-from cellsearch.data.readers.stack import stack
+from cellsearch.data.readers.stack import fitting_for, stack
 from cellsearch.errors import DataError
 
 
@@ -24,6 +25,17 @@ def spooled(
     name: str,
     on_progress: Progress | None,
 ) -> NDArray[Any]:
+    """As ``spooled_to_size``, the pixels alone."""
+    return spooled_to_size(chunks, cells, options, name, on_progress)[0]
+
+
+def spooled_to_size(
+    chunks: Iterable[NDArray[Any]],
+    cells: int,
+    options: ImageOptions,
+    name: str,
+    on_progress: Progress | None,
+) -> tuple[NDArray[Any], Fitting | None]:
     """Chunks (n, C, h, w) of ``cells`` crops as one memory-mapped array (N, C, H, W).
 
     Crops are brought to ``options.size`` chunk by chunk. The file has no name and is gone with
@@ -36,20 +48,26 @@ def spooled(
         name: the source, for messages.
         on_progress: told after each chunk.
 
+    Returns:
+        The array, and how the crops were brought to the size; None where they have it.
+
     Raises:
         DataError: crops that ``size`` and ``fit`` cannot take, or a full disk.
     """
+    sizes: list[Size] = []
     try:
         with tempfile.TemporaryFile(dir=_folder()) as file:
-            done, row, dtype = 0, (0,), np.dtype(np.uint8)
+            row, dtype = (0,), np.dtype(np.uint8)
             for chunk in chunks:
-                fitted = np.ascontiguousarray(stack(list(chunk), options, [name] * len(chunk)))
+                sizes += sizes_of(chunk)
+                crops, _ = stack(list(chunk), options, [name] * len(chunk))
+                fitted = np.ascontiguousarray(crops)
                 file.write(fitted.data)
-                done, row, dtype = done + len(fitted), fitted.shape[1:], fitted.dtype
+                row, dtype = fitted.shape[1:], fitted.dtype
                 if on_progress:
-                    on_progress("reading cells", min(done, cells), cells)
+                    on_progress("reading cells", min(len(sizes), cells), cells)
             file.flush()
-            return np.memmap(file, dtype, mode="r", shape=(done, *row))
+            pixels = np.memmap(file, dtype, mode="r", shape=(len(sizes), *row))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
@@ -57,6 +75,7 @@ def spooled(
                 "CELLSEARCH_CACHE"
             ) from None
         raise
+    return pixels, fitting_for(sizes, options, [name] * len(sizes))
 
 
 def _folder() -> Path:

@@ -1,4 +1,4 @@
-"""Many image files to one array: every bad file named at once, one size, one dtype."""
+"""Many image files to one array: every bad file named at once, one dtype, brought to one size."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cellsearch.data.arrays import MAX_CHANNELS, listed
+from cellsearch.data.crop_sizes import Fitting, Size, bring, choose_fitting, sizes_of
 from cellsearch.data.readers import Progress
 from cellsearch.data.readers.images import RGB, TIFF_SUFFIXES, read_image
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
-
-LARGEST_CROP = 1000
-"""Side in px beyond which an image is rather a field of view; an explicit size overrules it."""
 
 
 def read_all(
@@ -72,67 +69,28 @@ def relative(file: Path, root: Path) -> str:
 
 def stack(
     crops: Sequence[NDArray[Any]], options: ImageOptions, sources: Sequence[str]
-) -> NDArray[Any]:
-    """N crops (C, H, W) as one array (N, C, H, W).
+) -> tuple[NDArray[Any], Fitting | None]:
+    """N crops (C, H, W) as one array (N, C, H, W), and how they were brought to one size.
 
     Raises:
-        DataError: dtypes, channel counts, or (without ``size``) sizes differ; what there is, and
-            how often, is listed.
+        DataError: dtypes or channel counts differ; what there is, and how often, is listed. Sizes
+            that cannot be brought to one.
     """
     _same([str(crop.dtype) for crop in crops], sources, "dtypes", "convert them to one")
     _same([f"{len(crop)}" for crop in crops], sources, "channel counts", "save them alike")
-    if options.size is None:
-        sizes = [f"{crop.shape[1]}x{crop.shape[2]}" for crop in crops]
-        height = max(crop.shape[1] for crop in crops)
-        width = max(crop.shape[2] for crop in crops)
-        remedy = _choose(height, width)
-        _same(sizes, sources, "sizes (height x width, px)", remedy)
-        if max(height, width) > LARGEST_CROP:
-            raise DataError(
-                f"images of {height}x{width} px are large for single cells; montages are read "
-                "with --option layout=montage --option tile=HEIGHTxWIDTH; for crops that are "
-                f"meant to be so, give --option size={height}x{width} or smaller with --option "
-                "fit=resize"
-            )
-        return np.stack(crops)
-    if options.fit == "resize":
-        return np.stack([resize(crop, options.size) for crop in crops])
-    if options.cut:
-        return np.stack([pad_or_cut(crop, options.size) for crop in crops])
-    height, width = options.size
-    large = [
-        f"{source} {crop.shape[1]}x{crop.shape[2]}"
-        for crop, source in zip(crops, sources, strict=True)
-        if crop.shape[1] > height or crop.shape[2] > width
-    ]
-    if large:
-        raise DataError(
-            f"{len(large)} images are larger than size={height}x{width}, which fit=pad cannot "
-            f"shrink; take a larger size, cut=true or fit=resize: {listed(large)}"
-        )
-    return np.stack([pad(crop, options.size) for crop in crops])
+    fitting = fitting_for(sizes_of(crops), options, sources)
+    return (np.stack(crops) if fitting is None else bring(crops, fitting)), fitting
 
 
-def refuse_sizes(
-    sizes: Sequence[tuple[int, int]], options: ImageOptions, sources: Sequence[str]
-) -> None:
-    """Refuse what ``stack`` would, before pixels are decoded that take long.
+def fitting_for(
+    sizes: Sequence[Size], options: ImageOptions, sources: Sequence[str]
+) -> Fitting | None:
+    """How ``stack`` brings crops to one size, which may be asked before pixels are decoded.
 
     Raises:
-        DataError: sizes (height, width) differ and no ``size`` is given.
+        DataError: sizes that cannot be brought to one.
     """
-    if options.size is None:
-        height, width = (max(side) for side in zip(*sizes, strict=True))
-        remedy = _choose(height, width)
-        texts = [f"{height}x{width}" for height, width in sizes]
-        _same(texts, sources, "sizes (height x width, px)", remedy)
-
-
-def _choose(height: int, width: int) -> str:
-    return (
-        f"choose one, such as --option size={height}x{width} with --option fit=pad or fit=resize "
-        "(in a manifest and in Python without --option)"
-    )
+    return choose_fitting(sizes, sources, size=options.size, fit=options.fit, cut=options.cut)
 
 
 def _same(values: Sequence[str], sources: Sequence[str], what: str, remedy: str) -> None:
@@ -143,46 +101,6 @@ def _same(values: Sequence[str], sources: Sequence[str], what: str, remedy: str)
             for value, count in counts.most_common()
         ]
         raise DataError(f"images of {len(counts)} {what}: {listed(parts)}; {remedy}")
-
-
-def pad(crop: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Centre a (C, h, w) crop in (C, H, W); the rest is the median of each channel's border."""
-    _, height, width = crop.shape
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    border = np.concatenate([crop[:, 0], crop[:, -1], crop[:, :, 0], crop[:, :, -1]], axis=1)
-    padded = np.empty((len(crop), *size), crop.dtype)
-    padded[:] = np.median(border, axis=1).astype(crop.dtype)[:, None, None]
-    padded[:, top : top + height, left : left + width] = crop
-    return padded
-
-
-def pad_or_cut(crop: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Centre a (C, h, w) crop on (C, H, W): cut what is larger, pad what is smaller."""
-    for axis, wanted in enumerate(size, start=1):
-        spare = crop.shape[axis] - wanted
-        if spare > 0:
-            crop = crop.take(range(spare // 2, spare // 2 + wanted), axis=axis)
-    return crop if crop.shape[1:] == size else pad(crop, size)
-
-
-def resize(crop: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Bilinear, anti-aliased, in float32; integers are rounded. (C, h, w) to (C, H, W)."""
-    if crop.shape[1:] == size:
-        return crop
-    planes = np.stack(
-        [
-            np.asarray(
-                Image.fromarray(plane.astype(np.float32)).resize(
-                    (size[1], size[0]), Image.Resampling.BILINEAR
-                )
-            )
-            for plane in crop
-        ]
-    )
-    if crop.dtype.kind in "iu":
-        limits = np.iinfo(crop.dtype)
-        planes = planes.round().clip(limits.min, limits.max)
-    return planes.astype(crop.dtype)
 
 
 def name_channels(named: tuple[str, ...] | None, depth: int, *, colour: bool) -> tuple[str, ...]:
@@ -224,6 +142,22 @@ def find_groups(pattern: str | None, sources: Sequence[str]) -> list[str] | None
     return [match[1] or "" for match in found if match]
 
 
+class Stacked(NamedTuple):
+    """What image files of a cell each hold.
+
+    Attributes:
+        pixels: (N, C, H, W).
+        channels: C names.
+        sources: N files, relative to the root.
+        fitting: how crops were brought to one size; None where they have one.
+    """
+
+    pixels: NDArray[Any]
+    channels: tuple[str, ...]
+    sources: list[str]
+    fitting: Fitting | None
+
+
 def read_images(
     root: Path,
     files: Sequence[Path],
@@ -231,8 +165,8 @@ def read_images(
     on_progress: Progress | None,
     *,
     pages: int | None = None,
-) -> tuple[NDArray[Any], tuple[str, ...], list[str]]:
-    """One file a cell: (N, C, H, W) pixels, channel names, and N sources.
+) -> Stacked:
+    """One file a cell.
 
     ``pages`` is how many a multi-page TIFF must have; by default as many as channels are named.
     """
@@ -241,6 +175,7 @@ def read_images(
         root, [[file] for file in files], lambda path: read_image(path, pages=expected), on_progress
     )
     sources = [relative(file, root) for file in files]
-    pixels = stack(crops, options, sources)
+    pixels, fitting = stack(crops, options, sources)
     colour = any(file.suffix.lower() not in TIFF_SUFFIXES for file in files)
-    return pixels, name_channels(options.channels, pixels.shape[1], colour=colour), sources
+    channels = name_channels(options.channels, pixels.shape[1], colour=colour)
+    return Stacked(pixels, channels, sources, fitting)

@@ -423,7 +423,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         declare=by_option("group_column"),
         without=WITHOUT_GROUPS,
     )
-    pixels, channels, sources = read_images(root.parent, table.files, options, on_progress)
+    pixels, channels, sources, fitting = read_images(root.parent, table.files, options, on_progress)
     return RawCells(
         images=pixels,
         labels=labels,
@@ -436,4 +436,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         provenance=Provenance().with_notes(*column_notes.texts_of(notes)) if notes else None,
         columns=column_notes.with_remedies(beside, notes),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
+        fitting=fitting,
     )

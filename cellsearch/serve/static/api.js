@@ -102,7 +102,7 @@ function refusal(status, text) {
  * @param {{file: File, name: string}[]} parts
  * @param {(share: number) => void} onSent - called with the share that has left
  * @param {AbortSignal} signal
- * @returns {Promise<{added: number, cells: number, refused: {file: string, reason: string}[]}>}
+ * @returns {Promise<{added: number, cells: number, brought: number, refused: {file: string, reason: string}[]}>}
  */
 export function send(sample, parts, onSent, signal) {
   const form = new FormData();

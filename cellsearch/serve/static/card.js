@@ -3,7 +3,11 @@
 import { bytes, byId, count, el, many, sentence } from "./dom.js";
 import { mark } from "./marks.js";
 
-const FITS = { pad: "centred, and padded or cut", resize: "stretched to this size" };
+const FITS = {
+  pad: "centred, and padded or cut",
+  resize: "stretched to this size",
+  shrink: "centred and padded; larger ones shrunk, their aspect kept",
+};
 
 /** Fill the head of the page from `GET /api/card`. */
 export function showCard(card) {

@@ -120,9 +120,10 @@ async function refresh({ quiet = false } = {}) {
   }
 }
 
-function ended({ sent, cells, refused, cancelled, problem, status }) {
+function ended({ sent, cells, brought, refused, cancelled, problem, status }) {
   const left = refused ? `, ${count(refused)} refused` : "";
-  const done = `${many(sent, "file")} sent, ${many(cells, "cell")} classified${left}.`;
+  const sized = brought ? `, ${count(brought)} of them brought to the card's size` : "";
+  const done = `${many(sent, "file")} sent, ${many(cells, "cell")} classified${sized}${left}.`;
   byId("live").textContent = cancelled ? `Cancelled. ${done}` : done;
   if (cancelled) {
     if (document.activeElement === byId("cancel") || document.activeElement === document.body) byId("choose-files").focus();

@@ -7,7 +7,7 @@ import { bytes, byId, many } from "./dom.js";
 /** Sends files to a sample.
  *
  * @param {object} hooks - `sample()` gives the id (made at need); `onRefused(list)`; `onBatch(answer)`
- *     after each batch; `onEnd(outcome)` with {sent, cells, refused, cancelled, problem, status}
+ *     after each batch; `onEnd(outcome)` with {sent, cells, brought, refused, cancelled, problem, status}
  */
 export class Upload {
   constructor(hooks) {
@@ -77,7 +77,7 @@ export class Upload {
     this.done = 0;
     this.gone = 0;
     this.told = -1;
-    const outcome = { sent: 0, cells: 0, refused: 0, cancelled: false, problem: "" };
+    const outcome = { sent: 0, cells: 0, brought: 0, refused: 0, cancelled: false, problem: "" };
     this.outcome = outcome;
     byId("sending").hidden = false;
     this.show(0);
@@ -95,6 +95,7 @@ export class Upload {
         this.sent.push(...parts);
         outcome.sent += parts.length;
         outcome.cells += answer.added;
+        outcome.brought += answer.brought;
         outcome.refused += answer.refused.length;
         if (answer.refused.length) this.hooks.onRefused(answer.refused);
         await this.hooks.onBatch(answer);
