@@ -110,8 +110,8 @@ def _require_alike(look: FirstLook) -> None:
         layout.problems.append(
             Message.of(
                 f"{len(large):,} of {len(files):,} images are fields of view or montages, not "
-                f"crops of single cells ({listed(large, most=3)}): leave them out, or cut the cells out "
-                "first (CellProfiler's SaveCroppedObjects does), or, for a grid of equal tiles, "
+                f"crops of single cells ({listed(large, most=3)}): leave them out, or cut the "
+                "cells out first (CellProfiler's SaveCroppedObjects does), or, for a grid of equal tiles, "
                 "read it with ",
                 Setting("layout", "montage", reader=True),
                 " ",
