@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig, Fit, spread_out
+from cellsearch.data.arrays import FILL
 from cellsearch.errors import CardError, DataError
 from cellsearch.util.messages import Setting
 
@@ -199,7 +200,7 @@ def _require_finite(images: NDArray[Any]) -> None:
         shown = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
         raise CardError(
             f"NaN or infinite pixels in {len(bad)} of {len(images)} images (counted from 0: "
-            f"{shown})"
+            f"{shown}); {FILL}"
         )
 
 
