@@ -84,7 +84,7 @@ def test_what_names_suggest(source, what: str | None, groups: int) -> None:
 def test_ids_tell_where_there_are_no_files() -> None:
     found = suggest_groups(cells_of(None, [f"tile/m{n // 10}:{n % 10}" for n in range(60)]))
     assert (found[0].what, len(found[0].counts)) == ("source file", 6)
-    assert "groups= of CellDataset.from_arrays" in found[0].remedy
+    assert "groups= of CellDataset.from_arrays" in str(found[0].remedy)
 
 
 def test_declared_groups_and_generated_cells_suggest_nothing() -> None:
@@ -124,7 +124,7 @@ def test_the_montages_of_the_jurkat_cells_are_seen() -> None:
     assert (experiment.what, len(experiment.counts)) == ("experiment", 2)
     assert not experiment.one_class_each
     assert (file.what, len(file.counts)) == ("source file", 8)
-    assert "name a group for each montage in the manifest" in experiment.remedy
+    assert "name a group for each montage in the manifest" in str(experiment.remedy)
     assert file.one_class_each
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding, Severity
 from cellsearch.data.readers.column_notes import ONE_CLASS, partition, undeclared_in
-from cellsearch.util.messages import Message
+from cellsearch.util.messages import Message, Setting
 
 # fmt: off
 WORDS = (
@@ -42,7 +42,7 @@ class SuggestedGroups:
     Attributes:
         what: what seems to tell them apart, as ``donor`` or ``source file``.
         names: (N,) str, the suggested group of each cell.
-        pattern: for ``--option group_pattern=...``; empty where the paths do not hold it.
+        pattern: for the option ``group_pattern``; empty where the paths do not hold it.
         montages: a file holds many cells.
         one_class_each: every group holds cells of one class only.
     """
@@ -59,13 +59,16 @@ class SuggestedGroups:
         return Counter(self.names.tolist()).most_common()
 
     @property
-    def remedy(self) -> str:
+    def remedy(self) -> Message:
         """How to declare them."""
         if not self.pattern:
-            return "give them as groups= of CellDataset.from_arrays"
+            return Message.of("give them as groups= of CellDataset.from_arrays")
         if self.montages:
-            return "name a group for each montage in the manifest, or give groups= in Python"
-        return f"declare them with --option group_pattern='{self.pattern}'"
+            return Message.of(
+                "name a group for each montage in the manifest, or give groups= in Python"
+            )
+        pattern = Setting("group_pattern", self.pattern, reader=True)
+        return Message.of("declare them with ", pattern)
 
     def describe(self) -> str:
         """``3 values of donor (donor1 40 cells, donor2 30 cells, donor3 20 cells)``."""
@@ -111,15 +114,17 @@ def undeclared(dataset: CellDataset) -> list[Finding]:
     for each in suggest_groups(dataset):
         ask = "`cellsearch datasets check --groups` asks whether images tell them apart"
         if each.one_class_each:
-            message = (
+            message = Message.of(
                 f"names suggest groups: {each.describe()}, and each holds cells of one class: what "
                 f"tells classes apart may be the {each.what}, and no split can show it; {ask}"
             )
         else:
-            message = (
+            message = Message.of(
                 f"names suggest groups that were not declared: {each.describe()}; cells of one "
                 f"{each.what} may lie on both sides of a split, and figures are then too good for "
-                f"a new {each.what}; {each.remedy}; {ask}"
+                f"a new {each.what}; ",
+                each.remedy,
+                f"; {ask}",
             )
         severity: Severity = "note" if each.one_class_each else "warning"
         findings.append(Finding("undeclared-groups", severity, (), Message.of(message)))

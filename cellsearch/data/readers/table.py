@@ -310,7 +310,7 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
     try:
         return finder.find(text)
     except ReadError as error:
-        if text == value.replace("\\", "/") or value in str(error):
+        if value in str(error):
             raise
         raise ReadError(f"{error} ({value})") from None
     except (OSError, ValueError):
