@@ -110,7 +110,7 @@ class Terminal(RunObserver):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._bar: Progress | None = None
         self._running: dict[int, _Running] = {}

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CellsearchError, RunError
-from cellsearch.preflight import require_device, require_feasible, require_weights
+from cellsearch.preflight import (
+    require_device,
+    require_feasible,
+    require_told_apart,
+    require_weights,
+)
 from cellsearch.run_folder import (
     RunConfig,
     RunRecord,
@@ -176,6 +181,7 @@ def start(
         space = begin_from(config.init_from, space, cells)
     splits = splits_for(config, out, cells, splits, observer)
     require_feasible(space, cells, splits)
+    require_told_apart(config, cells)
     for line in without_effect(space):
         observer.message(f"space {space.name!r}: {line}")
     require_device(config)

@@ -17,6 +17,7 @@ def as_option(setting: Setting) -> str:
     """
     value = setting.value
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = setting.structure or text
     if setting.reader:
         return f"--option {shlex.quote(f'{setting.name}={text}' if text else setting.name)}"
     option = _OPTIONS.get(setting.name, "--" + setting.name.replace("_", "-"))

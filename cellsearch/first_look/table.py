@@ -11,7 +11,7 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.readers import column_notes
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.missing import is_missing, meant
-from cellsearch.data.readers.options import parse_options
+from cellsearch.data.readers.options import new_labels, parse_options
 from cellsearch.data.readers.paths import Finder
 from cellsearch.data.readers.table import (
     LABEL_NAMES,
@@ -45,7 +45,8 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
     labels: list[str] = []
     kept: list[Row] = []
     bad: list[str] = []
-    names = parsed.class_names or {}
+    every = [row.values.get(columns.label or "", "") for row in rows]
+    names = new_labels(parsed.class_names, every) or {}
     for row in rows:
         value = row.values.get(columns.path, "")
         label = row.values.get(columns.label or "", "")

@@ -12,7 +12,7 @@ from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import units_of, units_per_class
-from cellsearch.data.readers.options import ImageOptions
+from cellsearch.data.readers.options import ImageOptions, ReaderOptions
 from cellsearch.data.readers.stack import LARGEST_CROP, name_channels, relative, stack
 from cellsearch.first_look.choices import choose_run, choose_size
 from cellsearch.first_look.crops import Progress, from_camera_colour
@@ -66,8 +66,7 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
 
 
 def _named(given: Mapping[str, Any]) -> tuple[str, ...] | None:
-    text = given.get("channels")
-    return tuple(part.strip() for part in str(text).split(",")) if text else None
+    return ReaderOptions(channels=given.get("channels")).channels or None
 
 
 def _require_alike(look: FirstLook) -> None:

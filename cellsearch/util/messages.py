@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,13 +15,22 @@ class Setting:
     Attributes:
         name: as Python spells it: a parameter of ``search``, or an option of a reader.
         value: what to set it to; None names the setting alone. A word in capitals stands for
-            what the user chooses.
+            what the user chooses. Lists and mappings are written as JSON is, and Python.
         reader: whether it is an option of a reader, such as ``group_column``.
     """
 
     name: str
-    value: str | int | float | bool | None = None
+    value: str | int | float | bool | Sequence[str] | Mapping[str, str | Sequence[str]] | None = (
+        None
+    )
     reader: bool = False
+
+    @property
+    def structure(self) -> str | None:
+        """A list or mapping as JSON; None of another value."""
+        if self.value is None or isinstance(self.value, str | int | float):
+            return None
+        return json.dumps(self.value, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ def as_parameter(setting: Setting) -> str:
     if setting.value is None:
         return setting.name
     value = f'"{setting.value}"' if isinstance(setting.value, str) else str(setting.value)
+    value = setting.structure or value
     return f"{setting.name}={value}"
 
 

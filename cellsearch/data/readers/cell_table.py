@@ -16,7 +16,13 @@ from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import natural, visible
 from cellsearch.data.readers.missing import is_missing, meant
-from cellsearch.data.readers.options import ImageOptions, Names, Renames
+from cellsearch.data.readers.options import (
+    ImageOptions,
+    Names,
+    Renames,
+    known_names,
+    new_labels,
+)
 from cellsearch.data.readers.table import LABEL_NAMES, PATH_NAMES, Row, read_rows, values_of
 from cellsearch.data.readers.table_groups import GROUP_COLUMN, GROUP_NAMES, groups_of, no_groups
 from cellsearch.errors import ConfigError, DataError, ReadError
@@ -59,13 +65,14 @@ def many_celled(
     folders = {path.name: inside(path) for path in visible(root) if path.is_dir()}
     if direct := inside(root):
         return [(path, "") for path in direct]
-    absent = [name for name in options.classes or () if not folders.get(name)]
+    classes = known_names(options.classes, folders, option="classes", what="class folder")
+    absent = [name for name in classes or () if not folders.get(name)]
     if absent:
         raise DataError(
             f"{root}: no {min(suffixes)} file in the class folder {listed(absent)}; "
             f"there are {listed(list(folders)) or 'no folders'}"
         )
-    found = [(path, name) for name in options.classes or folders for path in folders[name]]
+    found = [(path, name) for name in classes or folders for path in folders[name]]
     if not found:
         raise ReadError(f"{root}: no {min(suffixes)} file in it or in the folders in it")
     return found
@@ -98,8 +105,9 @@ def by_folder(raw: RawCells, labels: Sequence[str], options: LabelOptions) -> Ra
     """Cells with the classes of their folders, where these name one."""
     if not options.labelled or not any(labels):
         return raw
-    classes = options.classes or tuple(dict.fromkeys(labels))
-    return replace(raw, labels=list(labels), classes=tuple(classes))
+    there = tuple(dict.fromkeys(labels))
+    classes = known_names(options.classes, there, option="classes", what="class folder") or there
+    return replace(raw, labels=list(labels), classes=classes)
 
 
 def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> RawCells:
@@ -142,7 +150,7 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
             )
         cells = _cells(table, rows, number, file if several else None, raw)
     values = [row.values.get(label, "") for row in rows]
-    names = options.class_names
+    names = new_labels(options.class_names, values)
     bad = [
         f"line {row.line}"
         for row, value in zip(rows, values, strict=True)
@@ -176,7 +184,8 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         raw,
         cells,
         texts,
-        tuple(options.classes or [name for name in order if name in set(texts)]),
+        known_names(options.classes, order, option="classes", what="class")
+        or tuple(name for name in order if name in set(texts)),
         groups_of(table.name, rows, group) if group else None,
     )
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from cellsearch.data.arrays import listed
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.images import is_image
-from cellsearch.data.readers.options import ImageOptions, Names
+from cellsearch.data.readers.options import ImageOptions, Names, known_names
 from cellsearch.data.readers.stack import find_groups, read_images
 from cellsearch.errors import DataError, ReadError
 
@@ -94,7 +94,7 @@ def images_below(folder: Path) -> list[Path]:
     return found
 
 
-def class_folders(root: Path, classes: Sequence[str] | None) -> dict[str, list[Path]]:
+def class_folders(root: Path, asked: tuple[str, ...] | str | None) -> dict[str, list[Path]]:
     """Class name to image files.
 
     Raises:
@@ -103,6 +103,7 @@ def class_folders(root: Path, classes: Sequence[str] | None) -> dict[str, list[P
     folders = {path.name: path for path in visible(root) if path.is_dir()}
     if not folders:
         raise DataError(f"{root}: no class folders; expected {root.name}/<class>/<image>")
+    classes = known_names(asked, folders, option="classes", what="class folder")
     if classes is None and {name.lower() for name in folders} <= SPLIT_NAMES:
         raise DataError(
             f"{root}: the folders {', '.join(folders)} are splits, not classes; give one of them, "
