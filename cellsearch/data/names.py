@@ -120,6 +120,8 @@ def parse_renames(
     if pairs is not None:
         return pairs
     found = _renames(given, known)
+    # Nobody names a label twice, where the text can be read otherwise.
+    found = [each for each in found if len(dict(each)) == len(each)] or found[:1]
     if not found:
         raise ConfigError(
             setting,

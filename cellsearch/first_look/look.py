@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ def first_look(
     if not path.exists():
         raise ReadError(f"{path}: no such file or folder; give the folder that holds your images")
     if path.suffix.lower() in (".yaml", ".yml"):
-        raise ConfigError(f"{path} is a manifest already: cellsearch datasets check {path}")
+        raise ConfigError(
+            f"{path} is a manifest already: cellsearch datasets check {shlex.quote(str(path))}"
+        )
     found: Survey | None = None
     if path.is_file() or "layout" in given:
         layout = _of_file(path, given, on_progress)
