@@ -132,7 +132,7 @@ class Terminal(RunObserver):
             return
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
                 TimeRemainingColumn(),

@@ -305,9 +305,14 @@ def test_channels_of_a_cif_are_named_as_the_file_does() -> None:
 
 def test_npz_splits_are_those_of_the_file(tmp_path: Path) -> None:
     images = np.arange(4 * 36, dtype=np.uint8).reshape(4, 6, 6)
-    arrays = {f"{part}_images": images for part in ("train", "val")}
-    arrays |= {f"{part}_labels": np.array([0, 1, 0, 1]) for part in ("train", "val")}
-    np.savez(tmp_path / "x.npz", **arrays)
+    labels = np.array([0, 1, 0, 1])
+    np.savez(
+        tmp_path / "x.npz",
+        train_images=images,
+        train_labels=labels,
+        val_images=images,
+        val_labels=labels,
+    )
     assert len(load_dataset(tmp_path / "x.npz", use_split="train,val")) == 8
     with pytest.raises(ConfigError, match="use_split: no split 'tran'; did you mean 'train'"):
         load_dataset(tmp_path / "x.npz", use_split="tran,val")

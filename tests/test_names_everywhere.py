@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 from run_cases import tiny_search
 from starlette.testclient import TestClient
-from test_cli import command
+from test_cli import command, write_folder
 
 from cellsearch import SearchResult
 from cellsearch.data.dataset import CellDataset
@@ -332,3 +332,18 @@ def test_a_class_called_uncertain_is_refused_before_anything_is_trained(tmp_path
     with pytest.raises(RunError, match="abstain: a class is called 'uncertain' already"):
         tiny_search(tmp_path / "run", cells, abstain="coverage=0.9")
     assert not (tmp_path / "run").exists()
+
+
+def test_init_writes_a_manifest_of_such_names(command: Any, tmp_path: Path) -> None:
+    """YAML would take some of them for other things, and the shell parts the folder's name."""
+    names = ("NK, dim", "a=b", "#hash", "null", "true", "1e3", "[x]", "*star", "- dash", "name: x")
+    root = write_folder(tmp_path / "my cells", odd_cells(names, each=8))
+    out = tmp_path / "my cells.yaml"
+    code, text, error = command("init", root, "-o", out, "--no-estimate")
+    assert code == 0, error
+    assert f"cellsearch datasets check '{out}'" in text
+    code, text, error = command(
+        "datasets", "describe", out, "--sheet", tmp_path / "s.png", "--only", "null,NK, dim"
+    )
+    assert code == 0, error
+    assert "classes: NK, dim 8, null 8;" in text

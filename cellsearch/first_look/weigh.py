@@ -54,9 +54,12 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     if look.size:
         settings = {"size": look.size.size, "fit": look.size.fit}
     pixels = stack(crops.images, ImageOptions.model_validate(settings), sources)
+    labels = [layout.labels[k] for k in crops.cells]
     cells = CellDataset.from_arrays(
         pixels,
-        [layout.labels[k] for k in crops.cells],
+        labels,
+        # Said by a folder or a table, so that a class may be called NA.
+        classes=[name for name in layout.classes if name in set(labels)],
         channels=look.channels,
         ids=np.array([sources[k] for k in crops.cells], np.str_),
         sources=np.array([sources[k] for k in crops.cells], np.str_),

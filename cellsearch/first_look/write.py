@@ -127,7 +127,8 @@ def manifest_text(look: FirstLook, out: Path, target: Path) -> str:
         first = error.errors()[0]
         raise DataError(
             f"{look.path}: no manifest can say this ({'.'.join(map(str, first['loc']))}: "
-            f"{first['msg']}); use it by its path: cellsearch run --dataset {shlex.quote(str(look.path))}"
+            f"{first['msg']}); use it by its path: cellsearch run --dataset "
+            f"{shlex.quote(str(look.path))}"
         ) from None
     yaml = YAML(typ="rt")
     yaml.width, yaml.allow_unicode = 4096, True
