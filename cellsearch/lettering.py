@@ -20,6 +20,8 @@ BOXES = "Last Resort"
 def lettered(figure: Figure, *, texts_stay: bool = False) -> Iterator[None]:
     """Within, ``figure`` is saved with letters that its font lacks taken from other fonts.
 
+    Its texts are drawn as they are: what stands between two dollars is no formula.
+
     Args:
         figure: of matplotlib.
         texts_stay: it is saved as SVG alone, whose texts are drawn by fonts of who looks at it.
@@ -34,6 +36,8 @@ def lettered(figure: Figure, *, texts_stay: bool = False) -> Iterator[None]:
         axes.get_yticklabels()
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
+        # Names hold dollars and backslashes; no picture here holds a formula.
+        text.set_parse_math(False)
         own = font_manager.findfont(text.get_fontproperties())
         if lacking := frozenset("".join(text.get_text().split())) - _letters(own):
             others, left = _others(lacking)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.inputs import Images, measured, prepare
-from cellsearch.card.predict import CardPredictor, Row, class_columns
+from cellsearch.card.predict import CardPredictor, Row, class_columns, set_names
 from cellsearch.card.session import run_session
 
 Progress = Callable[[str, int, int], None]
@@ -84,7 +84,7 @@ def cell_facts(rows: Sequence[Row], classes: Sequence[str]) -> list[dict[str, An
             "predicted_class": row["predicted_class"],
             "confidence": float(row["confidence"]),
             "decision": row.get("decision"),
-            "set": [name for name in row["set"].split("|") if name] if "set" in row else None,
+            "set": set_names(row["set"], classes) if "set" in row else None,
             "probabilities": {name: float(row[column]) for name, column in columns.items()},
         }
         for index, row in enumerate(rows)

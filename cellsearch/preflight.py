@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cellsearch.catalog import near_miss
-from cellsearch.errors import SpaceError
+from cellsearch.errors import RunError, SpaceError
 from cellsearch.space.models import ClassicalModel, NetworkModel, TimmModel
 from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.space.seen import seen_size
+from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -55,6 +56,22 @@ def require_weights(space: SearchSpace) -> None:
 
     if found := dict.fromkeys(said for model in named if (said := missing(model))):
         raise SpaceError(f"space {space.name!r} cannot be searched here: " + "\n".join(found))
+
+
+def require_told_apart(config: RunConfig, cells: CellDataset) -> None:
+    """Refuse to call cells uncertain where a class is called so; the card could not be written.
+
+    Raises:
+        RunError: with what to do.
+    """
+    from cellsearch.card.abstain import UNCERTAIN
+
+    if config.abstain is not None and UNCERTAIN in cells.classes:
+        raise RunError(
+            Setting("abstain"),
+            f": a class is called {UNCERTAIN!r} already; give it another name with ",
+            Setting("merge", {"NAME": [UNCERTAIN]}),
+        )
 
 
 def require_device(config: RunConfig) -> None:

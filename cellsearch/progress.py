@@ -110,7 +110,7 @@ class Terminal(RunObserver):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._bar: Progress | None = None
         self._running: dict[int, _Running] = {}
@@ -132,7 +132,7 @@ class Terminal(RunObserver):
             return
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
                 TimeRemainingColumn(),

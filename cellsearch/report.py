@@ -23,8 +23,11 @@ PLAIN_WIDTH = 160
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    # Names may look like rich's own marks: [bold], :cat:.
+    console = Console(highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:

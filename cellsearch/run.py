@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CellsearchError, RunError
-from cellsearch.preflight import require_device, require_feasible, require_weights
+from cellsearch.preflight import (
+    require_device,
+    require_feasible,
+    require_told_apart,
+    require_weights,
+)
 from cellsearch.run_check import Checked, check_cells
 from cellsearch.run_folder import (
     RunConfig,
@@ -199,6 +204,7 @@ def start(
             checked = check_cells(config, cells, observer, named=named, splits=splits, twins=twins)
         splits, accepted = splits_for(config, cells, splits, checked), checked.accepted
     require_feasible(space, cells, splits)
+    require_told_apart(config, cells)
     for line in without_effect(space):
         observer.message(f"space {space.name!r}: {line}")
     require_device(config)

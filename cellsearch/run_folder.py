@@ -49,7 +49,11 @@ class Accepted(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """What a run was asked to do; every field is an option of ``cellsearch run``."""
+    """What a run was asked to do; every field is an option of ``cellsearch run``.
+
+    ``typed`` holds channels, merges and choices as they were typed, whose names are told apart by
+    those of the cells; see ``task_of``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +64,7 @@ class RunConfig(BaseModel):
     merge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     only: tuple[str, ...] = ()
     one_vs_rest: str | None = None
+    typed: dict[Literal["channels", "merge", "only"], tuple[str, ...]] = Field(default_factory=dict)
     mirror: Path | None = None
     space: str = "default"
     init_from: Path | None = None
@@ -83,6 +88,11 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last"] = "auto"
     storage: str | None = None
     address: str | None = None
+
+    @field_validator("channels", "only", mode="before")
+    @classmethod
+    def _a_text_is_one_name(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("split")
     @classmethod
@@ -147,7 +157,8 @@ class RunConfig(BaseModel):
     @property
     def task(self) -> dict[str, Any]:
         """Arguments of ``apply_task``."""
-        return {name: getattr(self, name) for name in ("channels", "merge", "only", "one_vs_rest")}
+        names = ("channels", "merge", "only", "one_vs_rest", "typed")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def of(cls, **values: object) -> RunConfig:
@@ -199,6 +210,7 @@ IDENTITY = (
     "merge",
     "only",
     "one_vs_rest",
+    "typed",
     "space",
     "init_from",
     "metric",

@@ -103,7 +103,12 @@ def draw_runs(report: RunsReport, path: Path) -> list[Path]:
         axes.grid(axis="x", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(
-        *left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+        # Of itself matplotlib leaves out what begins with an underscore, as a folder may.
+        left.containers,
+        [Path(run.run).name for run in report.runs],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
     )
     left.set_xlabel(f"with {100 * LEVEL:.0f} % intervals", fontsize=8, color="0.3")
     right.set_xlabel("paired by cell", fontsize=8, color="0.3")

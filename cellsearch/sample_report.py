@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from cellsearch.card.predict import set_names
 from cellsearch.report import say, table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def decision_report(
         if never:
             say(f"{', '.join(never)}: cannot be reached, so cells called so are uncertain")
     if "set" in rows[0]:
-        sizes = [len(row["set"].split("|")) if row["set"] else 0 for row in rows]
+        sizes = [len(set_names(row["set"], classes)) for row in rows]
         say(
             f"prediction sets: {sum(sizes) / len(sizes):.2f} classes in the mean, "
             f"{sizes.count(1):,} of one class, {sizes.count(0):,} of none"

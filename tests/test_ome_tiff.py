@@ -133,4 +133,6 @@ def test_files_that_differ_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2 dtypes: uint16 .*uint8"):
         read(tmp_path / "set")
     with pytest.raises(DataError, match=r"no .tif file in the class folder c"):
+        read(tmp_path / "set", classes=("a", "c"))
+    with pytest.raises(ConfigError, match="classes: no class folder 'c'; there are a, b"):
         read(tmp_path / "set", classes="a,c")

@@ -199,7 +199,7 @@ def test_options_come_as_text_and_are_all_checked_at_once() -> None:
     options = layout("folders", {"size": "40x50", "classes": "a, b"}).options
     assert options.model_dump(include={"size", "classes"}) == {
         "size": (40, 50),
-        "classes": ("a", "b"),
+        "classes": "a, b",
     }
     with pytest.raises(ConfigError) as caught:
         layout("folders", {"size": "large", "fit": "crop"})
@@ -332,6 +332,8 @@ def test_folders_are_refused_with_what_was_expected(tmp_path: Path) -> None:
         read(root)
     assert read(root, classes="b,a").classes == ("b", "a")
     with pytest.raises(DataError, match="no class folder d; there are a, b, c"):
+        read(root, classes=("a", "d"))
+    with pytest.raises(ConfigError, match="classes: no class folder 'd'; there are a, b, c"):
         read(root, classes="a,d")
     save(tmp_path / "splits" / "train" / "x.png", planes[0])
     save(tmp_path / "splits" / "test" / "x.png", planes[0])

@@ -15,7 +15,7 @@ from test_cli import command, write_folder
 import cellsearch
 from cellsearch import SearchSpace
 from cellsearch.cli.options import task_options
-from cellsearch.data.task import apply_task
+from cellsearch.data.task import Task, apply_task, task_of
 from cellsearch.errors import ConfigError, DataError, RunError
 from cellsearch.progress import Silent
 from cellsearch.run_folder import IDENTITY, RunConfig, read_record
@@ -61,13 +61,13 @@ def test_nothing_asked_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"merge": {"x": ("clas-0",)}}, r"--merge: no class 'clas-0'; did you mean 'class-0'"),
-        ({"merge": {"class-3": ("class-0", "class-1")}}, "--merge: .*already"),
-        ({"only": ("class-0", "klass-2")}, r"--only: no class 'klass-2'; did you mean 'class-2'"),
+        ({"merge": {"x": ("clas-0",)}}, r"merge: no class 'clas-0'; did you mean 'class-0'"),
+        ({"merge": {"class-3": ("class-0", "class-1")}}, "merge: .*already"),
+        ({"only": ("class-0", "klass-2")}, r"only: no class 'klass-2'; did you mean 'class-2'"),
         ({"only": ("class-0", "G9")}, "there are class-0, class-1, class-2, class-3"),
         ({"only": ("class-0",)}, "one class, class-0, and two are needed"),
-        ({"one_vs_rest": "G2"}, "--one-vs-rest: no class 'G2'; there are class-0"),
-        ({"channels": ("brightfeld",)}, "--channels: .*did you mean 'brightfield'"),
+        ({"one_vs_rest": "G2"}, "one_vs_rest: no class 'G2'; there are class-0"),
+        ({"channels": ("brightfeld",)}, "channels: .*did you mean 'brightfield'"),
         ({"merge": {"all": CELLS.classes}}, "one class, all"),
     ],
 )
@@ -76,17 +76,21 @@ def test_unknown_names_are_refused_with_the_nearest(asked: dict, told: str) -> N
         apply_task(CELLS, **asked)
 
 
-def test_words_become_options() -> None:
-    found = task_options("a, b", ["x=G1+S", "y=CD4+,CD8+"], "x,y", None)
-    assert found == {
-        "channels": ("a", "b"),
-        "merge": {"x": ("G1", "S"), "y": ("CD4+", "CD8+")},
-        "only": ("x", "y"),
-        "one_vs_rest": None,
+def test_words_stay_as_they_were_typed() -> None:
+    assert task_options(["a, b"], ["x=G1+S", "y=CD4+,CD8+"], None, "x, y") == {
+        "typed": {"channels": ("a, b",), "merge": ("x=G1+S", "y=CD4+,CD8+")},
+        "one_vs_rest": "x, y",
     }
+    found = task_of(
+        {"channels": ("a, b",), "merge": ("x=G1+S", "y=CD4+,CD8+"), "only": ("x,y",)},
+        channels=("a", "b"),
+        classes=("G1", "S", "CD4+", "CD8+"),
+    )
+    merge = {"x": ("G1", "S"), "y": ("CD4+", "CD8+")}
+    assert found == Task(("a", "b"), merge, ("x", "y"))
     for wrong in (["x"], ["=a+b"], ["x="], ["x=a", "x=b"]):
-        with pytest.raises(ConfigError, match="--merge: "):
-            task_options(None, wrong, None, None)
+        with pytest.raises(ConfigError, match="merge: "):
+            task_of({"merge": wrong}, channels=(), classes=("a", "b"))
 
 
 def test_the_task_is_what_a_run_is_known_by(tmp_path: Path) -> None:

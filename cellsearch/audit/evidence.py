@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,8 @@ def gather(folder: Path) -> Evidence:
         raise RunError(
             f"the cells of {folder} are no longer in the cache (",
             error,
-            f"); read them again with `cellsearch datasets check {record.config.dataset}`",
+            "); read them again with "
+            f"`cellsearch datasets check {shlex.quote(record.config.dataset)}`",
         ) from None
     splits, problem = read_any(folder / "splits.json", cells)
     folds, damaged, requests = _trials(folder)

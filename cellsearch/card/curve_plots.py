@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from cellsearch.card.curves import Curves
 from cellsearch.card.plots import LINES
@@ -22,9 +23,10 @@ def roc(curves: Curves, *, title: str) -> Figure:
     """Recall over false positive rate, a line a class; the dashed diagonal is chance."""
     figure, axes = _panel(curves, title)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=(0, (4, 4)))
+    drawn: list[Line2D] = []
     for one in curves.classes:
         colour, line = style(one.place)
-        axes.plot(
+        drawn += axes.plot(
             one.false_positive_rate,
             one.true_positive_rate,
             color=colour,
@@ -34,16 +36,17 @@ def roc(curves: Curves, *, title: str) -> Figure:
         )
     axes.set_xlabel("false positive rate (1 - specificity)")
     axes.set_ylabel("true positive rate (recall, sensitivity)")
-    return _finished(figure, curves, "area under the curve\ndashed diagonal: chance")
+    return _finished(figure, curves, drawn, "area under the curve\ndashed diagonal: chance")
 
 
 def precision_recall(curves: Curves, *, title: str) -> Figure:
     """Precision over recall, a line a class; each class's share is a thin dotted line."""
     figure, axes = _panel(curves, title)
+    drawn: list[Line2D] = []
     for one in curves.classes:
         colour, line = style(one.place)
         axes.axhline(one.prevalence, color=colour, linewidth=0.9, linestyle=(0, (1, 2)))
-        axes.plot(
+        drawn += axes.plot(
             one.recall,
             one.precision,
             # Between two thresholds precision is not a straight line, so none is drawn.
@@ -55,7 +58,7 @@ def precision_recall(curves: Curves, *, title: str) -> Figure:
         )
     axes.set_xlabel("recall (sensitivity)")
     axes.set_ylabel("precision (PPV)")
-    return _finished(figure, curves, "average precision\nthin dotted: share of the class")
+    return _finished(figure, curves, drawn, "average precision\nthin dotted: share of the class")
 
 
 def _panel(curves: Curves, title: str) -> tuple[Figure, Axes]:
@@ -76,10 +79,12 @@ def _panel(curves: Curves, title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finished(figure: Figure, curves: Curves, heading: str) -> Figure:
+def _finished(figure: Figure, curves: Curves, drawn: list[Line2D], heading: str) -> Figure:
     wide, tall = figure.get_size_inches()
     beside = (LEFT + SIDE + 0.2) / wide
     figure.legend(
+        # Of itself matplotlib leaves out what begins with an underscore, as a class may.
+        handles=drawn,
         loc="upper left",
         bbox_to_anchor=(beside, 1 - 0.3 / tall),
         frameon=False,

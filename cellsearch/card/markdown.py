@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cellsearch.card.figures import CLASS_FIGURES, FEW_CELLS, Estimate, Evaluation
+from cellsearch.util.markdown import plain as plain
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -75,8 +76,3 @@ def confusion_table(evaluation: Evaluation) -> str:
 def listed(names: Sequence[str]) -> str:
     """``a, b, c``, safe in a table."""
     return ", ".join(map(plain, names))
-
-
-def plain(text: str) -> str:
-    """Text that breaks neither a table nor a line."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,7 @@ def to_rows(
         cells: (n,) int64 positions in the data set; by default all, in order.
         truth: add ``true_class``; empty where it is not known.
         abstention: add ``decision``: the predicted class, or ``uncertain``.
-        sets: add ``set``: the classes a cell may be of, parted by ``|``; empty where it may be of
-            none.
+        sets: add ``set``: the classes a cell may be of, as ``set_text`` writes them.
 
     Returns:
         n rows: id, source, object_number, [true_class,] predicted_class, confidence, [decision,]
@@ -166,9 +166,8 @@ def to_rows(
         if sure is not None:
             values["decision"] = classes[int(best[row])] if sure[row] else UNCERTAIN
         if held is not None:
-            values["set"] = SET_SEPARATOR.join(
-                name for name, there in zip(classes, held[row], strict=True) if there
-            )
+            inside = [name for name, there in zip(classes, held[row], strict=True) if there]
+            values["set"] = set_text(inside, classes)
         values |= {
             # Not .6f: a temperature tells 1e-7 from 1e-9, and thresholds are found in this table.
             name: f"{value:.6g}"
@@ -181,4 +180,30 @@ def to_rows(
 def class_columns(classes: Sequence[str]) -> list[str]:
     """Column names of the classes; ``p(<class>)`` where the plain name is taken."""
     taken = {*COLUMNS, *MORE_COLUMNS}
-    return [f"p({name})" if name in taken else name for name in classes]
+    # Two classes may be called id and p(id).
+    plain = taken | set(classes)
+    columns = []
+    for name in classes:
+        column = name
+        while column in (plain if column != name else taken):
+            column = f"p({column})"
+        plain.add(column)
+        columns.append(column)
+    return columns
+
+
+def set_text(names: Sequence[str], classes: Sequence[str]) -> str:
+    """The classes of a prediction set as a cell of a table.
+
+    They are parted by ``|``; where the name of one of the ``classes`` holds it, as a JSON list.
+    """
+    if any(SET_SEPARATOR in name for name in classes):
+        return json.dumps(list(names), ensure_ascii=False)
+    return SET_SEPARATOR.join(names)
+
+
+def set_names(text: str, classes: Sequence[str]) -> list[str]:
+    """The classes that ``set_text`` wrote."""
+    if any(SET_SEPARATOR in name for name in classes):
+        return [str(name) for name in json.loads(text)]
+    return text.split(SET_SEPARATOR) if text else []

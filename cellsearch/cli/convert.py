@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -23,24 +22,6 @@ from cellsearch.cli.options import (
     reader_options,
     task_options,
 )
-from cellsearch.errors import ConfigError
-
-
-def others(classes: Sequence[str], kept: Sequence[str]) -> list[str]:
-    """The classes that are not kept.
-
-    Raises:
-        ConfigError: a name that is no class.
-    """
-    from cellsearch.catalog import near_miss
-
-    unknown = [name for name in kept if name not in classes]
-    if unknown:
-        raise ConfigError(
-            f"--only: no class {', '.join(unknown)}{near_miss(unknown[0], classes)}; "
-            f"there are {', '.join(classes) or 'no classes'}"
-        )
-    return [name for name in classes if name not in kept]
 
 
 def convert(
@@ -78,6 +59,7 @@ def convert(
     """
     from cellsearch.data.crop_sizes import told_in, without_choice
     from cellsearch.data.passed_over import passed_over_in
+    from cellsearch.data.task import task_of
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
     from cellsearch.data.writers.registry import format_of, write_cells
@@ -100,14 +82,15 @@ def convert(
     )
     for line in passed_over_in(cells.provenance.notes):
         watch.message(f"note: {line}")
-    task = task_options(channels, merge, only, None)
-    if task["channels"]:
-        cells = cells.select_channels(task["channels"])
-    if task["merge"]:
-        cells = cells.merge_classes(task["merge"])
-    if task["only"]:
+    typed = task_options(channels, merge, only, None)["typed"]
+    task = task_of(typed, channels=cells.channels, classes=cells.classes)
+    if task.channels:
+        cells = cells.select_channels(task.channels)
+    if task.merge:
+        cells = cells.merge_classes(task.merge)
+    if task.only:
         # One class alone may be written, though nothing can be learnt from it.
-        cells = cells.drop_classes(others(cells.classes, task["only"]))
+        cells = cells.drop_classes([name for name in cells.classes if name not in task.only])
     notes = without_choice(cells.provenance.notes)
     cells = replace(cells, provenance=replace(cells.provenance, notes=notes))
     written = write_cells(cells, out, to=to, force=force, on_progress=watch.progress)

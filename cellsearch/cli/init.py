@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,9 +80,9 @@ def init(
         for line in next_lines(look, written, took):
             say(worded(line))
         if look.layout.kind == "flat" and not written:
-            say(f"a table to fill in: cellsearch init {path} -o labels.csv")
+            say(f"a table to fill in: cellsearch init {shlex.quote(str(path))} -o labels.csv")
         elif look.layout.kind == "flat":
-            say(f"fill in the column label, then: cellsearch init {written[0]}")
+            say(f"fill in the column label, then: cellsearch init {shlex.quote(str(written[0]))}")
         elif look.problems:
             say("no manifest was written; put this right, then call it again")
     if look.problems:

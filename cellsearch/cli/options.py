@@ -26,16 +26,25 @@ Variant = Annotated[
     str | None, typer.Option(help="A named variant: a choice of channels, or merged classes.")
 ]
 Channels = Annotated[
-    str | None, typer.Option(help="Channels to use, in this order.", metavar="A,B")
+    list[str] | None,
+    typer.Option(
+        help="Channels to use, in this order; may be given several times, or as a JSON list.",
+        metavar="A,B",
+    ),
 ]
 Merge = Annotated[
     list[str] | None,
     typer.Option(
-        help="Classes to take as one; may be given several times.", metavar="NAME=CLASS+CLASS"
+        help="Classes to take as one; may be given several times, or as a JSON object.",
+        metavar="NAME=CLASS+CLASS",
     ),
 ]
 Only = Annotated[
-    str | None, typer.Option(help="Classes to keep, after --merge.", metavar="CLASS,CLASS")
+    list[str] | None,
+    typer.Option(
+        help="Classes to keep, after --merge; may be given several times, or as a JSON list.",
+        metavar="CLASS,CLASS",
+    ),
 ]
 OneVsRest = Annotated[
     str | None,
@@ -108,30 +117,14 @@ def reader_options(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def task_options(
-    channels: str | None, merge: list[str] | None, only: str | None, one_vs_rest: str | None
+    channels: list[str] | None,
+    merge: list[str] | None,
+    only: list[str] | None,
+    one_vs_rest: str | None,
 ) -> dict[str, Any]:
-    """Options of ``apply_task`` from the words typed; members of a merge may be parted by commas.
-
-    Raises:
-        ConfigError: a merge without ``=`` or members, or a name given twice.
-    """
-    merged: dict[str, tuple[str, ...]] = {}
-    for text in merge or ():
-        name, _, members = text.partition("=")
-        # Some classes bear a plus in their name, as CD4+ does.
-        names = _parted(members, "," if "," in members else "+")
-        if not name.strip() or not names:
-            raise ConfigError(f"--merge: expected NAME=CLASS+CLASS, got {text!r}")
-        if name.strip() in merged:
-            raise ConfigError(f"--merge: {name.strip()} is given twice")
-        merged[name.strip()] = names
+    """Options of ``apply_task`` as they were typed: which names they hold, the cells will tell."""
+    texts = {"channels": channels, "merge": merge, "only": only}
     return {
-        "channels": _parted(channels or "", ","),
-        "merge": merged,
-        "only": _parted(only or "", ","),
+        "typed": {name: tuple(given) for name, given in texts.items() if given},
         "one_vs_rest": one_vs_rest,
     }
-
-
-def _parted(text: str, mark: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(mark) if part.strip())

@@ -23,6 +23,7 @@ def as_option(setting: Setting) -> str:
     if isinstance(value, tuple):
         return " ".join(as_option(replace(setting, value=each)) for each in value)
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = setting.structure or text
     if setting.reader:
         return f"--option {shlex.quote(f'{setting.name}={text}' if text else setting.name)}"
     option = _OPTIONS.get(setting.name, "--" + setting.name.replace("_", "-"))

@@ -76,8 +76,9 @@ _SECTIONS: Mapping[type[BaseModel], str] = {
 }
 _SPECIAL: tuple[tuple[Any, str], ...] = (
     (options.Size, "HEIGHTxWIDTH"),
-    (options.Names, "names, parted by commas"),
-    (options.Renames, "value=name, parted by commas"),
+    (options.NewNames, "names, parted by commas, or a JSON list"),
+    (options.Names, "names, parted by commas, or a JSON list"),
+    (options.Renames, "value=name, parted by commas, or a JSON object"),
 )
 _PLAIN = {str: "text", int: "an integer", float: "a number", bool: "true or false", Any: "any"}
 

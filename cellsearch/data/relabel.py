@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import check_names
+from cellsearch.data.names import unknown_names
 from cellsearch.errors import DataError
 
 DROPPED = -2
@@ -16,8 +16,7 @@ DROPPED = -2
 
 def _known(name: str, classes: Sequence[str]) -> None:
     if name not in classes:
-        hint = near_miss(name, classes)
-        raise DataError(f"no class {name!r}{hint}; there are {', '.join(classes)}")
+        raise DataError(unknown_names([name], classes, "class"))
 
 
 def _lookup(new: Sequence[str | None], classes: Sequence[str]) -> NDArray[np.int64]:

@@ -67,7 +67,10 @@ def choose_groups(
     if declared is not None:
         return [_weighed(_of_values(word, declared), values)]
     probe = CellDataset.from_arrays(
-        np.zeros((len(labels), 1, 1, 1), np.uint8), values, sources=np.array(sources, np.str_)
+        np.zeros((len(labels), 1, 1, 1), np.uint8),
+        values,
+        classes=np.unique(values).tolist(),
+        sources=np.array(sources, np.str_),
     )
     chosen = [_of_column(name, its, values) for name, its in columns.items()]
     known = {partition(each.names) for each in chosen}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def first_look(
         )
     require_no_pipe(path)
     if path.suffix.lower() in (".yaml", ".yml"):
-        raise ConfigError(f"{path} is a manifest already: cellsearch datasets check {path}")
+        raise ConfigError(
+            f"{path} is a manifest already: cellsearch datasets check {shlex.quote(str(path))}"
+        )
     found: Survey | None = None
     if path.is_file() or "layout" in given:
         layout = _of_file(path, given, on_progress)

@@ -11,7 +11,7 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.readers import column_notes
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.missing import is_missing, meant
-from cellsearch.data.readers.options import parse_options
+from cellsearch.data.readers.options import known_names, new_labels, parse_options
 from cellsearch.data.readers.paths import Finder
 from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.table import (
@@ -54,11 +54,14 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
     labels: list[str] = []
     kept: list[Row] = []
     bad: list[Message] = []
-    names = parsed.class_names or {}
+    every = [row.values.get(columns.label or "", "") for row in rows]
+    names = new_labels(parsed.class_names, every) or {}
+    known = dict.fromkeys([*every, *names.values()])
+    wanted = known_names(parsed.classes, known, option="classes", what="class") or ()
     for row, text in zip(rows, paths.texts, strict=True):
         label = row.values.get(columns.label or "", "")
         try:
-            require_label(row, columns, {*names, *(parsed.classes or ())})
+            require_label(row, columns, {*names, *wanted})
             cells.append((find_image(finder, row, columns, text),))
         except ReadError as error:
             bad.append(Message.of(f"line {row.line}: ", error.message))
@@ -119,7 +122,7 @@ def of_table(path: Path, options: Mapping[str, Any]) -> Layout:
         raise DataError(f"{path}: no row can be used: ", some(bad, most=5), elsewhere)
     try:
         if columns.label:
-            require_one_spelling(path, kept, columns.label, {*names, *(parsed.classes or ())})
+            require_one_spelling(path, kept, columns.label, {*names, *wanted})
     except ReadError as error:
         result.problems.append(error.message)
     return result

@@ -15,7 +15,7 @@ from cellsearch.data.crop_sizes import Size, fields_of_view, lost_scale, sizes_o
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.rare import units_of, units_per_class
-from cellsearch.data.readers.options import ImageOptions
+from cellsearch.data.readers.options import ImageOptions, ReaderOptions
 from cellsearch.data.readers.stack import name_channels, relative, stack
 from cellsearch.first_look.choices import SizeChoice, choose_run, choose_size
 from cellsearch.first_look.crops import Progress, from_camera_colour
@@ -66,6 +66,8 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     cells = CellDataset.from_arrays(
         pixels,
         labels,
+        # Said by a folder or a table, so that a class may be called NA.
+        classes=[name for name in layout.classes if name in set(labels)],
         channels=look.channels,
         ids=np.array([sources[k] for k in crops.cells], np.str_),
         sources=np.array([sources[k] for k in crops.cells], np.str_),
@@ -85,8 +87,7 @@ def _sizes_of_classes(look: FirstLook) -> dict[str, Counter[Size]]:
 
 
 def _named(given: Mapping[str, Any]) -> tuple[str, ...] | None:
-    text = given.get("channels")
-    return tuple(part.strip() for part in str(text).split(",")) if text else None
+    return ReaderOptions(channels=given.get("channels")).channels or None
 
 
 def _require_alike(look: FirstLook) -> None:
@@ -111,8 +112,8 @@ def _require_alike(look: FirstLook) -> None:
             Message.of(
                 f"{len(large):,} of {len(files):,} images are fields of view or montages, not "
                 f"crops of single cells ({listed(large, most=3)}): leave them out, or cut the "
-                "cells out first (CellProfiler's SaveCroppedObjects does), or, for a grid of equal tiles, "
-                "read it with ",
+                "cells out first (CellProfiler's SaveCroppedObjects does), or, for a grid of equal "
+                "tiles, read it with ",
                 Setting("layout", "montage", reader=True),
                 " ",
                 Setting("tile", "HEIGHTxWIDTH", reader=True),

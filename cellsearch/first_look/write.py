@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import shlex
 import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,7 +136,8 @@ def manifest_text(look: FirstLook, out: Path, target: Path) -> str:
         first = error.errors()[0]
         raise DataError(
             f"{look.path}: no manifest can say this ({'.'.join(map(str, first['loc']))}: "
-            f"{first['msg']}); use it by its path: `cellsearch run --dataset {look.path}`"
+            f"{first['msg']}); use it by its path: `cellsearch run --dataset "
+            f"{shlex.quote(str(look.path))}`"
         ) from None
     yaml = YAML(typ="rt")
     yaml.width, yaml.allow_unicode = 4096, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +99,9 @@ def study_note(facts: RunFacts, study: int, report: str) -> str:
     if report:
         lines.append(f"- [The report of this run](/artifacts/{study}/{report}), one HTML file")
     else:
-        lines.append(f"- the run has not ended; so far: `cellsearch report {facts.folder}`")
+        lines.append(
+            f"- the run has not ended; so far: `cellsearch report {shlex.quote(str(facts.folder))}`"
+        )
     winner = facts.winner
     if winner is not None and winner.row.score is not None:
         where = f"/dashboard/studies/{study}/trials?numbers={winner.number}"

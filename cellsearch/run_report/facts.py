@@ -174,7 +174,7 @@ def gather(folder: Path) -> RunFacts:
     if facts.cells is None:
         missing.append(
             f"the cells are no longer at {record.dataset_folder}, so no images are shown; read "
-            f"them again with `cellsearch datasets check {record.config.dataset}`"
+            f"them again with `cellsearch datasets check {shlex.quote(record.config.dataset)}`"
         )
     return replace(facts, missing=tuple(missing))
 

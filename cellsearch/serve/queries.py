@@ -60,6 +60,12 @@ def chosen(
     if query.kind:
         there &= called == _place(query.kind, classes)
     if query.decision:
+        if query.decision in (UNCERTAIN, CERTAIN) and query.decision in classes:
+            raise Problem(
+                422,
+                f"decision: {query.decision!r} is a class of this card, too",
+                f"class={query.decision} gives the cells that are predicted as it",
+            )
         given = np.ones(len(called), bool) if sure is None else sure
         if query.decision == UNCERTAIN:
             there &= ~given

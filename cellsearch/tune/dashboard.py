@@ -21,6 +21,7 @@ from cellsearch.space.recipe import Recipe
 from cellsearch.tune.attachments import artifact_store, put_artifact, save_note_parts
 from cellsearch.tune.learning_curves import FILE, learning_curves_svg
 from cellsearch.tune.storage import open_storage
+from cellsearch.util.markdown import plain
 from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def note(confusion: NDArray[Any], classes: Sequence[str], *, headline: str) -> s
             "not estimable" if not figures.support else "-" if value is None else f"{value:.3f}"
             for value in shown
         ]
-        cell = name.replace("|", "\\|")
-        lines.append(f"| {cell} | {' | '.join(texts)} | {figures.support:,} |")
+        lines.append(f"| {plain(name)} | {' | '.join(texts)} | {figures.support:,} |")
     return "\n".join(lines) + "\n"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+
+Value = str | int | float | bool | tuple[str, ...] | list[str] | Mapping[str, str | list[str]]
 
 
 @dataclass(frozen=True)
@@ -14,13 +17,21 @@ class Setting:
     Attributes:
         name: as Python spells it: a parameter of ``search``, or an option of a reader.
         value: what to set it to; None names the setting alone. A word in capitals stands for
-            what the user chooses. Several are given where a setting takes several.
+            what the user chooses. A tuple is given as several values where a setting takes
+            several; lists and mappings are written as JSON, which Python reads, too.
         reader: whether it is an option of a reader, such as ``group_column``.
     """
 
     name: str
-    value: str | int | float | bool | tuple[str, ...] | None = None
+    value: Value | None = None
     reader: bool = False
+
+    @property
+    def structure(self) -> str | None:
+        """A list or mapping as JSON; None of another value."""
+        if isinstance(self.value, list | Mapping):
+            return json.dumps(self.value, ensure_ascii=False)
+        return None
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ def as_parameter(setting: Setting) -> str:
         each = [f'"{value}"' for value in setting.value]
         return f"{setting.name}=({', '.join(each)}{',' * (len(each) == 1)})"
     value = f'"{setting.value}"' if isinstance(setting.value, str) else str(setting.value)
+    value = setting.structure or value
     return f"{setting.name}={value}"
 
 

@@ -21,7 +21,7 @@ from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.foreign_paths import plain
 from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
 from cellsearch.data.readers.missing import is_missing, meant
-from cellsearch.data.readers.options import Names, Renames
+from cellsearch.data.readers.options import Names, Renames, known_names, new_labels
 from cellsearch.data.readers.table import (
     LABEL_NAMES,
     PATH_NAMES,
@@ -86,11 +86,12 @@ def many_celled(
         return [(path, "") for path in direct]
     on_disk = {folder.name: files for folder, files in inside.items()}
     spellings = Spellings.of(on_disk)
+    classes = known_names(options.classes, on_disk, option="classes", what="class folder")
     folders = {
         name: [path for meant in spellings.meant(name) for path in on_disk[meant]]
-        for name in options.classes or on_disk
+        for name in classes or on_disk
     }
-    absent = [name for name in options.classes or () if not folders[name]]
+    absent = [name for name in classes or () if not folders[name]]
     if absent:
         raise DataError(
             f"{root}: no {min(suffixes)} file in the class folder {listed(absent)}; "
@@ -132,8 +133,9 @@ def by_folder(root: Path, raw: RawCells, labels: Sequence[str], options: LabelOp
         raw = replace(raw, provenance=(raw.provenance or Provenance()).with_notes(*notes))
     if not options.labelled or not any(labels):
         return raw
-    classes = options.classes or tuple(dict.fromkeys(labels))
-    return replace(raw, labels=list(labels), classes=tuple(classes))
+    there = tuple(dict.fromkeys(labels))
+    classes = known_names(options.classes, there, option="classes", what="class folder") or there
+    return replace(raw, labels=list(labels), classes=classes)
 
 
 def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> RawCells:
@@ -179,7 +181,7 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
             )
         cells = _cells(table, rows, number, file if several else None, raw)
     values = [row.values.get(label, "") for row in rows]
-    names = options.class_names
+    names = new_labels(options.class_names, values)
     bad = [
         f"line {row.line}"
         for row, value in zip(rows, values, strict=True)
@@ -188,7 +190,9 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
     if bad:
         words = meant(values, but=names or ())
         raise ReadError(f"{table.name}: no {label} in {listed(bad)}", words)
-    require_one_spelling(table, rows, label, {*(names or ()), *(options.classes or ())})
+    there = dict.fromkeys([*values, *(names or {}).values()])
+    wanted = known_names(options.classes, there, option="classes", what="class") or ()
+    require_one_spelling(table, rows, label, {*(names or ()), *wanted})
     unknown = sorted({value for value in values if names is not None and value not in names})
     if unknown:
         raise DataError(f"option class_names: no name for the label {listed(unknown)}")
@@ -221,7 +225,8 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         replace(raw, columns=column_notes.with_remedies(columns, notes)),
         cells,
         texts,
-        tuple(options.classes or [name for name in order if name in set(texts)]),
+        known_names(options.classes, order, option="classes", what="class")
+        or tuple(name for name in order if name in set(texts)),
         groups_of(table.name, rows, group) if group else None,
     )
 

@@ -56,7 +56,7 @@ def split_name(path: Path) -> tuple[str, str] | None:
 
 
 def group_by_cell(
-    root: Path, paths: Iterable[Path], codes: Sequence[str] | None
+    root: Path, paths: Iterable[Path], codes: tuple[str, ...] | str | None
 ) -> tuple[list[Cell], tuple[str, ...]]:
     """Put the channel files of each cell together; other files are left out.
 
@@ -83,8 +83,10 @@ def group_by_cell(
     if twice:
         raise DataError(f"two files for one channel: {listed(twice)}")
     every = sorted({code for files in found.values() for code in files}, key=natural)
+    # No code holds a comma.
+    asked = tuple(map(str.strip, codes.split(","))) if isinstance(codes, str) else codes
     wanted = tuple(
-        f"Ch{int(c[2:])}" if re.fullmatch(r"(?i)ch\d{1,9}", c) else c for c in codes or every
+        f"Ch{int(c[2:])}" if re.fullmatch(r"(?i)ch\d{1,9}", c) else c for c in asked or every
     )
     lacking = [
         f"{cell} has no {code}"

@@ -28,7 +28,7 @@ from cellsearch.data.readers.cell_table import (
     many_celled,
     table_of,
 )
-from cellsearch.data.readers.options import Names
+from cellsearch.data.readers.options import Names, known_names
 from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, fitting_for, name_channels, relative
 from cellsearch.errors import DataError, ReadError
@@ -226,7 +226,7 @@ def _decoder(path: Path, jar: Path) -> Iterator[tuple[subprocess.Popen[str], Pat
 
 
 def _chosen(channels: tuple[str, ...], options: Options) -> tuple[list[int], tuple[str, ...]]:
-    wanted = options.codes or channels
+    wanted = known_names(options.codes, channels, option="codes", what="channel") or channels
     unknown = [name for name in wanted if name not in channels]
     if unknown:
         raise DataError(

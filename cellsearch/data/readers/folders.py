@@ -58,12 +58,13 @@ def are_splits(names: Iterable[str]) -> bool:
     )
 
 
-def class_folders(root: Path, classes: Sequence[str] | None) -> ClassFolders:
+def class_folders(root: Path, asked: tuple[str, ...] | str | None) -> ClassFolders:
     """The image files of each class folder.
 
     Args:
         root: the folder in which they lie.
-        classes: names of the folders, in order; letters may be composed otherwise than on disk.
+        asked: names of the folders, in order, or a text that names them; letters may be composed
+            otherwise than on disk.
 
     Raises:
         ReadError: a folder that cannot be opened, a link to nothing, a pipe among the images.
@@ -77,6 +78,7 @@ def class_folders(root: Path, classes: Sequence[str] | None) -> ClassFolders:
         raise DataError(
             f"{root}: no class folders; expected {root.name}/<class>/<image>{_and(notes)}"
         )
+    classes = known_names(asked, there, option="classes", what="class folder")
     if classes is None and are_splits(there):
         parts = [name for name in there if name.lower() in SPLIT_NAMES]
         raise DataError(

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cellsearch.data.folder_walk import walk
+from cellsearch.data.folder_walk import images_below, walk
+from cellsearch.data.names import COMMA, readings
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.images import read_image
-from cellsearch.data.readers.options import Names, ReaderOptions, Size
+from cellsearch.data.readers.options import Names, ReaderOptions, Size, known_names
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Message, some
@@ -56,7 +57,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         ReadError: files that are missing, truncated or not of the grid's size; all are named.
         DataError: no montage is found, or the channels' names and codes differ in number.
     """
-    channels = options.channels or options.codes
+    options = _with_codes(root, options)
+    channels = options.channels or tuple(options.codes)
     if len(channels) != len(options.codes):
         raise DataError(f"{len(channels)} channel names, but {len(options.codes)} channel codes")
     montages = found_montages(root, options)
@@ -104,11 +106,25 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
 
 def files(root: Path, options: Options) -> list[Path]:
     """Every montage that would be read."""
+    options = _with_codes(root, options)
     return [
         named_path(root / montage.path.replace(CHANNEL, code))
         for montage in found_montages(root, options)
         for code in options.codes
     ]
+
+
+def _with_codes(root: Path, options: Options) -> Options:
+    """The options with each code for itself, a text read by the names of the files."""
+    if not isinstance(options.codes, str):
+        return options
+    names = {path.name for path in images_below(root)}
+    begins = {name[:at] for name in names for at, sign in enumerate(name) if sign == "_"}
+    codes: tuple[str, ...] | None = tuple(map(str.strip, options.codes.split(COMMA)))
+    if readings(options.codes, begins, COMMA):
+        codes = known_names(options.codes, begins, option="codes", what="channel code")
+    # Codes of no file stay as they are: which files they lack is said where files are read.
+    return options.model_copy(update={"codes": codes})
 
 
 def found_montages(root: Path, options: Options) -> Sequence[Montage]:

@@ -26,7 +26,13 @@ from cellsearch.data.readers.npz_groups import (
     remedies,
     whole,
 )
-from cellsearch.data.readers.options import Names, ReaderOptions, Renames
+from cellsearch.data.readers.options import (
+    Names,
+    ReaderOptions,
+    Renames,
+    known_names,
+    new_labels,
+)
 from cellsearch.data.readers.self_described import (
     COLUMNS,
     KEY,
@@ -118,12 +124,13 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             colour=not described.of_ours,
         )
     texts, notes = [""] * len(pixels), []  # type: tuple[list[str], list[column_notes.Note]]
+    renames = None
     if options.labelled:
         texts = _texts(root, names, images, labels)
-        refuse_missing(texts, root.name, but=options.class_names or ())
+        renames = new_labels(options.class_names, texts)
+        refuse_missing(texts, root.name, but=renames or ())
     classes = sorted(set(texts), key=natural)
-    if options.class_names is not None and options.labelled:
-        renames = options.class_names
+    if renames is not None:
         unknown = [text for text in classes if text not in renames]
         if unknown:
             raise DataError(f"option class_names: no name for the label {listed(unknown)}")
@@ -160,7 +167,9 @@ def _parts(root: Path, keys: list[str], options: Options) -> list[str]:
     """Prefixes of the arrays to join: ``["train_", "val_"]`` or ``[""]``."""
     there = [f"{split}_" for split in SPLITS if f"{split}_images" in keys]
     if options.use_split:
-        wanted = [f"{split}_" for split in options.use_split]
+        splits = [name.removesuffix("_") for name in there]
+        asked = known_names(options.use_split, splits, option="use_split", what="split")
+        wanted = [f"{split}_" for split in asked or ()]
         missing = [name for name in wanted if name not in there]
         if missing:
             raise ConfigError(

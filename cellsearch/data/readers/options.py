@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cellsearch.catalog import near_miss, problems
+from cellsearch.data.names import COMMA, as_list, as_pairs, parse_names, parse_renames
 from cellsearch.errors import ConfigError
+from cellsearch.util.messages import Setting
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 
@@ -25,24 +27,65 @@ def _size(value: Any) -> Any:
 
 
 def _names(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+    if not isinstance(value, str):
+        return value
+    if (names := as_list(value)) is not None:
+        return names
+    return value if COMMA in value else tuple(filter(None, [value.strip()]))
+
+
+def _new_names(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if (names := as_list(value)) is not None:
+        return names
+    return tuple(part.strip() for part in value.split(COMMA) if part.strip())
 
 
 def _renames(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-    if any(not sign or not old.strip() or not new.strip() for old, sign, new in pairs):
+    if (pairs := as_pairs(value)) is not None:
+        return pairs
+    if "=" not in value:
         raise ValueError('expected "value=name,value=name"')
-    return {old.strip(): new.strip() for old, _, new in pairs}
+    return value
 
 
 Pixels = Annotated[int, Field(ge=1, le=65536)]
 Size = Annotated[tuple[Pixels, Pixels], BeforeValidator(_size)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Renames = Annotated[Mapping[str, str], BeforeValidator(_renames)]
+NewNames = Annotated[tuple[str, ...], BeforeValidator(_new_names)]
+"""Names that are given rather than found, so that a comma in a text parts them."""
+Names = Annotated[tuple[str, ...] | str, BeforeValidator(_names)]
+"""Names that there are; a text of several, until a reader has found them (``known_names``)."""
+Renames = Annotated[Mapping[str, str] | str, BeforeValidator(_renames)]
+"""Labels that there are, and new names; a text until a reader has found them (``new_labels``)."""
+
+
+def known_names(
+    given: tuple[str, ...] | str | None, known: Collection[str], *, option: str, what: str
+) -> tuple[str, ...] | None:
+    """The names that an option gives, a text read by those that there are.
+
+    Raises:
+        ConfigError: a text with a name that is not known, or with several readings.
+    """
+    if not isinstance(given, str):
+        return given
+    return parse_names(given, known, setting=Setting(option, reader=True), what=what)
+
+
+def new_labels(
+    given: Mapping[str, str] | str | None, labels: Collection[str]
+) -> Mapping[str, str] | None:
+    """Label -> name of the option ``class_names``, a text read by the labels that there are.
+
+    Raises:
+        ConfigError: a text that is no such pairs, or has several readings.
+    """
+    if not isinstance(given, str):
+        return given
+    return parse_renames(given, set(labels), setting=Setting("class_names", reader=True))
 
 
 class ReaderOptions(BaseModel):
@@ -50,7 +93,7 @@ class ReaderOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: Names | None = Field(None, description="channel names, in the order of the planes")
+    channels: NewNames | None = Field(None, description="channel names, in the order of the planes")
 
 
 class ImageOptions(ReaderOptions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,7 +231,7 @@ def folder_reader(path: Path) -> str:
             return direct
         raise DataError(
             f"{path}: no class folders in it; expected {ACCEPTED}; of images that lie loose, "
-            f"`cellsearch init {path} -o labels.csv` writes a table to fill in"
+            f"`cellsearch init {shlex.quote(str(path))} -o labels.csv` writes a table to fill in"
         )
     # The first folder with images tells; listing all of a large set takes seconds.
     images = next(filter(None, map(images_below, folders_within)), None)

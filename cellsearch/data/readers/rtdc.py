@@ -29,6 +29,7 @@ from cellsearch.data.readers.cell_table import (
     many_celled,
     table_of,
 )
+from cellsearch.data.readers.options import new_labels
 from cellsearch.data.readers.self_described import refuse_missing
 from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, name_channels, relative
@@ -222,7 +223,7 @@ def _told(raw: RawCells, samples: Sequence[str], options: Options) -> RawCells:
 
 
 def _by_feature(raw: RawCells, texts: Sequence[str], root: Path, options: Options) -> RawCells:
-    names = options.class_names
+    names = new_labels(options.class_names, texts)
     refuse_missing(texts, f"{root.name}: {options.class_feature}", but=names or ())
     order = sorted(set(texts), key=natural)
     if names is not None:

@@ -17,6 +17,7 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.missing import is_missing, meant
+from cellsearch.data.readers.options import new_labels
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import DataError
@@ -82,7 +83,7 @@ class Described:
         file: str,
         stem: str,
         channels: tuple[str, ...] | None = None,
-        class_names: Mapping[str, str] | None = None,
+        class_names: Mapping[str, str] | str | None = None,
         labelled: bool = True,
         provenance: Provenance | None = None,
         colour: bool = False,
@@ -167,13 +168,14 @@ class Described:
         )
 
     def _labels(
-        self, file: str, cells: int, class_names: Mapping[str, str] | None
+        self, file: str, cells: int, asked: Mapping[str, str] | str | None
     ) -> tuple[list[str], tuple[str, ...]]:
         values = column(self.columns["labels"], f"{file}: labels", cells, remedy=UNKNOWN)
         if values.dtype.kind == "f" and (values % 1 == 0).all():
             values = values.astype(np.int64)
         if values.dtype.kind not in "iuUO":
             raise DataError(f"{file}: labels of {values.dtype}; expected names or integers")
+        class_names = new_labels(asked, {str(value) for value in values.tolist()})
         named = tuple(str(name) for name in self.facts.get("classes") or ())
         listed_classes = self.facts.get("classes") is not None
         if listed_classes and values.dtype.kind in "iu" and class_names is None:

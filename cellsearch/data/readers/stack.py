@@ -17,6 +17,7 @@ from cellsearch.data.readers import Progress
 from cellsearch.data.readers.images import RGB, TIFF_SUFFIXES, read_image
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.util.messages import Setting
 
 
 def read_all(
@@ -114,9 +115,15 @@ def name_channels(named: tuple[str, ...] | None, depth: int, *, colour: bool) ->
     if named is None:
         return RGB if colour and depth == 3 else tuple(f"channel-{k + 1}" for k in range(depth))
     if len(named) != depth:
-        raise DataError(
+        said = (
             f"{len(named)} channel names ({', '.join(named)}), but {depth} channels in the images"
         )
+        if len(named) < depth:
+            raise DataError(said)
+        # Of a text such as "CD3, CD28", which may be one name.
+        whole = (", ".join(named[: len(named) - depth + 1]), *named[len(named) - depth + 1 :])
+        like = Setting("channels", whole, reader=True)
+        raise DataError(f"{said}; a name that holds a comma is written in a list, such as ", like)
     return named
 
 

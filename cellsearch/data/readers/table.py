@@ -21,7 +21,7 @@ from cellsearch.data.readers.foreign_paths import WEB, Translated, plain, transl
 from cellsearch.data.readers.images import is_image
 from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
 from cellsearch.data.readers.missing import is_missing, meant
-from cellsearch.data.readers.options import Names, Renames
+from cellsearch.data.readers.options import Names, Renames, known_names, new_labels
 from cellsearch.data.readers.paths import Finder
 from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.stack import find_groups, read_images
@@ -236,11 +236,16 @@ def _rows(path: Path, options: Options) -> _Table:
     columns = choose_columns(path, header, rows, options)
     if columns.split and options.use_split:
         known = sorted({row.values.get(columns.split, "") for row in rows})
-        unknown = [name for name in options.use_split if name not in known]
+        splits = known_names(options.use_split, known, option="use_split", what="split") or ()
+        unknown = [name for name in splits if name not in known]
         if unknown:
             raise ConfigError(f"option use_split: no {listed(unknown)}; there are {listed(known)}")
-        rows = [row for row in rows if row.values.get(columns.split) in options.use_split]
-    named = {*(options.class_names or ()), *(options.classes or ())}
+        rows = [row for row in rows if row.values.get(columns.split) in splits]
+    labels = [row.values.get(columns.label, "") for row in rows] if columns.label else []
+    names = new_labels(options.class_names, labels) or {}
+    there = dict.fromkeys([*labels, *names.values()])
+    classes = options.classes if columns.label else None
+    named = {*names, *(known_names(classes, there, option="classes", what="class") or ())}
     paths = image_paths(path, rows, columns, options)
     finder = Finder(path.parent, options.path_format)
     found: list[Path] = []
@@ -252,7 +257,6 @@ def _rows(path: Path, options: Options) -> _Table:
         except ReadError as error:
             bad.append(Message.of(f"line {row.line}: ", error.message))
     if bad:
-        labels = [row.values.get(columns.label, "") for row in rows] if columns.label else []
         words = meant(labels, but=named)
         elsewhere = NOT_HERE if paths.elsewhere else ""
         raise ReadError(f"{path.name}: {len(bad)} bad rows: ", some(bad), elsewhere, words)
@@ -411,7 +415,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     labels, classes = [""] * len(rows), ()  # type: tuple[list[str], Sequence[str]]
     if columns.label:
         column = columns.label
-        labels, classes = _classes([row.values[column] for row in rows], options.class_names)
+        texts = [row.values[column] for row in rows]
+        labels, classes = _classes(texts, new_labels(options.class_names, texts))
     # Who predicts asks for no groups, so none can be missing.
     grouped = options.labelled and columns.group is not None
     groups = groups_of(root.name, rows, columns.group or "") if grouped else None

@@ -28,7 +28,7 @@ export class Gallery {
   setCard(card) {
     this.card = card;
     // The server draws red, green and blue as one picture.
-    this.colours = card.channels.join() === "red,green,blue";
+    this.colours = JSON.stringify(card.channels) === '["red","green","blue"]';
     byId("sort").replaceChildren(
       option("input:asc", "input order"),
       option("confidence:asc", "confidence, lowest first"),
