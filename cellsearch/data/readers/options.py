@@ -63,6 +63,12 @@ class ImageOptions(ReaderOptions):
     cut: bool = Field(
         False, description="with fit=pad, cut larger crops about their centre: else refused"
     )
+    nan: float | Literal["lowest"] | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="what pixels of NaN (a background) become: a number, or lowest: the lowest "
+        "value of each channel of an image; default: refused",
+    )
     group_pattern: str | None = Field(
         None, description="regular expression with one group, searched in the file's path"
     )
