@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from cellsearch.data.readers import bmp, netpbm, tiff_pages
+from cellsearch.data.readers import lost, netpbm, tiff_pages
 from cellsearch.errors import ReadError
 from cellsearch.util.messages import Setting
 
@@ -29,6 +30,10 @@ _PILLOW = {
     b"GIF8": "GIF",
     b"BM": "BMP",
 }
+# A start of frame: process, length, bits a sample.
+_JPEG_FRAME = re.compile(
+    rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])\0[\x08-\x20]([\x02-\x10])", re.S
+)
 _UNREAD = {
     b"\xff\x4f\xff\x51": "JPEG 2000",
     b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
@@ -144,15 +149,32 @@ def _decode_other(file: BinaryIO, start: bytes) -> NDArray[Any]:
             raise ReadError(f"{unread[0]} is not read; save it as TIFF or PNG")
         raise ReadError(NOT_AN_IMAGE)
     if kind == "BMP":
-        bmp.refuse_gaps(file)
-    with _whole_files(), Image.open(file, formats=[kind]) as image:
+        lost.refuse_short_bmp(file)
+    with _whole_files(), _opened(file, kind) as image:
         if getattr(image, "n_frames", 1) > 1:
             raise ReadError("several frames in one file; one image a file is read")
         planes = _planes(image, file, start)
+        if kind == "PNG":
+            lost.refuse_short_png(file)
+        if kind == "JPEG":
+            lost.refuse_short_jpeg(file, image)
         orientation = 1
         if kind in ("PNG", "JPEG", "WEBP"):
             orientation = int(image.getexif().get(tiff_pages.ORIENTATION, 1))
     return tiff_pages.turned(planes, orientation)
+
+
+def _opened(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
+    try:
+        return Image.open(file, formats=[kind])
+    except UnidentifiedImageError:
+        frame = _JPEG_FRAME.search(file.read()) if kind == "JPEG" and not file.seek(0) else None
+        if frame is None:
+            raise
+        process, bits = frame[1][0] - 0xC0, frame[2][0]
+        what = f"of {bits} bits" if bits != 8 else f"of process {process}"
+        what = "without loss" if process in (3, 11) else what
+        raise ReadError(f"a JPEG {what} is not read; save it as TIFF or PNG") from None
 
 
 @contextlib.contextmanager
@@ -170,10 +192,14 @@ def _planes(opened: ImageFile.ImageFile, file: BinaryIO, start: bytes) -> NDArra
     image: Image.Image = opened
     depth = start[24] if image.format == "PNG" else 8
     if depth == 16 and start[25] in (2, 4, 6):
+        _refuse_gamma(image)
+        if start[28]:
+            raise ReadError("interlaced colours of 16 bits; save it without interlacing")
         return _deep_colour(file)
     if image.format == "GIF" and opened.tile and opened.tile[0][1] != (0, 0, *image.size):
         raise ReadError("a frame that is smaller than its canvas: the rest is no picture")
     image.load()
+    _refuse_gamma(image)
     clear = image.info.get("transparency")
     if image.mode == "P":
         colours = image.palette.palette if image.palette else b""
@@ -193,12 +219,25 @@ def _planes(opened: ImageFile.ImageFile, file: BinaryIO, start: bytes) -> NDArra
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     planes = np.ascontiguousarray(np.moveaxis(array, 2, 0)) if array.ndim == 3 else array[None]
     if clear is not None:
-        # Pillow stretches grey of 1, 2 and 4 bits to 8, but not the value that is clear.
-        scale = 255 // (2**depth - 1) if depth < 8 else 1
+        # Pillow stretches grey of 2 and 4 bits to 8, but not the value that is clear.
+        scale = 255 // (2**depth - 1) if 1 < depth < 8 else 1
         value = np.array(clear).reshape(-1, 1, 1) * scale
         if (planes == value).all(axis=0).any():
             raise _transparent()
     return planes
+
+
+def _refuse_gamma(image: Image.Image) -> None:
+    """A PNG may say that its numbers are to be bent before they are shown, which nothing here does.
+
+    Up to 5 % from the usual 1 / 2.2 makes no difference, as the standard's own library holds.
+    """
+    gamma = image.info.get("gamma")
+    if gamma and not image.info.keys() & {"srgb", "icc_profile"} and abs(2.2 * gamma - 1) > 0.05:
+        raise ReadError(
+            f"a PNG of gamma {gamma:g} (chunk gAMA), which viewers show brighter or darker than "
+            "its numbers; save it without, or as TIFF"
+        )
 
 
 def _transparent() -> ReadError:
@@ -210,7 +249,7 @@ def _deep_colour(file: BinaryIO) -> NDArray[Any]:
     import imagecodecs
 
     file.seek(0)
-    array: NDArray[Any] = imagecodecs.png_decode(file.read())
+    array: NDArray[Any] = imagecodecs.png_decode(lost.bare_png(file.read()))
     planes = np.moveaxis(array, 2, 0)
     if len(planes) in (2, 4):
         if (planes[-1] != np.iinfo(array.dtype).max).any():
@@ -240,7 +279,7 @@ def _frames(tiff: Any) -> list[Any]:
     # A reduced copy for viewers is no channel.
     frames = [page for page in tiff.pages if not page.is_reduced]
     if not frames:
-        raise ReadError("a TIFF without an image")
+        raise ReadError("a TIFF without an image, or truncated")
     tiff_pages.refuse_gaps(tiff, frames)
     return frames
 

@@ -23,6 +23,7 @@ MOST_BYTES = 2**33
 # Photometric interpretations, compressions and tags by their numbers in the standard.
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 JPEG = frozenset({7, 33007, 34892})
+JPEG2000 = frozenset({33004, 33005, 34712})
 LERC = 34887
 UNREAD_COMPRESSIONS = {
     6: "old-style JPEG",
@@ -42,7 +43,7 @@ COLOURS = {
     34892: "raw light of a camera",
     51177: "a depth map",
 }
-ORIENTATION, EXTRA_SAMPLES, NO_DATA = 274, 338, 42113
+ORIENTATION, NO_DATA = 274, 42113
 
 
 @contextlib.contextmanager
@@ -60,6 +61,8 @@ def opened(file: Path | BinaryIO) -> Iterator[Any]:
         tiff = tifffile.TiffFile(file)
     except tifffile.TiffFileError:
         raise ReadError("not an image, or an empty file") from None
+    except TypeError:
+        raise ReadError("samples of several kinds (SampleFormat), or a damaged TIFF") from None
     with tiff, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield tiff
@@ -146,10 +149,19 @@ def require_known(page: Any) -> None:
     if packing == 1 and int(page.predictor) != 1:
         raise ReadError("a predictor without compression, which programmes read differently")
     bits = page.bitspersample
-    if not isinstance(bits, int) or page.dtype is None:
+    # Of other widths it is not agreed in which order their bytes stand.
+    usual = isinstance(bits, int) and (bits <= 16 or bits in (32, 64, 128))
+    if not usual or page.dtype is None:
         raise ReadError(
-            f"samples of {bits} bits (SampleFormat {page.sampleformat}) are not read; save them as "
-            "integers of 8 or 16 bits"
+            f"samples of {bits} bits (SampleFormat {int(page.sampleformat)}) are not read; save "
+            "them as integers of 8 or 16 bits"
+        )
+    if packing in JPEG2000 and bits > 16:
+        raise ReadError(f"JPEG 2000 of {bits} bits, which its decoder alters; save it as LZW")
+    if packing in JPEG2000 and bits > 8 and page.parent.byteorder == ">":
+        raise ReadError(
+            f"JPEG 2000 of {bits} bits in a big-endian TIFF, where some writers (tifffile) "
+            "exchange the bytes; save it as LZW"
         )
     if page.dtype.kind not in "biuf":
         raise ReadError(f"pixels of {page.dtype} (complex numbers); save their magnitude")
@@ -264,7 +276,8 @@ def _inverted(array: NDArray[Any], page: Any) -> NDArray[Any]:
             f"{array.dtype} pixels of which white is zero (MinIsWhite), for which no inversion is "
             "defined; save them with black as zero"
         )
-    return np.array(2 ** int(page.bitspersample) - 1, array.dtype) - array
+    inverted: NDArray[Any] = np.array(2 ** int(page.bitspersample) - 1, array.dtype) - array
+    return inverted
 
 
 def _coloured(array: NDArray[Any], page: Any) -> NDArray[Any]:
@@ -277,8 +290,8 @@ def _coloured(array: NDArray[Any], page: Any) -> NDArray[Any]:
     colours = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
     if depth == 8 and (colours == np.arange(256)).all():
         return array
-    picked = np.moveaxis(colours[:, array[:, 0].astype(np.intp)], 0, 1)
-    return np.ascontiguousarray(picked)
+    picked: NDArray[Any] = np.moveaxis(colours[:, array[:, 0].astype(np.intp)], 0, 1)
+    return picked
 
 
 def _without_alpha(array: NDArray[Any], page: Any) -> NDArray[Any]:
