@@ -661,6 +661,24 @@ def tiff_pages() -> Iterator[Cell]:
     with tifffile.TiffWriter(file, ome=True) as writer:
         for plane in three[:2]:
             writer.write(plane, photometric="minisblack", metadata={"axes": "YX"})
+    signed = (three[0].astype(np.int32) - 32768).astype(np.int16)[None]
+    for name, text, pixels, words in (
+        ("signed", "cf=0\nc0=-32768.0\nc1=1.0\nvunit=gray value\n", signed, ""),
+        ("none", "cf=0\nc0=0.0\nc1=1.0\n", three[:1], ""),
+        ("density", "cf=0\nc0=0.2\nc1=0.01\n", None, "ImageJ calibrates"),
+        ("curve", "cf=3\nc0=0.2\nc1=0.01\nc2=5\n", None, "ImageJ calibrates"),
+    ):
+        data = tiff(
+            [three[0].astype(">u2").tobytes()],
+            {258: 16, 270: b"ImageJ=1.54f\n" + text.encode() + b"\0"},
+            order=">",
+        )
+        yield Cell(f"tif ImageJ calibration {name}", data, pixels, words)
+    below = io.BytesIO()
+    with tifffile.TiffWriter(below) as writer:
+        writer.write(three[0], photometric="minisblack", metadata=None, subifds=1)
+        writer.write(three[1], photometric="minisblack", metadata=None)
+    yield Cell("tif image in a SubIFD", below.getvalue(), None, "SubIFDs")
     yield Cell("tif ome of two images", file.getvalue(), None, "2 images in one file")
 
 

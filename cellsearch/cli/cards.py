@@ -84,6 +84,7 @@ def predict(
     cells = cells_to_predict(
         images,
         channels=config.channels,
+        dtype=config.dtype,
         variant=variant,
         mirror=mirror,
         # Crops of several sizes cannot lie in one array: brought to the card's as they are read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from cellsearch.data.readers import lost, netpbm, tiff_pages
+from cellsearch.data.readers import lost, netpbm, tiff_pages, tiff_stack
 from cellsearch.errors import ReadError
-from cellsearch.util.messages import Setting
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 RGB = ("red", "green", "blue")
-AXES: Mapping[str, str] = {"Z": "slices (Z)", "T": "times (T)"}
 NOT_AN_IMAGE = "not an image, or an empty file"
 
 # What a file begins with says what it is; its name may be another.
@@ -85,7 +83,7 @@ def read_pages(path: Path) -> NDArray[Any]:
         ReadError: as ``read_image``.
     """
     with in_plain_words(), tiff_pages.opened(path) as tiff:
-        image = _joined(_frames(tiff))
+        image = tiff_stack.planes(tiff)
     if image.dtype.kind == "f":
         _refuse_not_finite(image)
     return image
@@ -132,7 +130,7 @@ def _decode(path: Path, pages: int | None, *, named: bool) -> NDArray[Any]:
         if not start.startswith(tiff_pages.MAGIC):
             return _decode_other(file, start)
         with tiff_pages.opened(file) as tiff:
-            return _tiff_planes(tiff, pages, named=named)
+            return tiff_stack.channels(tiff, pages, named=named)
 
 
 def _decode_other(file: BinaryIO, start: bytes) -> NDArray[Any]:
@@ -256,90 +254,3 @@ def _deep_colour(file: BinaryIO) -> NDArray[Any]:
             raise _transparent()
         planes = planes[:-1]
     return np.ascontiguousarray(planes)
-
-
-def _tiff_planes(tiff: Any, pages: int | None, *, named: bool) -> NDArray[Any]:
-    frames = _frames(tiff)
-    frames = _in_order(tiff, frames, named=named)
-    planes = _joined(frames)
-    if len(frames) > 1 and pages is not None and len(planes) != pages:
-        raise ReadError(
-            f"{len(frames)} pages, but {pages} channels: pages are read as channels; a file of "
-            "many cells is read with ",
-            Setting("layout", "ome_tiff", reader=True),
-            " and ",
-            Setting("axes", "TCYX", reader=True),
-            " (TYX for one channel, TYXS for colour)",
-        )
-    return planes
-
-
-def _frames(tiff: Any) -> list[Any]:
-    """Pages that are images, each whole."""
-    # A reduced copy for viewers is no channel.
-    frames = [page for page in tiff.pages if not page.is_reduced]
-    if not frames:
-        raise ReadError("a TIFF without an image, or truncated")
-    tiff_pages.refuse_gaps(tiff, frames)
-    return frames
-
-
-def _joined(frames: list[Any]) -> NDArray[Any]:
-    planes = [tiff_pages.decoded(frame) for frame in frames]
-    if len({plane.shape[1:] for plane in planes}) > 1:
-        raise ReadError("pages of different sizes")
-    dtypes = sorted({str(plane.dtype) for plane in planes})
-    if len(dtypes) > 1:
-        raise ReadError(f"pages of different dtypes: {', '.join(dtypes)}")
-    return np.concatenate(planes) if len(planes) > 1 else planes[0]
-
-
-def _in_order(tiff: Any, frames: list[Any], *, named: bool) -> list[Any]:
-    """The pages in the order of their channels; slices and times are none, unless named so."""
-    if len(frames) == 1 and not _may_hide_planes(frames[0]):
-        return frames
-    series = list(tiff.series)
-    if len(series) > 1 and tiff.is_ome and len(frames) > 1:
-        raise _many_cells(f"{len(series)} images in one file")
-    one = series[0]
-    if len(series) == 1 and int(one.size) > sum(int(frame.size) for frame in frames):
-        raise _many_cells(f"an image of shape {tuple(one.shape)} (axes {one.axes}) behind one page")
-    if len(series) > 1:
-        return frames
-    long = {a: n for a, n in zip(one.axes, one.shape, strict=True) if n > 1 and a not in "YXS"}
-    # Q and I stand for axes without a name.
-    others = {axis: n for axis, n in long.items() if axis not in "CQI"}
-    if not others:
-        order = [page.index for page in one.pages if page is not None]
-        at = {frame.index: frame for frame in frames}
-        known = len(order) == len(frames) and set(order) == set(at)
-        return [at[index] for index in order] if known else frames
-    if named and len(long) == 1:
-        return frames
-    words = " and ".join(f"{n} {AXES.get(a, f'planes of axis {a}')}" for a, n in others.items())
-    raise ReadError(
-        f"{words} in one file, and the planes of a cell are its channels: save one plane or a "
-        "projection of them (ImageJ: Image > Stacks > Z Project)",
-        *(_or_named(long) if len(long) == 1 else ()),
-        "; where each plane is a cell, give ",
-        Setting("layout", "ome_tiff", reader=True),
-    )
-
-
-def _may_hide_planes(page: Any) -> bool:
-    """Whether planes may follow that no page names, as some programmes write them."""
-    # Looking at the axes takes as long as decoding a small crop.
-    text = page.description
-    return page.is_stk or text.startswith("ImageJ=") or '"truncated": true' in text
-
-
-def _or_named(long: Mapping[str, int]) -> tuple[str | Setting, ...]:
-    names = ",".join(f"NAME{k + 1}" for k in range(min(3, sum(long.values()))))
-    return ("; where they are channels, name them with ", Setting("channels", names, reader=True))
-
-
-def _many_cells(what: str) -> ReadError:
-    return ReadError(
-        f"{what}, where one image of one cell is read; where each plane is a cell, give ",
-        Setting("layout", "ome_tiff", reader=True),
-    )

@@ -189,13 +189,13 @@ def _crops(tiff: Any, series: Any, axes: str | None) -> list[NDArray[Any]]:
 def _shown(tiff: Any, series: Any, letters: str) -> tuple[str, NDArray[Any]]:
     """The pixels as a viewer shows them, and the letters of their axes; samples before Y and X."""
     page = series.keyframe
-    tiff_pages.refuse_gaps(tiff, series.pages)
+    tiff_lost.refuse_gaps(tiff, series.pages)
     tiff_pages.require_known(page)
     for each in series.pages:
-        tiff_pages.require_sound(each)
+        tiff_lost.refuse_unsound(each)
     outer = len(series.shape) - len(page.shape)
     pages = series.asarray().reshape(-1, *page.shape)
-    array = tiff_pages.shown(pages, page)
+    array = tiff_pages.calibrated(tiff_pages.shown(pages, page), tiff)
     of_page = dict(zip(page.axes, letters[outer:], strict=True))
     named = letters[:outer] + of_page.get("S", "S") + of_page["Y"] + of_page["X"]
     return named, array.reshape(*series.shape[:outer], *array.shape[1:])

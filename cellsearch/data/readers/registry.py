@@ -32,13 +32,13 @@ ACCEPTED = (
     "images and labels, an OME-TIFF of many cells, an OME-Zarr, a .cif, or a .yaml manifest"
 )
 VERSIONS: Mapping[str, int] = {
-    "folders": 2,
-    "table": 6,
-    "channel_files": 2,
-    "montage": 1,
+    "folders": 3,
+    "table": 7,
+    "channel_files": 3,
+    "montage": 2,
     "npz": 6,
     "hdf5": 5,
-    "ome_tiff": 4,
+    "ome_tiff": 5,
     "ome_zarr": 4,
     "cif": 4,
     "synthetic": 1,

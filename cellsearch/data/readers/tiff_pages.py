@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import warnings
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.readers import tiff_lost
+from cellsearch.data.readers.tiff_lost import JPEG
 from cellsearch.errors import ReadError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MOST_BYTES = 2**33
-"""Of pixels that one file may declare; a damaged header declares anything."""
 
 # Photometric interpretations, compressions and tags by their numbers in the standard.
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
-JPEG = frozenset({7, 33007, 34892})
 JPEG2000 = frozenset({33004, 33005, 34712})
-LERC = 34887
 UNREAD_COMPRESSIONS = {
     6: "old-style JPEG",
     22610: "JPEG XR, whose decoder does not notice lost data",
@@ -66,66 +62,6 @@ def opened(file: Path | BinaryIO) -> Iterator[Any]:
     with tiff, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield tiff
-
-
-def refuse_gaps(tiff: Any, pages: Sequence[Any]) -> None:
-    """Refuse what the library would fill with zeros: pixels that are not in the file.
-
-    Args:
-        tiff: an open ``TiffFile``.
-        pages: of it, those that are read.
-
-    Raises:
-        ReadError: cut, sparse, or strips (tiles) that overlap or lie beyond the file.
-    """
-    if _is_cut(tiff):
-        raise ReadError("truncated: its last page names another, which is not there")
-    if sum(int(page.keyframe.nbytes) for page in pages) > MOST_BYTES:
-        raise ReadError(f"it declares more than {MOST_BYTES // 2**30} GB of pixels")
-    length = int(tiff.filehandle.size)
-    taken: list[tuple[int, int]] = []
-    for page in pages:
-        offsets, counts = page.dataoffsets, page.databytecounts
-        wanted = math.prod(page.keyframe.chunked)
-        if not len(offsets) == len(counts) == wanted:
-            raise ReadError(f"truncated: {len(offsets)} of {wanted} strips or tiles")
-        empty = sum(not count or not offset for offset, count in zip(offsets, counts, strict=True))
-        if empty:
-            raise ReadError(
-                f"a sparse TIFF: {empty} of {wanted} strips or tiles hold no pixels; "
-                "write it anew in full"
-            )
-        if any(a + b > length for a, b in zip(offsets, counts, strict=True)):
-            raise ReadError("truncated: pixels that lie beyond the end of the file")
-        _require_length(page)
-        taken += zip(offsets, counts, strict=True)
-    taken.sort()
-    if any(a + n > b for (a, n), (b, _) in pairwise(taken)):
-        raise ReadError("a damaged TIFF: its strips or tiles overlap")
-
-
-def _is_cut(tiff: Any) -> bool:
-    """Whether the last page that can be read points to another: tifffile stops there in silence."""
-    # Counting the pages walks to the last.
-    if not len(tiff.pages):
-        return False
-    place = tiff.pages.next_page_offset
-    if not place:
-        return True
-    tiff.filehandle.seek(place)
-    return any(tiff.filehandle.read(tiff.tiff.offsetsize))
-
-
-def _require_length(page: Any) -> None:
-    """Strips that are not packed must be as long as their pixels."""
-    frame = page.keyframe
-    if int(frame.compression) != 1 or not isinstance(frame.bitspersample, int):
-        return
-    if not frame.is_tiled and len(page.databytecounts) == 1:
-        rows = int(frame.imagelength) * int(frame.imagedepth)
-        bits = int(frame.imagewidth) * int(frame.bitspersample) * int(frame.samplesperpixel)
-        if page.databytecounts[0] < rows * ((bits + 7) // 8):
-            raise ReadError("truncated: a strip that is shorter than its pixels")
 
 
 def require_known(page: Any) -> None:
@@ -173,35 +109,12 @@ def decoded(page: Any) -> NDArray[Any]:
     """(S, H, W) of one page, as a viewer shows it.
 
     Raises:
-        ReadError: as ``require_known`` and ``shown``.
+        ReadError: as ``require_known``, ``tiff_lost.refuse_unsound`` and ``shown``.
     """
     require_known(page)
-    require_sound(page)
+    tiff_lost.refuse_unsound(page)
     planes: NDArray[Any] = shown(page.asarray()[None], page)[0]
     return planes
-
-
-def require_sound(page: Any) -> None:
-    """Refuse packed strips whose decoder fills what is lost without a word.
-
-    Raises:
-        ReadError: JPEG without an end, or LERC with masked pixels.
-    """
-    packing = int(page.keyframe.compression)
-    if packing not in JPEG and packing != LERC:
-        return
-    import imagecodecs
-
-    handle = page.parent.filehandle
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        handle.seek(offset)
-        data = handle.read(count)
-        if packing in JPEG and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-            raise ReadError("truncated: a strip or tile of JPEG has no end")
-        if packing == LERC:
-            _, valid = imagecodecs.lerc_decode(data, masks=True)
-            if valid is not None and not np.all(valid):
-                raise ReadError("pixels that LERC masks as missing; fill them before it is saved")
 
 
 def shown(array: NDArray[Any], page: Any) -> NDArray[Any]:
@@ -249,6 +162,34 @@ def turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (2, 3, 6, 7):
         array = array[..., ::-1]
     return np.ascontiguousarray(array)
+
+
+def calibrated(array: NDArray[Any], tiff: Any) -> NDArray[Any]:
+    """The values that ImageJ shows: it holds signed numbers of 16 bits as unsigned ones.
+
+    Args:
+        array: pixels as they are stored.
+        tiff: the open ``TiffFile`` that they are of.
+
+    Raises:
+        ReadError: another function from stored numbers to values.
+    """
+    text = tiff.pages.first.description
+    if not text.startswith("ImageJ="):
+        return array
+    said = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    if "cf" not in said:
+        return array
+    straight = said["cf"] == "0" and {"c0", "c1"} <= said.keys()
+    line = (float(said["c0"]), float(said["c1"])) if straight else None
+    if line == (0.0, 1.0):
+        return array
+    if line == (-32768.0, 1.0) and array.dtype == np.uint16:
+        return (array.astype(np.int32) - 32768).astype(np.int16)
+    raise ReadError(
+        "values that ImageJ calibrates (a function of the stored numbers); in ImageJ Image > Type "
+        "> 32-bit applies it"
+    )
 
 
 def _refuse_missing(array: NDArray[Any], page: Any) -> None:
