@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells, tiff_pages
+from cellsearch.data.readers import Progress, RawCells, tiff_lost, tiff_pages
 from cellsearch.data.readers.cell_table import (
     LabelOptions,
     by_folder,
