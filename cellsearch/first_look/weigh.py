@@ -28,7 +28,10 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     layout, crops = look.layout, look.crops
     base = layout.target if layout.target.is_dir() else layout.target.parent
     if crops.bad:
-        shown = [f"{relative(file, base)}: {why}" for file, why in crops.bad.values()]
+        alike: dict[str, list[str]] = {}
+        for file, why in crops.bad.values():
+            alike.setdefault(why, []).append(relative(file, base))
+        shown = [f"{listed(names, most=3)}: {why}" for why, names in alike.items()]
         text = f"{len(crops.bad)} images cannot be read ({listed(shown, most=3)})"
         if layout.kind in ("folders", "nested"):
             layout.notes.append(f"{text}; the table leaves them out")

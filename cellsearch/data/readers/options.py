@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+)
 
 from cellsearch.catalog import near_miss, problems
 from cellsearch.errors import ConfigError
@@ -63,9 +70,8 @@ class ImageOptions(ReaderOptions):
     cut: bool = Field(
         False, description="with fit=pad, cut larger crops about their centre: else refused"
     )
-    nan: float | Literal["lowest"] | None = Field(
+    nan: FiniteFloat | Literal["lowest"] | None = Field(
         None,
-        allow_inf_nan=False,
         description="what pixels of NaN (a background) become: a number, or lowest: the lowest "
         "value of each channel of an image; default: refused",
     )
