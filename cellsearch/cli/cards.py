@@ -90,7 +90,8 @@ def predict(
         # Crops of several sizes cannot lie in one array: brought to the card's as they are read.
         defaults={} if rule == "refuse" else {"size": size, "fit": rule, "cut": True},
         on_progress=on_progress,
-        **reader_options(option),
+        # One of them is called channels, too.
+        options=reader_options(option),
     )
     probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
     rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)

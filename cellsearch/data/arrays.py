@@ -119,7 +119,8 @@ def check_finite(images: NDArray[Any], ids: NDArray[np.str_]) -> None:
     )
     if len(bad):
         raise DataError(
-            f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])}"
+            f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])}; "
+            "fill a background of NaN with a number (in numpy: np.nan_to_num(images, nan=0))"
         )
 
 

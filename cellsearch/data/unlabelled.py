@@ -139,6 +139,7 @@ def cells_to_predict(
     variant: str | None = None,
     mirror: Path | None = None,
     defaults: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
     **reader_options: Any,
 ) -> CellDataset:
@@ -146,11 +147,13 @@ def cells_to_predict(
 
     A data set that has these channels among others gives them in this order. ``defaults`` are as in
     ``read_unlabelled``, and come before what a manifest says. ``dtype`` is that of the card.
+    ``options`` are further options of the reader, such as its own ``channels``.
 
     Raises:
         ConfigError: a name or option is wrong.
         DataError: images cannot be read, or have other channels or numbers than the card takes.
     """
+    reader_options |= dict(options or {})
     if is_path(name_or_path):
         refuse_of_manifests(variant, mirror)
         path = Path(name_or_path).expanduser()

@@ -65,8 +65,9 @@ def _where(
 ) -> str:
     bad = sum(int(odd(crops[k]).sum()) for k in which)
     all_pixels = sum(crops[k].size for k in which)
+    files = list(dict.fromkeys(sources[k] for k in which))
     return (
-        f"{len(which)} of {len(crops)} images ({listed([sources[k] for k in which], most=3)}): "
+        f"{len(which)} of {len(crops)} images ({listed(files, most=3)}): "
         f"{bad:,} of their {all_pixels:,} pixels"
     )
 
