@@ -165,6 +165,22 @@ def test_slices_of_channels_are_refused_even_where_they_are_named(tmp_path: Path
     assert cells.images.shape == (8, 3, 10, 14)
 
 
+def test_slices_in_the_file_of_one_channel_are_too_many_planes(tmp_path: Path) -> None:
+    for k in range(4):
+        for code in ("Ch1", "Ch2"):
+            path = tmp_path / "ab"[k % 2] / f"{k}_{code}.tif"
+            write(path, STACKS[k], imagej=True, metadata={"axes": "ZYX"})
+    with pytest.raises(ReadError, match=r"a/0_Ch1.tif: 3 planes in the file of one channel"):
+        load_dataset(tmp_path)
+
+
+def test_a_first_file_that_cannot_be_read_is_named_in_prediction(tmp_path: Path) -> None:
+    for k in range(2):
+        (tmp_path / f"{k}_Ch1.tif").write_bytes(b"not an image")
+    with pytest.raises(ReadError, match=r"0_Ch1\.tif: not an image"):
+        cells_to_predict(str(tmp_path), channels=("x", "y"))
+
+
 def test_a_page_that_is_read_by_itself_keeps_every_plane(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tif", STACKS[0], imagej=True, metadata={"axes": "ZYX"})
     np.testing.assert_array_equal(read_pages(path), STACKS[0])

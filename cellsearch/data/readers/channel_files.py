@@ -103,7 +103,8 @@ def read_plane(path: Path, *, finite: bool = True) -> NDArray[Any]:
     Raises:
         ReadError: several planes, or colours.
     """
-    image = read_image(path, finite=finite)
+    # Slices would be told as too many planes below.
+    image = read_image(path, named=True, finite=finite)
     if len(image) == 3 and np.array_equal(image[0], image[1]) and np.array_equal(*image[1:]):
         return image[:1]
     if len(image) != 1:

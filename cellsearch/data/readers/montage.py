@@ -131,7 +131,7 @@ def _tiles(root: Path, montage: Montage, options: Options, bad: list[str]) -> ND
     for code in options.codes:
         name = montage.path.replace(CHANNEL, code)
         try:
-            image = read_image(root / name)
+            image = read_image(root / name, named=True)
             planes.append(cut(image, options))
         except DataError as error:
             bad.append(f"{name}: {error}")
