@@ -245,6 +245,35 @@ def test_sixteen_bits_beyond_the_camera_are_refused(case: Made) -> None:
         prepare(images * 250, config)
 
 
+def test_slices_are_channels_for_prediction_only_where_they_are_named(
+    case: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("predict", case.card.folder, tmp_path)
+    for k in range(3):
+        tifffile.imwrite(
+            tmp_path / f"{k}.tif", case.dataset.images[k], imagej=True, metadata={"axes": "ZYX"}
+        )
+    code, _, error = cellsearch(capsys, monkeypatch, *asked)
+    assert code == 2
+    assert "2 slices (Z) in one file" in error
+    assert "name them with --option channels=NAME1,NAME2" in error
+    names = ",".join(case.card.config.channels)
+    code, out, error = cellsearch(capsys, monkeypatch, *asked, "--option", f"channels={names}")
+    assert (code, "3 cells" in out + error) == (0, True)
+
+
+def test_files_of_other_numbers_are_named_by_their_own_dtype(
+    case: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(3):
+        image = case.dataset.images[k].astype(np.int16)
+        tifffile.imwrite(tmp_path / f"{k}.tif", image, photometric="minisblack")
+    code, _, error = cellsearch(capsys, monkeypatch, "predict", case.card.folder, tmp_path)
+    assert code == 2
+    assert "images of int16, and uint8 is needed, as the card was trained on" in error
+    assert "float32" not in error
+
+
 def test_nan_is_refused_by_image(case: Made) -> None:
     images = case.dataset.images[:6].astype(np.float32)
     images[4, 1, 2, 3] = np.nan

@@ -85,6 +85,7 @@ def predict(
     cells = cells_to_predict(
         images,
         channels=config.channels,
+        dtype=config.dtype,
         variant=variant,
         mirror=mirror,
         # Crops of several sizes cannot lie in one array: brought to the card's as they are read.
@@ -92,7 +93,8 @@ def predict(
         if rule == "refuse"
         else {"size": f"{config.height}x{config.width}", "fit": rule, "cut": True},
         on_progress=on_progress,
-        **reader_options(option),
+        # One of them is called channels, too.
+        options=reader_options(option),
     )
     for line in passed_over_in(cells.provenance.notes):
         Terminal().message(f"note: {line}")

@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from cellsearch.data.arrays import DTYPES
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.manifest import load_manifest
-from cellsearch.data.readers import Progress, plain
+from cellsearch.data.readers import Progress, RawCells, plain
 from cellsearch.data.readers.ome_tiff import holds_many
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.plain import lie_loose
@@ -66,6 +69,8 @@ def _unlabelled(
     defaults: Mapping[str, Any] | None,
     on_progress: Progress | None,
     reader_options: dict[str, Any],
+    *,
+    dtype: str | None = None,
 ) -> CellDataset:
     """As ``read_unlabelled``; readers have an option that is called ``channels``, too."""
     require_utf8([str(root)])
@@ -81,6 +86,8 @@ def _unlabelled(
     else:
         asked = parse_options(plain.Options, reader_options, reader="prediction")
         raw = with_fitting(plain.read(root, channels, asked, on_progress))
+    if dtype is not None:
+        _refuse_other_dtype(root, raw, dtype)
     dataset = CellDataset.from_raw(raw)
     if channels is not None and len(dataset.channels) != channels:
         raise DataError(
@@ -88,6 +95,17 @@ def _unlabelled(
             f"but {channels} are needed"
         )
     return dataset
+
+
+def _refuse_other_dtype(root: Path, raw: RawCells, dtype: str) -> None:
+    """Refuse by the files' own dtype: a data set holds other numbers than these as float32."""
+    held = np.dtype(raw.images.dtype if isinstance(raw.images, np.ndarray) else raw.images[0].dtype)
+    held = held.newbyteorder("=")
+    if held not in (*DTYPES, np.dtype(bool)) and dtype != str(np.dtype(np.float32)):
+        raise DataError(
+            f"{root}: images of {held}, and {dtype} is needed, as the card was trained on: give "
+            f"the raw intensities of the same camera settings, saved as {dtype}"
+        )
 
 
 def _many_celled(root: Path, options: dict[str, Any]) -> str | None:
@@ -147,26 +165,32 @@ def cells_to_predict(
     name_or_path: str,
     *,
     channels: Sequence[str],
+    dtype: str | None = None,
     variant: str | None = None,
     mirror: Path | None = None,
     defaults: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
     **reader_options: Any,
 ) -> CellDataset:
     """Images by path, or the cells of a data set by name, with a card's channels.
 
     A data set that has these channels among others gives them in this order. ``defaults`` are as in
-    ``read_unlabelled``, and come before what a manifest says.
+    ``read_unlabelled``, and come before what a manifest says. ``dtype`` is that of the card.
+    ``options`` are further options of the reader, such as its own ``channels``.
 
     Raises:
         ConfigError: a name or option is wrong.
-        DataError: images cannot be read, or have other channels.
+        DataError: images cannot be read, or have other channels or numbers than the card takes.
     """
+    reader_options |= dict(options or {})
     if is_path(name_or_path):
         refuse_of_manifests(variant, mirror)
         path = named_path(Path(name_or_path).expanduser())
         try:
-            return _unlabelled(path, len(channels), defaults, on_progress, reader_options)
+            return _unlabelled(
+                path, len(channels), defaults, on_progress, reader_options, dtype=dtype
+            )
         except DataError as error:
             raise type(error)(_fit_of_prediction(error)) from None
     manifest = load_manifest(name_or_path).layout

@@ -32,7 +32,10 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     layout, crops = look.layout, look.crops
     base = layout.target if layout.target.is_dir() else layout.target.parent
     if crops.bad:
-        shown = [Message.of(f"{relative(file, base)}: ", why) for file, why in crops.bad.values()]
+        alike: dict[str, tuple[Message, list[str]]] = {}
+        for file, why in crops.bad.values():
+            alike.setdefault(str(why), (Message.of(why), []))[1].append(relative(file, base))
+        shown = [Message.of(f"{listed(names, most=3)}: ", why) for why, names in alike.values()]
         text = Message.of(f"{len(crops.bad)} images cannot be read (", some(shown, most=3), ")")
         if layout.kind in ("folders", "nested"):
             layout.notes.append(f"{text}; the table leaves them out")

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig
-from cellsearch.data.readers.images import read_image
+from cellsearch.data.readers.images import read_image, read_pages
 from cellsearch.errors import ReadError
 from cellsearch.serve.limits import Limits, size
 from cellsearch.serve.tiff import axes_of, look_at
@@ -150,7 +150,7 @@ def _of_tiff(path: Path, config: CardConfig, limits: Limits) -> NDArray[Any]:
         raise ReadError(
             f"it declares {size(facts.bytes)} of pixels; {size(limits.decoded_bytes)} are taken"
         )
-    planes = read_image(path)
+    planes = read_pages(path)
     if facts.samples > 1:
         each = len(planes) // facts.pages
         if each != c:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,18 @@ def group_by_cell(
     return cells, wanted
 
 
-def read_plane(path: Path) -> NDArray[Any]:
+def read_plane(path: Path, *, finite: bool = True) -> NDArray[Any]:
     """(1, H, W); a grey image that was saved as RGB is taken as grey.
+
+    Args:
+        path: the file of one channel.
+        finite: whether NaN and infinite pixels are refused.
 
     Raises:
         ReadError: several planes, or colours.
     """
-    image = read_image(path)
+    # Slices would be told as too many planes below.
+    image = read_image(path, named=True, finite=finite)
     if len(image) == 3 and np.array_equal(image[0], image[1]) and np.array_equal(*image[1:]):
         return image[:1]
     if len(image) != 1:
@@ -131,7 +137,9 @@ def read_cells(
     on_progress: Progress | None,
 ) -> Stacked:
     """One file a channel; the source of a cell is the file of its first channel."""
-    crops = read_all(root, [cell.files for cell in cells], read_plane, on_progress)
+    crops = read_all(
+        root, [cell.files for cell in cells], partial(read_plane, finite=False), on_progress
+    )
     sources = [relative(cell.files[0], root) for cell in cells]
     names = name_channels(options.channels or codes, len(codes), colour=False)
     pixels, fitting = stack(crops, options, sources)

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
+from cellsearch.data.readers import lost, netpbm, tiff_pages, tiff_stack
 from cellsearch.errors import ReadError
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
 RGB = ("red", "green", "blue")
+NOT_AN_IMAGE = "not an image, or an empty file"
+
+# What a file begins with says what it is; its name may be another.
+_PILLOW = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+}
+# A start of frame: process, length, bits a sample.
+_JPEG_FRAME = re.compile(
+    rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])\0[\x08-\x20]([\x02-\x10])", re.S
+)
+_UNREAD = {
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"II\xbc": "JPEG XR",
+    b"P7": "PAM (netpbm)",
+    b"PF": "PFM (netpbm)",
+    b"Pf": "PFM (netpbm)",
+}
 
 
 def is_image(path: Path) -> bool:
@@ -24,38 +49,61 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def read_image(path: Path, *, pages: int | None = None) -> NDArray[Any]:
-    """Decode one file.
+def read_image(
+    path: Path, *, pages: int | None = None, named: bool = False, finite: bool = True
+) -> NDArray[Any]:
+    """Decode one file: what it is, its first bytes say.
 
     Args:
-        path: TIFF (read by tifffile), or anything that Pillow reads.
+        path: TIFF, PNG, JPEG, BMP, GIF, PGM, PPM or WebP.
         pages: number of channels that a multi-page TIFF must have; None takes any.
+        named: whether the user named the channels, so that slices and times may be channels.
+        finite: whether NaN and infinite pixels are refused.
 
     Returns:
-        (C, H, W) in the file's own dtype; RGB gives 3 channels, grey gives 1, and the pages of a
-        TIFF are channels.
+        (C, H, W) in the file's own dtype, as a viewer shows it: upright, black at zero, a palette
+        as its colours. Numbers are those that the file holds, and are not stretched to the range
+        of the dtype. RGB gives 3 channels, grey gives 1, and the pages of a TIFF are channels.
 
     Raises:
-        ReadError: missing, truncated, not an image, NaN pixels; the message names no file.
+        ReadError: missing, truncated, not an image, a kind that is not read, slices or times
+            that are no channels, NaN pixels; the message names no file.
     """
+    with in_plain_words():
+        image = _decode(path, pages, named=named)
+    if finite and image.dtype.kind == "f":
+        _refuse_not_finite(image)
+    return image
+
+
+def read_pages(path: Path) -> NDArray[Any]:
+    """As ``read_image``, whatever the axes of a TIFF's pages mean; (pages * samples, H, W).
+
+    Raises:
+        ReadError: as ``read_image``.
+    """
+    with in_plain_words(), tiff_pages.opened(path) as tiff:
+        image = tiff_stack.planes(tiff)
+    if image.dtype.kind == "f":
+        _refuse_not_finite(image)
+    return image
+
+
+@contextlib.contextmanager
+def in_plain_words() -> Iterator[None]:
+    """Make whatever a decoder raises one ``ReadError`` that names no file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if path.suffix.lower() in TIFF_SUFFIXES:
-                image = _read_tiff(path, pages)
-            else:
-                image = _read_pillow(path)
+            yield
     except FileNotFoundError:
         raise ReadError("no such file") from None
     except UnidentifiedImageError:
-        raise ReadError("not an image, or an empty file") from None
+        raise ReadError(NOT_AN_IMAGE) from None
     except ReadError:
         raise
     except Exception as error:  # a decoder raises anything when bytes are changed
         raise ReadError(_plain(error)) from None
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise ReadError("NaN or infinite pixels")
-    return image
 
 
 def _plain(error: Exception) -> str:
@@ -65,107 +113,144 @@ def _plain(error: Exception) -> str:
     return f"cannot be decoded ({lines[0] if lines else type(error).__name__})"
 
 
-def _read_pillow(path: Path) -> NDArray[Any]:
-    if path.suffix.lower() == ".png":
-        _refuse_deep_colour(path)
-    with Image.open(path) as image:
+def _refuse_not_finite(image: NDArray[Any]) -> None:
+    bad = int(image.size - np.isfinite(image).sum())
+    if not bad:
+        return
+    raise ReadError(
+        f"NaN or infinite pixels: {bad:,} of {image.size:,}; fill a background of NaN with a "
+        "number, such as the lowest value of the image"
+    )
+
+
+def _decode(path: Path, pages: int | None, *, named: bool) -> NDArray[Any]:
+    with path.open("rb") as file:
+        start = file.read(32)
+        file.seek(0)
+        if not start.startswith(tiff_pages.MAGIC):
+            return _decode_other(file, start)
+        with tiff_pages.opened(file) as tiff:
+            return tiff_stack.channels(tiff, pages, named=named)
+
+
+def _decode_other(file: BinaryIO, start: bytes) -> NDArray[Any]:
+    if netpbm.MAGIC.match(start):
+        return netpbm.decode(file.read())
+    kind = next((kind for magic, kind in _PILLOW.items() if start.startswith(magic)), None)
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        kind = "WEBP"
+    if kind is None:
+        unread = [name for magic, name in _UNREAD.items() if start.startswith(magic)]
+        if start[4:8] == b"ftyp":
+            unread.append("HEIF or AVIF")
+        if unread:
+            raise ReadError(f"{unread[0]} is not read; save it as TIFF or PNG")
+        raise ReadError(NOT_AN_IMAGE)
+    if kind == "BMP":
+        lost.refuse_short_bmp(file)
+    with _whole_files(), _opened(file, kind) as image:
         if getattr(image, "n_frames", 1) > 1:
             raise ReadError("several frames in one file; one image a file is read")
-        image.load()
-        return _pillow_planes(image)
+        planes = _planes(image, file, start)
+        if kind == "PNG":
+            lost.refuse_short_png(file)
+        if kind == "JPEG":
+            lost.refuse_short_jpeg(file, image)
+        orientation = 1
+        if kind in ("PNG", "JPEG", "WEBP"):
+            orientation = int(image.getexif().get(tiff_pages.ORIENTATION, 1))
+    return tiff_pages.turned(planes, orientation)
 
 
-def _pillow_planes(image: Image.Image) -> NDArray[Any]:
+def _opened(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
+    try:
+        return Image.open(file, formats=[kind])
+    except UnidentifiedImageError:
+        frame = _JPEG_FRAME.search(file.read()) if kind == "JPEG" and not file.seek(0) else None
+        if frame is None:
+            raise
+        process, bits = frame[1][0] - 0xC0, frame[2][0]
+        what = f"of {bits} bits" if bits != 8 else f"of process {process}"
+        what = "without loss" if process in (3, 11) else what
+        raise ReadError(f"a JPEG {what} is not read; save it as TIFF or PNG") from None
+
+
+@contextlib.contextmanager
+def _whole_files() -> Iterator[None]:
+    """A program may have asked Pillow to fill what is cut; here it must not."""
+    asked = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = asked
+
+
+def _planes(opened: ImageFile.ImageFile, file: BinaryIO, start: bytes) -> NDArray[Any]:
+    image: Image.Image = opened
+    depth = start[24] if image.format == "PNG" else 8
+    if depth == 16 and start[25] in (2, 4, 6):
+        _refuse_gamma(image)
+        if start[28]:
+            raise ReadError("interlaced colours of 16 bits; save it without interlacing")
+        return _deep_colour(file)
+    if image.format == "GIF" and opened.tile and opened.tile[0][1] != (0, 0, *image.size):
+        raise ReadError("a frame that is smaller than its canvas: the rest is no picture")
+    image.load()
+    _refuse_gamma(image)
+    clear = image.info.get("transparency")
     if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        colours = image.palette.palette if image.palette else b""
+        if int(image.getextrema()[1]) >= len(colours) // 3:  # type: ignore[arg-type]
+            raise ReadError("colour numbers beyond its palette")
+        image = image.convert("RGB" if clear is None else "RGBA")
+        clear = None
     if image.mode in ("RGBA", "LA"):
         if image.getchannel("A").getextrema() != (255, 255):
-            raise ReadError("transparent pixels; save it without an alpha channel")
+            raise _transparent()
         image = image.convert(image.mode[:-1])
     if image.mode == "1":
         image = image.convert("L")
-    array = np.asarray(image)
-    if image.mode == "RGB":
-        return np.ascontiguousarray(np.moveaxis(array, 2, 0))
-    if image.mode == "I" and array.min() >= 0 and array.max() <= 65535:
-        array = array.astype(np.uint16)
-    if image.mode not in ("L", "F", "I", "I;16", "I;16B", "I;16L"):
+    if image.mode not in ("L", "RGB", "I;16", "I;16B", "I;16L"):
         raise ReadError(f"colour mode {image.mode} is not read; save it as grey or RGB")
-    return array.astype(array.dtype.newbyteorder("="))[None]
-
-
-def _refuse_deep_colour(path: Path) -> None:
-    # Pillow silently reduces these to 8 bits.
-    with path.open("rb") as file:
-        header = file.read(26)
-    if len(header) == 26 and header[24] == 16 and header[25] in (2, 4, 6):
-        raise ReadError("PNG of 16 bits and several channels; save it as TIFF")
-
-
-def _read_tiff(path: Path, pages: int | None) -> NDArray[Any]:
-    # 0.3 s to import, and a cached data set needs it not.
-    import tifffile
-
-    # Its warnings would reach the terminal through logging: what matters is raised.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    length = path.stat().st_size
-    try:
-        opened = tifffile.TiffFile(path)
-    except tifffile.TiffFileError:
-        raise ReadError("not an image, or an empty file") from None
-    with opened as tiff:
-        # A reduced copy for viewers is no channel.
-        frames = [page for page in tiff.pages if not page.is_reduced]
-        if not frames:
-            raise ReadError("a TIFF without an image")
-        # tifffile fills what is missing with zeros where a file was cut.
-        for frame in frames:
-            ends = [a + b for a, b in zip(frame.dataoffsets, frame.databytecounts, strict=True)]
-            if not ends or max(ends) > length or 0 in frame.databytecounts:
-                raise ReadError("truncated")
-        try:
-            planes = np.concatenate([_tiff_planes(frame) for frame in frames])
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                if len({frame.shape for frame in frames}) > 1:
-                    raise ReadError("pages of different sizes") from None
-                raise
-            planes = _tiff_by_pillow(path, frames)
-    if len(frames) > 1 and pages is not None and len(planes) != pages:
-        raise ReadError(
-            f"{len(frames)} pages, but {pages} channels: pages are read as channels; a file of "
-            "many cells is read with --option layout=ome_tiff and axes=TCYX (TYX for one channel, "
-            "TYXS for colour)"
-        )
+    array = np.asarray(image)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    planes = np.ascontiguousarray(np.moveaxis(array, 2, 0)) if array.ndim == 3 else array[None]
+    if clear is not None:
+        # Pillow stretches grey of 2 and 4 bits to 8, but not the value that is clear.
+        scale = 255 // (2**depth - 1) if 1 < depth < 8 else 1
+        value = np.array(clear).reshape(-1, 1, 1) * scale
+        if (planes == value).all(axis=0).any():
+            raise _transparent()
     return planes
 
 
-def _tiff_planes(page: Any) -> NDArray[Any]:
-    if page.photometric.name == "PALETTE":
-        raise ReadError("colour-mapped TIFF; save it as grey or RGB")
-    array: NDArray[Any] = page.asarray()
-    axes = page.axes
-    if array.ndim == 2:
-        return array[None]
-    if axes == "YXS":
-        array = np.moveaxis(array, 2, 0)
-    elif axes != "SYX":
-        raise ReadError(f"axes {axes} of a TIFF page are not read; save one plane a page")
-    if page.photometric.name == "RGB" and len(array) == 4:
-        if (array[3] != array[3].max()).any():
-            raise ReadError("transparent pixels; save it without an alpha channel")
-        array = array[:3]
-    return array
+def _refuse_gamma(image: Image.Image) -> None:
+    """A PNG may say that its numbers are to be bent before they are shown, which nothing here does.
+
+    Up to 5 % from the usual 1 / 2.2 makes no difference, as the standard's own library holds.
+    """
+    gamma = image.info.get("gamma")
+    if gamma and not image.info.keys() & {"srgb", "icc_profile"} and abs(2.2 * gamma - 1) > 0.05:
+        raise ReadError(
+            f"a PNG of gamma {gamma:g} (chunk gAMA), which viewers show brighter or darker than "
+            "its numbers; save it without, or as TIFF"
+        )
 
 
-def _tiff_by_pillow(path: Path, frames: Sequence[Any]) -> NDArray[Any]:
-    """LZW, JPEG and deflate with predictors, which tifffile leaves to imagecodecs."""
-    planes = []
-    with Image.open(path) as image:
-        for frame in frames:
-            if frame.dtype.itemsize > 1 and frame.samplesperpixel > 1:
-                raise ReadError("compressed TIFF of several 16-bit samples; save it uncompressed")
-            image.seek(frame.index)
-            image.load()
-            planes.append(_pillow_planes(image))
-    return np.concatenate(planes)
+def _transparent() -> ReadError:
+    return ReadError("transparent pixels; save it without an alpha channel")
+
+
+def _deep_colour(file: BinaryIO) -> NDArray[Any]:
+    """PNG of 16 bits and several samples, which Pillow reduces to 8 bits."""
+    import imagecodecs
+
+    file.seek(0)
+    array: NDArray[Any] = imagecodecs.png_decode(lost.bare_png(file.read()))
+    planes = np.moveaxis(array, 2, 0)
+    if len(planes) in (2, 4):
+        if (planes[-1] != np.iinfo(array.dtype).max).any():
+            raise _transparent()
+        planes = planes[:-1]
+    return np.ascontiguousarray(planes)

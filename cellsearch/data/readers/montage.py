@@ -153,7 +153,7 @@ def _tiles(
     for code in options.codes:
         name = montage.path.replace(CHANNEL, code)
         try:
-            image = read_image(named_path(root / name))
+            image = read_image(named_path(root / name), named=True)
             planes.append(cut(image, options))
         except DataError as error:
             bad.append(Message.of(f"{name}: ", error.message))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import Progress, RawCells, tiff_lost, tiff_pages
 from cellsearch.data.readers.cell_table import (
     LabelOptions,
     by_folder,
@@ -23,12 +22,11 @@ from cellsearch.data.readers.cell_table import (
     many_celled,
     table_of,
 )
-from cellsearch.data.readers.images import TIFF_SUFFIXES
+from cellsearch.data.readers.images import TIFF_SUFFIXES, in_plain_words
 from cellsearch.data.readers.ome_companions import companions, once_each, require_companions
 from cellsearch.data.readers.self_described import KEY, Described, parted
-from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack
+from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack, unreadable
 from cellsearch.errors import DataError, ReadError
-from cellsearch.util.messages import Message, some
 
 NAMESPACE = f"{KEY}/cells"
 MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
@@ -75,7 +73,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     """
     found = once_each(many_celled(root, tuple(TIFF_SUFFIXES), options))
     held: list[_File] = []
-    bad: list[Message] = []
+    bad: list[tuple[str, ReadError]] = []
     base = root if root.is_dir() else root.parent
     for done, (path, _) in enumerate(found):
         if on_progress:
@@ -84,11 +82,9 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             require_companions(path)
             held.append(read_file(path, options.axes))
         except ReadError as error:
-            bad.append(Message.of(f"{relative(path, base)}: ", error.message))
+            bad.append((relative(path, base), error))
     if bad:
-        raise ReadError(
-            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: ", some(bad)
-        )
+        raise unreadable(bad)
     if on_progress:
         on_progress("reading files", len(found), len(found))
     if len(held) == 1 and held[0].described is not None:
@@ -168,42 +164,14 @@ def read_file(path: Path, axes: str | None) -> _File:
     Raises:
         ReadError: not a TIFF, truncated, or axes that are not named; the message names no file.
     """
-    import tifffile
-
-    # Its warnings would reach the terminal through logging: what matters is raised.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), tifffile.TiffFile(path) as tiff:
-            warnings.simplefilter("ignore")
-            length = path.stat().st_size
-            if _is_cut(tiff):
-                raise ReadError("truncated")
-            crops = [crop for series in tiff.series for crop in _crops(series, axes, length)]
-            if not crops:
-                raise ReadError("a TIFF without an image")
-            return replace(_metadata(tiff.ome_metadata), crops=crops)
-    except (ReadError, DataError):
-        raise
-    except FileNotFoundError:
-        raise ReadError("no such file") from None
-    except tifffile.TiffFileError:
-        raise ReadError("not an image, or an empty file") from None
-    except Exception as error:  # a decoder raises anything when bytes are changed
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise ReadError(f"cannot be decoded ({reason})") from None
+    with in_plain_words(), tiff_pages.opened(path) as tiff:
+        crops = [crop for series in tiff.series for crop in _crops(tiff, series, axes)]
+        if not crops:
+            raise ReadError("a TIFF without an image")
+        return replace(_metadata(tiff.ome_metadata), crops=crops)
 
 
-def _is_cut(tiff: Any) -> bool:
-    """Whether the last page that can be read points to another: tifffile stops there in silence."""
-    place = tiff.pages.next_page_offset
-    if not place:
-        return True
-    tiff.filehandle.seek(place)
-    return any(tiff.filehandle.read(tiff.tiff.offsetsize))
-
-
-def _crops(series: Any, axes: str | None, length: int) -> list[NDArray[Any]]:
+def _crops(tiff: Any, series: Any, axes: str | None) -> list[NDArray[Any]]:
     letters = (axes or series.axes).upper()
     shape = tuple(series.shape)
     if len(letters) != len(shape):
@@ -215,20 +183,29 @@ def _crops(series: Any, axes: str | None, length: int) -> list[NDArray[Any]]:
         )
     if letters.count("Y") != 1 or letters.count("X") != 1 or letters.count("C") > 1:
         raise ReadError(f"axes {letters}: expected one Y, one X and at most one C")
-    # tifffile fills what is missing with zeros where a file was cut.
-    for page in series.pages:
-        if page is None:
-            raise ReadError("truncated: an image of it is missing")
-        ends = [a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=True)]
-        if not ends or max(ends) > length or 0 in page.databytecounts:
-            raise ReadError("truncated")
-    array = series.asarray()
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if any(page is None for page in series.pages):
+        raise ReadError("truncated: an image of it is missing")
+    letters, array = _shown(tiff, series, letters)
     cells = [k for k, letter in enumerate(letters) if letter not in "CSYX"]
     planes = [k for letter in "CS" for k, found in enumerate(letters) if found == letter]
+    depth = int(np.prod([array.shape[k] for k in planes]))
     array = array.transpose(*cells, *planes, letters.index("Y"), letters.index("X"))
-    depth = int(np.prod([shape[k] for k in planes]))
     return list(array.reshape(-1, depth, *array.shape[-2:]))
+
+
+def _shown(tiff: Any, series: Any, letters: str) -> tuple[str, NDArray[Any]]:
+    """The pixels as a viewer shows them, and the letters of their axes; samples before Y and X."""
+    page = series.keyframe
+    tiff_lost.refuse_gaps(tiff, series.pages)
+    tiff_pages.require_known(page)
+    for each in series.pages:
+        tiff_lost.refuse_unsound(each)
+    outer = len(series.shape) - len(page.shape)
+    pages = series.asarray().reshape(-1, *page.shape)
+    array = tiff_pages.calibrated(tiff_pages.shown(pages, page), tiff)
+    of_page = dict(zip(page.axes, letters[outer:], strict=True))
+    named = letters[:outer] + of_page.get("S", "S") + of_page["Y"] + of_page["X"]
+    return named, array.reshape(*series.shape[:outer], *array.shape[1:])
 
 
 def _metadata(xml: str | None) -> _File:

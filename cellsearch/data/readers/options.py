@@ -6,7 +6,14 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+)
 
 from cellsearch.catalog import near_miss, problems
 from cellsearch.data.names import COMMA, as_list, as_pairs, parse_names, parse_renames
@@ -112,6 +119,11 @@ class ImageOptions(ReaderOptions):
     )
     cut: bool = Field(
         False, description="with fit=pad, cut larger crops about their centre: else refused"
+    )
+    nan: FiniteFloat | Literal["lowest"] | None = Field(
+        None,
+        description="what pixels of NaN (a background) become: a number, or lowest: the lowest "
+        "value of each channel of an image; default: refused",
     )
     group_pattern: str | None = Field(
         None, description="regular expression with one group, searched in the file's path"

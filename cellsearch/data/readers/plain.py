@@ -100,8 +100,13 @@ def _in_channel_files(paths: Sequence[Path], channels: int | None, options: Opti
         return False
     if channels is None:
         return True
+    if options.codes is not None or channels == 1:
+        return options.codes is not None
     # A stack of all channels may bear such a name too.
-    return options.codes is not None or (channels > 1 and len(read_image(paths[0])) != channels)
+    try:
+        return len(read_image(paths[0], named=True, finite=False)) != channels
+    except ReadError as error:
+        raise ReadError(f"{paths[0]}: ", error) from None
 
 
 def _channel_files(

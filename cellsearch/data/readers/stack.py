@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.crop_sizes import Fitting, Size, bring, choose_fitting, sizes_of
 from cellsearch.data.readers import Progress
+from cellsearch.data.readers.background import filled
 from cellsearch.data.readers.images import RGB, TIFF_SUFFIXES, read_image
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Message, Setting, joined
 
 
 def read_all(
@@ -35,7 +37,7 @@ def read_all(
         ReadError: one line that names every file that cannot be read (at most 10) and why.
     """
     crops: list[NDArray[Any]] = []
-    bad: list[str] = []
+    bad: list[tuple[str, ReadError]] = []
     for done, files in enumerate(cells):
         if on_progress and done % 256 == 0:
             on_progress("reading images", done, len(cells))
@@ -44,20 +46,42 @@ def read_all(
             try:
                 planes.append(read(file))
             except ReadError as error:
-                bad.append(f"{relative(file, root)}: {error}")
+                bad.append((relative(file, root), error))
         if len(planes) == len(files):
             shapes = {plane.shape[1:] for plane in planes}
             if len(shapes) > 1 or len({plane.dtype for plane in planes}) > 1:
-                bad.append(f"{relative(files[0], root)}: its channel files differ in size or dtype")
+                differ = ReadError("its channel files differ in size or dtype")
+                bad.append((relative(files[0], root), differ))
             else:
                 crops.append(np.concatenate(planes) if len(planes) > 1 else planes[0])
     if bad:
-        raise ReadError(
-            f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: {listed(bad)}"
-        )
+        raise unreadable(bad)
     if on_progress:
         on_progress("reading images", len(cells), len(cells))
     return crops
+
+
+def unreadable(bad: Sequence[tuple[str, ReadError]]) -> ReadError:
+    """One error that names every file (at most 10) and why; a remedy stands once, after its files.
+
+    Args:
+        bad: each file and what is wrong with it.
+    """
+    alike: dict[str, list[str]] = {}
+    errors: dict[str, ReadError] = {}
+    for number, (file, error) in enumerate(bad):
+        remedied = any(isinstance(part, Setting) for part in error.message.parts)
+        key = str(error) if remedied else str(number)
+        alike.setdefault(key, []).append(file)
+        errors.setdefault(key, error)
+    shown = list(errors)[:10]
+    named = [Message.of(f"{listed(alike[key])}: ", errors[key].message) for key in shown]
+    left = len(bad) - sum(len(alike[key]) for key in shown)
+    return ReadError(
+        f"{len(bad)} unreadable {'file' if len(bad) == 1 else 'files'}: ",
+        joined(named, ", "),
+        f" and {left} more" if left else "",
+    )
 
 
 def relative(file: Path, root: Path) -> str:
@@ -75,8 +99,9 @@ def stack(
 
     Raises:
         DataError: dtypes or channel counts differ; what there is, and how often, is listed. Sizes
-            that cannot be brought to one.
+            that cannot be brought to one. NaN pixels, and no ``nan`` that says what they become.
     """
+    crops = filled(crops, options, sources)
     _same([str(crop.dtype) for crop in crops], sources, "dtypes", "convert them to one")
     _same([f"{len(crop)}" for crop in crops], sources, "channel counts", "save them alike")
     fitting = fitting_for(sizes_of(crops), options, sources)
@@ -179,7 +204,10 @@ def read_images(
     """
     expected = len(options.channels) if options.channels else pages
     crops = read_all(
-        root, [[file] for file in files], lambda path: read_image(path, pages=expected), on_progress
+        root,
+        [[file] for file in files],
+        partial(read_image, pages=expected, named=options.channels is not None, finite=False),
+        on_progress,
     )
     sources = [relative(file, root) for file in files]
     pixels, fitting = stack(crops, options, sources)
