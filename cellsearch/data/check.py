@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
 from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.file_findings import file_findings
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
@@ -53,7 +54,7 @@ def check_dataset(
     splits: Splits | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckReport:
-    """Look for twins, empty or saturated images, undeclared groups, and classes too small.
+    """Look for twins, empty or saturated images, files saved in other ways, groups, small classes.
 
     Args:
         dataset: cells, labelled or not; read in chunks, so it may be memory-mapped.
@@ -86,7 +87,7 @@ def check_dataset(
         *outliers(dataset, flat, mean),
     ]
     told(4)
-    findings += [*undeclared(dataset), *_classes(dataset, twins, folds)]
+    findings += [*file_findings(dataset), *undeclared(dataset), *_classes(dataset, twins, folds)]
     told(5)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
     return CheckReport(dataset.name, len(dataset), folds, tuple(findings), tuple(twins))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cellsearch.data import arrays as rules
 from cellsearch.data import relabel
 from cellsearch.data.checked_arrays import checked
+from cellsearch.data.file_traits import TraitTable
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import folder_reader, layout
@@ -44,6 +45,8 @@ class CellDataset:
         provenance: licence, citation and the like.
         sha256: hex digest of images, labels, groups, ids, class and channel names.
         folder: where the arrays lie as ``.npy``; None until saved.
+        file_traits: (N,) how the files of each cell were saved, see ``FileTraits``; None where
+            cells have no files of their own. Not part of the digest.
     """
 
     name: str
@@ -58,6 +61,7 @@ class CellDataset:
     provenance: Provenance = field(default_factory=Provenance)
     sha256: str = ""
     folder: Path | None = None
+    file_traits: TraitTable | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -144,7 +148,7 @@ class CellDataset:
     ) -> Self:
         """What a reader found, checked and in the types of a data set; raises as above."""
         labels, classes = rules.to_known(raw.labels, raw.classes)
-        return cls.from_arrays(
+        cells = cls.from_arrays(
             raw.images if isinstance(raw.images, np.ndarray) else np.stack(list(raw.images)),
             labels,
             classes=classes,
@@ -156,6 +160,7 @@ class CellDataset:
             sources=list(raw.sources),
             object_numbers=list(raw.object_numbers),
         )
+        return replace(cells, file_traits=raw.file_traits)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options: Any) -> Self:
@@ -250,7 +255,7 @@ class CellDataset:
         return cls.from_arrays(**found, name=name)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        every = {name: getattr(self, name) for name in (*ARRAYS, "groups")}
+        every = {name: getattr(self, name) for name in (*ARRAYS, "groups", "file_traits")}
         return {name: array for name, array in every.items() if array is not None}
 
     def _derive(self, **changes: Any) -> Self:

@@ -29,6 +29,8 @@ Kind = Literal[
     "unlabelled",
     "duplicate-id",
     "undeclared-groups",
+    "files-differ",
+    "class-told-by-files",
 ]
 
 

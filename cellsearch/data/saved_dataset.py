@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellsearch.data.arrays import digest
+from cellsearch.data.file_traits import as_stored
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.storage import read_folder
 from cellsearch.errors import DataError
@@ -69,6 +70,7 @@ def fields_in(folder: Path) -> dict[str, Any]:
             "sha256": description["sha256"],
             "folder": folder,
             "groups": arrays.get("groups"),
+            "file_traits": as_stored(arrays.get("file_traits")),
             **{name: arrays[name] for name in ARRAYS},
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.check import check_dataset
-from cellsearch.data.dataset import CellDataset
+from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.file_findings import trait_findings
+from cellsearch.data.file_traits import traits_of
+from cellsearch.data.findings import Finding, Severity
 from cellsearch.data.rare import units_of, units_per_class
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.data.readers.stack import LARGEST_CROP, name_channels, relative, stack
@@ -37,6 +40,8 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     if not crops.images:
         layout.problems.append("no image can be read")
         return
+    sources = [relative(cell[0], base) for cell in layout.cells]
+    look.findings = tuple(_of_files(look, sources))
     _require_alike(look)
     if layout.problems and layout.kind != "flat":
         return
@@ -47,7 +52,6 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     look.channels = name_channels(
         _named(given) or layout.codes or None, depth, colour=from_camera_colour(layout.cells)
     )
-    sources = [relative(cell[0], base) for cell in layout.cells]
     if layout.kind == "flat":
         return
     settings = {name: given[name] for name in ("size", "fit") if name in given}
@@ -63,6 +67,23 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     )
     check(look, cells, on_progress)
     choose(look, sources, one_cell_a_file=True)
+
+
+def _of_files(look: FirstLook, sources: Sequence[str]) -> list[Finding]:
+    """What the files of the cells that were read tell besides pixels."""
+    layout, cells = look.layout, look.crops.cells
+    classes = layout.classes
+    labels = [layout.labels[k] for k in cells]
+    names = [sources[k] for k in cells]
+    groups = layout.groups
+    return trait_findings(
+        traits_of([layout.cells[k] for k in cells]),
+        labels=np.array([classes.index(each) if each else UNLABELLED for each in labels], np.int64),
+        classes=classes,
+        ids=names,
+        files=names,
+        groups=None if groups is None else np.array([groups[k] for k in cells], np.str_),
+    )
 
 
 def _named(given: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -107,7 +128,11 @@ def check(look: FirstLook, cells: CellDataset, on_progress: Progress | None) -> 
         on_progress("looking for twins and blank images", 1, 1)
     counted = ("tiny-class", "not-estimable", "undeclared-groups")
     look.checked, look.sample, look.twins = len(cells), cells, report.twins
-    look.findings = tuple(each for each in report.findings if each.kind not in counted)
+    found = [each for each in report.findings if each.kind not in counted]
+    order = get_args(Severity)
+    look.findings = tuple(
+        sorted([*look.findings, *found], key=lambda each: order.index(each.severity))
+    )
 
 
 def choose(look: FirstLook, sources: Sequence[str], *, one_cell_a_file: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cellsearch.data.file_traits import TraitTable
 from cellsearch.data.provenance import Provenance
 
 Progress = Callable[[str, int, int], None]
@@ -33,6 +34,7 @@ class RawCells:
         classes: class names in their order; None leaves them to the manifest or the alphabet.
         name: what the reader would call the data set.
         provenance: what the files say of licence, pixel size and the like; None: nothing.
+        file_traits: (N,) how the files of each cell were saved; None where a file holds many cells.
     """
 
     images: NDArray[Any] | Sequence[NDArray[Any]]
@@ -45,3 +47,4 @@ class RawCells:
     classes: tuple[str, ...] | None = None
     name: str = "custom"
     provenance: Provenance | None = None
+    file_traits: TraitTable | None = None

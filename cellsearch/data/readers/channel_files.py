@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.file_traits import traits_of
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.folders import class_folders, natural
 from cellsearch.data.readers.images import read_image
@@ -160,4 +161,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=find_groups(options.group_pattern, sources),
         classes=tuple(of_class),
         name=root.resolve().name,
+        file_traits=traits_of([cell.files for cell in cells], on_progress),
     )

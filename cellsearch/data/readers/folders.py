@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.file_traits import traits_of
 from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.images import is_image
 from cellsearch.data.readers.options import ImageOptions, Names
@@ -151,4 +152,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=groups,
         classes=tuple(found),
         name=root.resolve().name,
+        file_traits=traits_of([(path,) for path in paths], on_progress),
     )

@@ -32,9 +32,9 @@ ACCEPTED = (
     "images and labels, an OME-TIFF of many cells, an OME-Zarr, a .cif, or a .yaml manifest"
 )
 VERSIONS: Mapping[str, int] = {
-    "folders": 2,
-    "table": 6,
-    "channel_files": 2,
+    "folders": 3,
+    "table": 7,
+    "channel_files": 3,
     "montage": 1,
     "npz": 6,
     "hdf5": 5,

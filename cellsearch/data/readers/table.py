@@ -12,6 +12,7 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.file_traits import traits_of
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
 from cellsearch.data.readers.column_notes import normal
@@ -313,4 +314,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         classes=tuple(classes),
         provenance=_told(table, labels, options),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
+        file_traits=traits_of([(path,) for path in table.files], on_progress),
     )
