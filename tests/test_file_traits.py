@@ -182,6 +182,19 @@ def test_two_classes_saved_alike_are_told_from_the_rest(tmp_path: Path) -> None:
     assert "24 of 24 files of A and B have compression LZW" in told.message
 
 
+def test_a_class_told_alone_is_named_beside_the_two_that_are_told_together() -> None:
+    labels = np.repeat([0, 1, 2, 3], 12)
+    traits = records(
+        48,
+        compression=["LZW"] * 24 + ["none"] * 24,
+        software=["odd"] * 12 + ["usual"] * 36,
+    )
+    together, alone = found(traits, labels)
+    both = {together.message.split(" can be")[0], alone.message.split(" can be")[0]}
+    assert "class 0" in both
+    assert both & {"class 0 and class 1", "class 2 and class 3"}
+
+
 def test_every_class_saved_in_its_own_way_is_told(tmp_path: Path) -> None:
     root = tmp_path / "cells"
     for k, (name, compression) in enumerate({"A": None, "B": "lzw", "C": "zlib"}.items()):

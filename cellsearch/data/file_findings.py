@@ -144,7 +144,8 @@ def trait_findings(
     positions = None if groups is None else np.unique(groups[known], return_inverse=True)[1]
     level = LEVEL / max(1, len({_partition(trait) for trait in (*saved, *rest)}))
     found: list[Finding] = []
-    explained: set[int] = set()
+    explained: list[frozenset[int]] = []
+    there = frozenset(labels[known].tolist())
     facts = _Facts(labels, tuple(classes), tuple(ids), tuple(files), level)
     told = [
         (trait, each, severity)
@@ -161,15 +162,15 @@ def trait_findings(
     told.sort(key=lambda each: (each[0].names[0] not in SAVED, -each[1].balanced_accuracy))
     for trait, each, severity in told:
         # A file that is saved otherwise is of another size for that; nothing new is told.
-        if explained >= {*each.classes}:
+        if _explained(each.classes, explained, there):
             continue
-        explained |= {*each.classes}
+        explained.append(frozenset(each.classes))
         likewise: list[int] = []
         if trait.names[0] not in SAVED:
             # What the cells may cause themselves is one finding, of the class that is told best.
             of_trait = [other.classes for one, other, _ in told if one is trait]
-            likewise = sorted({k for classes in of_trait for k in classes} - explained)
-            explained.update(likewise)
+            likewise = sorted({k for classes in of_trait for k in classes} - {*each.classes})
+            explained += [frozenset(classes) for classes in of_trait]
         found.append(_class_told(trait, each, severity, facts, likewise))
     return [*found, *(_differ(trait, facts) for trait in saved if _worth(trait))]
 
@@ -181,6 +182,14 @@ class _Facts:
     ids: tuple[str, ...]
     files: tuple[str, ...]
     level: float
+
+
+def _explained(
+    classes: Sequence[int], before: Sequence[frozenset[int]], there: frozenset[int]
+) -> bool:
+    """Whether these classes, or all the others, were told already, together or each alone."""
+    alone = {k for each in before if len(each) == 1 for k in each}
+    return alone >= {*classes} or bool({frozenset(classes), there - {*classes}} & {*before})
 
 
 def _severity(trait: _Trait, told: Told, level: float, *, grouped: bool) -> Severity | None:

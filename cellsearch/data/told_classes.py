@@ -65,7 +65,8 @@ def told_classes(
         seed: of the random tables.
 
     Returns:
-        The best first, no class twice. Its p may be above ``level``: the caller judges.
+        The best first, none that follows from those before it. Its p may be above ``level``: the
+        caller judges.
     """
     present, label = np.unique(labels, return_inverse=True)
     values, code = np.unique(codes, return_inverse=True)
@@ -88,8 +89,7 @@ def told_classes(
     for accuracy, members in found:
         if accuracy < least:
             break
-        # Classes that are told tell all the others, too.
-        if any((each & members).any() or (each ^ members).all() for each in taken):
+        if not all(_told_within(members, each, label, code, groups, least) for each in taken):
             continue
         taken.append(members)
         reached = len(null) - np.searchsorted(null, _standardised(units, members) - 1e-9)
@@ -140,24 +140,62 @@ def _candidates(tables: Integers) -> Flags:
 
 def _judged(code: Integers, inside: Flags, groups: Integers | None, values: int) -> float:
     """Balanced accuracy of the rule, each cell judged by those of other groups."""
-    group = np.arange(len(code)) if groups is None else np.unique(groups, return_inverse=True)[1]
     side = inside.astype(np.int64)
     totals = _counted(side, code, 2, values)
-    # Cells of one group, side and value are judged alike.
-    keys, cells = np.unique((group * 2 + side) * values + code, return_counts=True)
-    of_side, of_group = keys // values % 2, keys // values // 2
-    value = keys % values
-    sizes = np.bincount(group * 2 + side, minlength=2 * (int(group.max()) + 1))
-    share = []
-    for k in (0, 1):
-        wanted = (of_group * 2 + k) * values + value
-        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        own = np.where(keys[place] == wanted, cells[place], 0)
-        rest = totals[k].sum() - sizes[of_group * 2 + k]
-        share.append((totals[k, value] - own) / np.maximum(rest, 1))
+    # Cells of one side, value and group are judged alike.
+    if groups is None:
+        of_side, value = np.indices(totals.shape).reshape(2, -1)
+        cells = totals.ravel()
+        own = [(of_side == k).astype(np.int64) for k in (0, 1)]
+        of_own_group = own
+    else:
+        group = np.unique(groups, return_inverse=True)[1]
+        keys, cells = np.unique((group * 2 + side) * values + code, return_counts=True)
+        of_side, value, of_group = keys // values % 2, keys % values, keys // values // 2
+        sizes = np.bincount(group * 2 + side, minlength=2 * (int(group.max()) + 1))
+        own, of_own_group = [], []
+        for k in (0, 1):
+            wanted = (of_group * 2 + k) * values + value
+            place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            own.append(np.where(keys[place] == wanted, cells[place], 0))
+            of_own_group.append(sizes[of_group * 2 + k])
+    share = [
+        (totals[k, value] - own[k]) / np.maximum(totals[k].sum() - of_own_group[k], 1)
+        for k in (0, 1)
+    ]
     right = np.where(of_side == 1, share[1] > share[0], share[1] <= share[0])
     recalls = [(right * cells)[of_side == k].sum() / totals[k].sum() for k in (0, 1)]
     return float(sum(recalls) / 2)
+
+
+def _told_within(
+    members: Flags,
+    before: Flags,
+    label: Integers,
+    code: Integers,
+    groups: Integers | None,
+    least: float,
+) -> bool:
+    """Whether classes are told also from those that an earlier rule leaves with them.
+
+    Of four classes of which two were saved alike, each of the two is told from the other pair; that
+    is nothing new, as neither is told from the other.
+    """
+    for side in (before, ~before):
+        if not (members & ~side).any():
+            rest = side[label]
+            new = bool((side & ~members).any())
+            return (
+                new
+                and _judged(
+                    code[rest],
+                    members[label[rest]],
+                    None if groups is None else groups[rest],
+                    int(code.max()) + 1,
+                )
+                >= least
+            )
+    return False
 
 
 def _rules(tables: Integers, members: Flags) -> NDArray[np.float64]:

@@ -303,6 +303,10 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     grouped = options.labelled and columns.group is not None
     groups = groups_of(root.name, rows, columns.group or "") if grouped else None
     pixels, channels, sources = read_images(root.parent, table.files, options, on_progress)
+    # Who predicts asks of no class what gives it away.
+    traits = None
+    if options.labelled:
+        traits = traits_of([(path,) for path in table.files], on_progress)
     return RawCells(
         images=pixels,
         labels=labels,
@@ -314,5 +318,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         classes=tuple(classes),
         provenance=_told(table, labels, options),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
-        file_traits=traits_of([(path,) for path in table.files], on_progress),
+        file_traits=traits,
     )
