@@ -457,10 +457,14 @@ def test_cells_of_a_group_do_not_judge_each_other() -> None:
     own = records(160, software=[f"program {k // 20}" for k in range(160)])
     assert found(own, labels)
     assert not found(own, labels, groups)
-    # One program for each class is told from donor to donor, though donors are few.
+    # One program for each class is told from donor to donor, but donors are few.
     shared = records(160, software=[f"program {k}" for k in labels.tolist()])
     (told,) = found(shared, labels, groups)
+    assert told.severity == "warning"
+    assert "of too few groups to exclude chance" in told.message
+    (told,) = found(shared, labels, np.repeat([f"donor {k}" for k in range(32)], 5))
     assert told.severity == "error"
+    assert "too few groups" not in told.message
     # A mistake in one of so few donors may be chance.
     values = [f"program {k}" for k in labels.tolist()]
     values[:20] = ["program 1"] * 20

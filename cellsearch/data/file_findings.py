@@ -127,8 +127,8 @@ def trait_findings(
     balanced accuracy of at least 0.75 (the size of the file 0.9), cells (groups) judged by all
     others, and where chance does so in at most 1 % of data sets, over all traits. It is an error
     where the trait is how the file was saved, as no cell can cause that, and where the class is
-    told well. Where groups are too few to exclude chance, what is told without a mistake is an
-    error all the same.
+    told well. Where groups are too few to exclude chance, what is told without a mistake is a
+    warning.
 
     Args:
         traits: (N,) records of N cells.
@@ -196,8 +196,8 @@ def _severity(trait: _Trait, told: Told, level: float, *, grouped: bool) -> Seve
     saved = trait.names[0] in SAVED
     if told.p <= level:
         return "error" if saved and told.balanced_accuracy >= WELL else "warning"
-    # Of a few groups chance can never be excluded, but what is told is told.
-    return "error" if saved and grouped and told.balanced_accuracy >= 1 else None
+    # Of a few groups chance can never be excluded; what is told without a mistake is worth a look.
+    return "warning" if saved and grouped and told.balanced_accuracy >= 1 else None
 
 
 def _category(traits: TraitTable, name: str) -> _Trait:
