@@ -142,7 +142,7 @@ def check(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Twins, blank and saturated images, classes too small. Exit code 1 if errors are found.
+    """Twins, blank images, small classes, files saved otherwise. Exit code 1 if errors are found.
 
     Example: cellsearch datasets check my-cells.yaml --groups
     """

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
 from cellsearch.data.crop_sizes import is_loss, told_in
 from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.file_findings import file_findings
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.look_alikes import look_alikes
 from cellsearch.data.passed_over import passed_over_in
@@ -59,7 +60,7 @@ def check_dataset(
     splits_follow: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckReport:
-    """Look for twins, odd images, undeclared groups, names that look alike, tiny classes.
+    """Look for twins, odd images, files saved in other ways, names alike, groups, tiny classes.
 
     Args:
         dataset: cells, labelled or not; read in chunks, so it may be memory-mapped.
@@ -97,7 +98,8 @@ def check_dataset(
         *outliers(dataset, flat, mean),
     ]
     told(4)
-    findings += [*undeclared(dataset), *_sizes(dataset), *_classes(dataset, twins, folds)]
+    findings += [*file_findings(dataset), *undeclared(dataset), *_sizes(dataset)]
+    findings += _classes(dataset, twins, folds)
     told(5)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
     return CheckReport(dataset.name, len(dataset), folds, tuple(findings), tuple(twins))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cellsearch.data import arrays as rules
 from cellsearch.data import relabel
 from cellsearch.data.checked_arrays import checked
+from cellsearch.data.file_traits import TraitTable
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import folder_reader, layout
@@ -47,6 +48,8 @@ class CellDataset:
         columns: what the source calls the groups, and what could be the groups instead.
         sha256: hex digest of images, labels, groups, ids, class and channel names.
         folder: where the arrays lie as ``.npy``; None until saved.
+        file_traits: (N,) how the files of each cell were saved, see ``FileTraits``; None where
+            cells have no files of their own. Not part of the digest.
     """
 
     name: str
@@ -62,6 +65,7 @@ class CellDataset:
     columns: SourceColumns = field(default_factory=SourceColumns)
     sha256: str = ""
     folder: Path | None = None
+    file_traits: TraitTable | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -163,7 +167,7 @@ class CellDataset:
             object_numbers=list(raw.object_numbers),
             layout="NCHW",
         )
-        return replace(found, columns=raw.columns)
+        return replace(found, columns=raw.columns, file_traits=raw.file_traits)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options: Any) -> Self:
@@ -260,7 +264,7 @@ class CellDataset:
         return replace(cls.from_arrays(**found, name=name), columns=columns)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        every = {name: getattr(self, name) for name in (*ARRAYS, "groups")}
+        every = {name: getattr(self, name) for name in (*ARRAYS, "groups", "file_traits")}
         return {name: array for name, array in every.items() if array is not None}
 
     def _derive(self, **changes: Any) -> Self:

@@ -37,6 +37,8 @@ Kind = Literal[
     "look-alike-groups",
     "passed-over",
     "crop-sizes",
+    "files-differ",
+    "class-told-by-files",
 ]
 
 

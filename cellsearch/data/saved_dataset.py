@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from cellsearch.data.arrays import digest
+from cellsearch.data.file_traits import as_stored
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.source_columns import SourceColumns
 from cellsearch.data.storage import read_folder
@@ -74,6 +75,7 @@ def fields_in(folder: Path) -> dict[str, Any]:
             "sha256": description["sha256"],
             "folder": folder,
             "groups": arrays.get("groups"),
+            "file_traits": as_stored(arrays.get("file_traits")),
             **{name: arrays[name] for name in ARRAYS},
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:

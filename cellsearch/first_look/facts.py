@@ -104,8 +104,6 @@ def _of_classes(look: FirstLook) -> list[str | Message]:
 
 
 def _findings(look: FirstLook) -> list[str | Message]:
-    if not look.checked:
-        return []
     found: list[str | Message] = []
     kinds = list(dict.fromkeys(each.kind for each in look.findings))
     for kind in kinds:
@@ -113,6 +111,8 @@ def _findings(look: FirstLook) -> list[str | Message]:
         found += [Message.of(f"{each.severity}: ", each.message) for each in of_kind[:SHOWN]]
         if len(of_kind) > SHOWN:
             found.append(f"  and {len(of_kind) - SHOWN} more of the kind {kind}")
+    if not look.checked:
+        return found
     part = "" if look.checked >= len(look.layout.cells) else f" of {len(look.layout.cells):,}"
     checked = f"checked for twins, blank and saturated images: {look.checked:,}{part} cells"
     return [*found, checked if kinds else f"{checked}, nothing found"]

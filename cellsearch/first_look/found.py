@@ -26,7 +26,7 @@ class FirstLook:
         channels: names.
         size: choice where crops have several sizes.
         groups: that the layout or names show, the declared one first.
-        findings: of the integrity check.
+        findings: of the integrity check, and of how the files were saved.
         checked: cells that the integrity check compared.
         run: the command to run.
         known_as: name of a built-in data set whose files these are; "" where they are not.

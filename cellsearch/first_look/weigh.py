@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.check import check_dataset
 from cellsearch.data.crop_sizes import Size, fields_of_view, lost_scale, sizes_of
-from cellsearch.data.dataset import CellDataset
+from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.file_findings import trait_findings
+from cellsearch.data.file_traits import traits_of
+from cellsearch.data.findings import Finding, Severity
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.rare import units_of, units_per_class
 from cellsearch.data.readers.options import ImageOptions, ReaderOptions
@@ -44,6 +47,8 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     if not crops.images:
         layout.problems.append("no image can be read")
         return
+    sources = [relative(cell[0], base) for cell in layout.cells]
+    look.findings = tuple(_of_files(look, sources))
     _require_alike(look)
     if layout.problems and layout.kind != "flat":
         return
@@ -53,7 +58,6 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     look.channels = name_channels(
         _named(given) or layout.codes or None, depth, colour=from_camera_colour(layout.cells)
     )
-    sources = [relative(cell[0], base) for cell in layout.cells]
     if layout.kind == "flat":
         return
     settings = {name: given[name] for name in ("size", "fit", "cut") if name in given}
@@ -87,6 +91,23 @@ def _sizes_of_classes(look: FirstLook) -> dict[str, Counter[Size]]:
     for cell, size in zip(look.crops.cells, sizes_of(look.crops.images), strict=True):
         found[look.layout.labels[cell]][size] += 1
     return found
+
+
+def _of_files(look: FirstLook, sources: Sequence[str]) -> list[Finding]:
+    """What the files of the cells that were read tell besides pixels."""
+    layout, cells = look.layout, look.crops.cells
+    classes = layout.classes
+    labels = [layout.labels[k] for k in cells]
+    names = [sources[k] for k in cells]
+    groups = layout.groups
+    return trait_findings(
+        traits_of([layout.cells[k] for k in cells]),
+        labels=np.array([classes.index(each) if each else UNLABELLED for each in labels], np.int64),
+        classes=classes,
+        ids=names,
+        files=names,
+        groups=None if groups is None else np.array([groups[k] for k in cells], np.str_),
+    )
 
 
 def _named(given: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -138,7 +159,11 @@ def check(look: FirstLook, cells: CellDataset, on_progress: Progress | None) -> 
         on_progress("looking for twins and blank images", 1, 1)
     counted = ("tiny-class", "not-estimable", "undeclared-groups")
     look.checked, look.sample, look.twins = len(cells), cells, report.twins
-    look.findings = tuple(each for each in report.findings if each.kind not in counted)
+    found = [each for each in report.findings if each.kind not in counted]
+    order = get_args(Severity)
+    look.findings = tuple(
+        sorted([*look.findings, *found], key=lambda each: order.index(each.severity))
+    )
 
 
 def choose(look: FirstLook, sources: Sequence[str], *, one_cell_a_file: bool) -> None:

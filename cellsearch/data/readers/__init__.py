@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cellsearch.data.crop_sizes import Fitting
+from cellsearch.data.file_traits import TraitTable
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.source_columns import SourceColumns
 
@@ -37,6 +38,7 @@ class RawCells:
         provenance: what the files say of licence, pixel size and the like; None: nothing.
         columns: what the groups are called, and columns that could be the groups instead.
         fitting: how crops of several sizes were brought to one; None where they have one.
+        file_traits: (N,) how the files of each cell were saved; None where a file holds many cells.
     """
 
     images: NDArray[Any] | Sequence[NDArray[Any]]
@@ -51,3 +53,4 @@ class RawCells:
     provenance: Provenance | None = None
     columns: SourceColumns = field(default_factory=SourceColumns)
     fitting: Fitting | None = None
+    file_traits: TraitTable | None = None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.file_traits import traits_of
 from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells
@@ -186,4 +187,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         name=root.resolve().name,
         provenance=Provenance().with_notes(*folders.notes),
         fitting=fitting,
+        file_traits=traits_of([cell.files for cell in cells], on_progress),
     )

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pydantic import Field
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.file_traits import traits_of
 from cellsearch.data.folder_walk import walk
 from cellsearch.data.passed_over import PASSED
 from cellsearch.data.provenance import Provenance
@@ -183,4 +184,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         name=root.resolve().name,
         provenance=Provenance().with_notes(*folders.notes),
         fitting=fitting,
+        file_traits=traits_of([(path,) for path in paths], on_progress),
     )

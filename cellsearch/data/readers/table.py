@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
+from cellsearch.data.file_traits import traits_of
 from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import Progress, RawCells, column_notes
@@ -429,6 +430,10 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         without=WITHOUT_GROUPS,
     )
     pixels, channels, sources, fitting = read_images(root.parent, table.files, options, on_progress)
+    # Who predicts asks of no class what gives it away.
+    traits = None
+    if options.labelled:
+        traits = traits_of([(path,) for path in table.files], on_progress)
     return RawCells(
         images=pixels,
         labels=labels,
@@ -442,4 +447,5 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         columns=column_notes.with_remedies(beside, notes),
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
         fitting=fitting,
+        file_traits=traits,
     )
