@@ -20,11 +20,14 @@ from cellsearch.data.readers import Progress, RawCells
 from cellsearch.data.readers.cell_table import LabelOptions, labelled_by, table_of
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.spool import spooled_to_size
-from cellsearch.data.zarr_gaps import Gaps, differing, shadow
+from cellsearch.data.zarr_gaps import Gaps, chunks_there, differing, shadow
 from cellsearch.errors import CellsearchError, DataError, ReadError
 
 CHUNK_BYTES = 16 * 2**20
 CELL_AXES = ("t", "n", "z")
+HARDLY = 100
+"""A store that holds less than one in so many of its cells is not gone through to name them."""
+
 MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "angstrom": 1e-4}
 
 
@@ -87,14 +90,19 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
         inner = dict(group["cells"].attrs) if "cells" in group else {}
         described = parted({**attributes[KEY], "cells": inner}, root.name)
         # Others leave chunks out that are all zero; ours are all written.
-        if array.nchunks_initialized < array.nchunks:
-            missing = array.nchunks - array.nchunks_initialized
+        if (missing := array.nchunks - chunks_there(array)) > 0:
             raise ReadError(f"{root}: truncated ({missing} of {array.nchunks} chunks are missing)")
     elif "labels" in attributes and isinstance(attributes["labels"], list):
         described = Described(
             {"labels": attributes["labels"]}, {"classes": attributes.get("classes")}
         )
     count = array.shape[axes.index(_cell_axis(axes))] if _cell_axis(axes) else 1
+    there = chunks_there(array)
+    if array.shards is None and there * array.chunks[0] * HARDLY < array.shape[0]:
+        raise ReadError(
+            f"{root.name}: {there:,} of {array.nchunks:,} chunks are there, for "
+            f"{array.shape[0]:,} cells: copy the store anew"
+        )
     gaps = Gaps(array.fill_value)
     chunks = _chunks(array, axes, gaps)
     pixels, fitting = spooled_to_size(chunks, count, options, root.name, on_progress)
