@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score
 
-from cellsearch.card.curves import one_against_rest
+from cellsearch.stats.curves import one_against_rest
 
 OTHERS = 400
 APART = (1.5, 3.0)

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from cellsearch.card.figures import Estimate
-from cellsearch.learn.intervals import interval_around, smoothed_pairs
-from cellsearch.learn.metrics import Metric, confusion, score
-from cellsearch.trial_predictions import TrialPredictions
-from cellsearch.verdict import corrected_differences, judge
+from cellsearch.stats.evaluation import Estimate
+from cellsearch.stats.intervals import interval_around, smoothed_pairs
+from cellsearch.stats.metrics import Metric, confusion, score
+from cellsearch.tune.trial_predictions import TrialPredictions
+from cellsearch.tune.verdict import corrected_differences, judge
 
 COUNTS = (1350, 225, 225, 150, 34, 15, 27)
 RECALLS = (0.93, 0.72, 0.78, 0.62, 0.60, 0.45, 0.50)

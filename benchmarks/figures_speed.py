@@ -16,11 +16,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.figures import evaluate
-from cellsearch.importance import choice_effects
 from cellsearch.space.recipe import Recipe
-from cellsearch.trial_predictions import TrialPredictions
-from cellsearch.verdict import corrected_differences
+from cellsearch.stats.evaluation import evaluate
+from cellsearch.tune.importance import choice_effects
+from cellsearch.tune.trial_predictions import TrialPredictions
+from cellsearch.tune.verdict import corrected_differences
 
 COUNTS = (5457, 910, 909, 612, 69, 15, 28)
 TRIALS = 50

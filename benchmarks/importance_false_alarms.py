@@ -15,10 +15,10 @@ import argparse
 import numpy as np
 import optuna
 
-from cellsearch.importance import importance
-from cellsearch.learn.metrics import confusion, score
 from cellsearch.space.search_space import SearchSpace
-from cellsearch.trial_predictions import TrialPredictions
+from cellsearch.stats.metrics import confusion, score
+from cellsearch.tune.importance import importance
+from cellsearch.tune.trial_predictions import TrialPredictions
 
 COUNTS = (400, 120, 60, 15)
 RECALLS = np.array((0.9, 0.7, 0.7, 0.5))

@@ -16,9 +16,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.learn.bootstrap import bootstrap_intervals
-from cellsearch.learn.intervals import clopper_pearson, percentile_interval
-from cellsearch.learn.metrics import Metric, score
+from cellsearch.stats.bootstrap import bootstrap_intervals
+from cellsearch.stats.intervals import clopper_pearson, percentile_interval
+from cellsearch.stats.metrics import Metric, score
 
 SIZES = (3, 5, 15, 50, 500)
 RECALLS = (0.5, 0.8, 0.95)

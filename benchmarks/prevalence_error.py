@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from cellsearch.card.calibration import fit_temperature, scaled
 from cellsearch.card.prevalence import ClassFraction, fractions
 from cellsearch.card.prior import PriorFacts, fit_prior_facts
+from cellsearch.stats.calibration import fit_temperature, scaled
 
 COUNTS = (1400, 420, 150, 30)
 FEATURES = 5

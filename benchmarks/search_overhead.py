@@ -29,9 +29,9 @@ def measured(options: argparse.Namespace) -> None:
     """In a fresh process: one search, its times as JSON on standard output."""
     from cellsearch.data.source import load_dataset
     from cellsearch.data.splits import draw_splits
-    from cellsearch.progress import Silent
-    from cellsearch.run import _searched  # the search alone, without refit and card
-    from cellsearch.run_folder import RunConfig
+    from cellsearch.run.config import RunConfig
+    from cellsearch.run.observer import Silent
+    from cellsearch.run.search import _searched
     from cellsearch.space.search_space import SearchSpace
     from cellsearch.tune.job import finished_folds
 

@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.compare import compare
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import RunError
-from cellsearch.learn.metrics import confusion, score
-from cellsearch.progress import brief
-from cellsearch.run_folder import read_record
-from cellsearch.space.recipe import Recipe
+from cellsearch.run.folder import read_record
+from cellsearch.space.recipe import Recipe, brief
+from cellsearch.stats.comparison import compare
+from cellsearch.stats.metrics import confusion, score
 from cellsearch.tune.job import finished_folds
 
 FIGURES = ("weighted_f1", "balanced_accuracy", "accuracy")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard, load_card
     from cellsearch.card.replay import VerifyReport
-    from cellsearch.classifier import CellClassifier
     from cellsearch.data.dataset import CellDataset, Provenance
     from cellsearch.data.source import load_dataset
     from cellsearch.data.splits import Splits, draw_splits
@@ -32,7 +31,11 @@ if TYPE_CHECKING:
         StorageError,
         TrialError,
     )
-    from cellsearch.frames import (
+    from cellsearch.run.config import RunConfig
+    from cellsearch.run.observer import RunObserver, Silent
+    from cellsearch.run.search import SearchResult, resume, search
+    from cellsearch.sklearn.classifier import CellClassifier
+    from cellsearch.sklearn.frames import (
         cells_frame,
         confusion_frame,
         figures_frame,
@@ -40,21 +43,19 @@ if TYPE_CHECKING:
         predictions_frame,
         trials_frame,
     )
-    from cellsearch.progress import RunObserver, Silent, Terminal
-    from cellsearch.run import SearchResult, resume, search
-    from cellsearch.run_folder import RunConfig
     from cellsearch.space.recipe import BASELINE, Recipe
     from cellsearch.space.search_space import SearchSpace
+    from cellsearch.terminal.progress import Terminal
     from cellsearch.tune.study import TrialRow
 
 __version__ = "0.1.0"
 
-import_module("cellsearch.privacy").keep_silent()
+import_module("cellsearch.util.telemetry").keep_silent()
 
 _HOMES = {
     "cellsearch.card.card": ("ModelCard", "load_card"),
     "cellsearch.card.replay": ("VerifyReport",),
-    "cellsearch.classifier": ("CellClassifier",),
+    "cellsearch.sklearn.classifier": ("CellClassifier",),
     "cellsearch.data.dataset": ("CellDataset", "Provenance"),
     "cellsearch.data.source": ("load_dataset",),
     "cellsearch.data.splits": ("Splits", "draw_splits"),
@@ -75,7 +76,7 @@ _HOMES = {
         "StorageError",
         "TrialError",
     ),
-    "cellsearch.frames": (
+    "cellsearch.sklearn.frames": (
         "cells_frame",
         "confusion_frame",
         "figures_frame",
@@ -83,9 +84,9 @@ _HOMES = {
         "predictions_frame",
         "trials_frame",
     ),
-    "cellsearch.progress": ("RunObserver", "Silent", "Terminal"),
-    "cellsearch.run": ("SearchResult", "resume", "search"),
-    "cellsearch.run_folder": ("RunConfig",),
+    "cellsearch.terminal.progress": ("RunObserver", "Silent", "Terminal"),
+    "cellsearch.run.search": ("SearchResult", "resume", "search"),
+    "cellsearch.run.folder": ("RunConfig",),
     "cellsearch.space.recipe": ("BASELINE", "Recipe"),
     "cellsearch.space.search_space": ("SearchSpace",),
     "cellsearch.tune.study": ("TrialRow",),

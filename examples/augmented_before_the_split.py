@@ -22,8 +22,8 @@ from cellsearch.data.splits import draw_splits
 from cellsearch.learn.evaluate import cross_validate
 from cellsearch.learn.fit import fit
 from cellsearch.learn.gans import generated_cells
-from cellsearch.learn.metrics import confusion, score
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.metrics import confusion, score
 
 parser = ArgumentParser()
 parser.add_argument("dataset", nargs="?", default="jurkat")

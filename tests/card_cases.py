@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cellsearch.card.calibration import scaled
 from cellsearch.card.card import ModelCard
-from cellsearch.card.figures import BaselineFigures, OofFigures
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.learn.fit import fit
 from cellsearch.learn.predictor import Predictor
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.calibration import scaled
+from cellsearch.stats.evaluation import BaselineFigures, OofFigures
 
 RECIPE = Recipe.from_params(
     {

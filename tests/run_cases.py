@@ -9,7 +9,7 @@ import pytest
 
 import cellsearch
 from cellsearch import CellDataset, SearchResult, SearchSpace
-from cellsearch.progress import Silent
+from cellsearch.run.observer import Silent
 
 from conftest import squares
 

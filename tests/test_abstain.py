@@ -18,13 +18,13 @@ from cellsearch.card.abstain import (
     selection,
 )
 from cellsearch.card.conformal import PredictionSets, fit_sets, members, set_figures, too_few
-from cellsearch.card.figures import OofFigures
 from cellsearch.card.predict import to_rows
 from cellsearch.card.rules import find_rules, rules_for
 from cellsearch.cli import app
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError, RunError
-from cellsearch.run_folder import IDENTITY, RunConfig
+from cellsearch.run.config import IDENTITY, RunConfig
+from cellsearch.stats.evaluation import OofFigures
 
 from card_cases import Made, made
 

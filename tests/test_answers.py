@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from test_cli import command
 
-from cellsearch.answers import compare_answers, holm, mcnemar
 from cellsearch.card.config import CardConfig, ChannelRange, DatasetFacts, OnnxFacts
 from cellsearch.card.predict import to_rows
 from cellsearch.card.whole_files import write_csv
+from cellsearch.compare.raters import compare_answers
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.errors import DataError, RunError
+from cellsearch.stats.permutation import holm, mcnemar
 
 from conftest import squares
 
@@ -264,7 +265,7 @@ def test_the_command_prints_tables_csv_and_json(command, run: Path, tmp_path: Pa
 def test_neither_torch_nor_ray_is_loaded(run: Path, tmp_path: Path) -> None:
     table = written(tmp_path / "experts.csv", "id,class", rows_of(SPLITS.holdout))
     code = (
-        "import sys; from cellsearch.answers import compare_answers as c; "
+        "import sys; from cellsearch.compare.raters import compare_answers as c; "
         f"c({str(run)!r}, {str(table)!r}); "
         "assert not {'torch', 'ray', 'optuna'} & set(sys.modules)"
     )

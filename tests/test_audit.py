@@ -16,7 +16,7 @@ from cellsearch import CellDataset, SearchSpace, cli, search
 from cellsearch.audit import AuditReport, audit_run
 from cellsearch.audit.report import Check
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.run_folder import read_record
+from cellsearch.run.folder import read_record
 
 from conftest import squares
 

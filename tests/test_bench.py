@@ -14,19 +14,13 @@ import pytest
 
 from cellsearch.card.abstain import Abstention
 from cellsearch.card.conformal import PredictionSets
-from cellsearch.card.predict import Row, to_rows
+from cellsearch.card.predict import Row, predict_cells, to_rows
 from cellsearch.data.dataset import CellDataset
-from cellsearch.elsewhere.bench import (
-    Target,
-    Written,
-    parse_targets,
-    refuse_places,
-    write_for,
-)
-from cellsearch.elsewhere.decided import safe_names
-from cellsearch.elsewhere.numbering import origins, places
 from cellsearch.errors import CardError, ConfigError
-from cellsearch.prediction import after, predict_cells
+from cellsearch.interop.bench import Target, Written, parse_targets, refuse_places, write_for
+from cellsearch.interop.decided import safe_names
+from cellsearch.interop.numbering import origins, places
+from cellsearch.terminal.progress import after
 
 from card_cases import Made, made
 from conftest import squares
@@ -243,7 +237,7 @@ def case(tiny_dataset: CellDataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_pieces_give_what_the_whole_gives(case: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellsearch.prediction.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("cellsearch.card.predict.CELLS_AT_ONCE", 40)
     images, told = case.dataset.images, []
     found = predict_cells(
         case.card.predictor, images, on_progress=lambda *facts: told.append(facts)

@@ -28,11 +28,11 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import FeatureFacts
 from cellsearch.data.dataset import CellDataset
-from cellsearch.elsewhere.bioimageio import Package, export_bioimageio
-from cellsearch.elsewhere.onnx_file import write_onnx
-from cellsearch.elsewhere.rdf import About, Author
-from cellsearch.elsewhere.references import Reference, references
 from cellsearch.errors import CardError
+from cellsearch.interop.bioimageio import Package, export_bioimageio
+from cellsearch.interop.onnx_file import write_onnx
+from cellsearch.interop.rdf import About, Author
+from cellsearch.interop.references import Reference, references
 
 from card_cases import Made, made
 

@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from cellsearch.card.calibration import FLOOR, fit_temperature, reliability, scaled
 from cellsearch.card.card import load_card
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.export import export, whole_module
-from cellsearch.card.figures import OofFigures
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.rules import find_rules
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
-from cellsearch.result_report import decided_lines
+from cellsearch.stats.calibration import FLOOR, fit_temperature, reliability, scaled
+from cellsearch.stats.evaluation import OofFigures
+from cellsearch.terminal.results import decided_lines
 
 from card_cases import Made, made
 

@@ -21,16 +21,16 @@ import cellsearch
 from cellsearch.card import parts, plots
 from cellsearch.card.card import ModelCard, load_card
 from cellsearch.card.checksums import write_checksums
-from cellsearch.card.compare import compare, compare_counts
-from cellsearch.card.figures import BaselineFigures, OofFigures, evaluate
 from cellsearch.card.write import write_card
-from cellsearch.catalog import read_yaml
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import CardError
-from cellsearch.learn.metrics import METRICS
-from cellsearch.result_report import card_figures
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.comparison import compare, compare_counts
+from cellsearch.stats.evaluation import BaselineFigures, OofFigures, evaluate
+from cellsearch.stats.metrics import METRICS
+from cellsearch.terminal.results import card_figures
+from cellsearch.util.yaml_files import read_yaml
 
 from card_cases import COMMAND, FACTS, RECIPE, Made, made
 

@@ -10,19 +10,19 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cellsearch.card import curve_plots, plots
-from cellsearch.card.curves import (
+from cellsearch.card.markdown import per_class_table
+from cellsearch.data.dataset import CellDataset
+from cellsearch.stats.bootstrap import bootstrap_intervals
+from cellsearch.stats.curves import (
     MOST_POINTS,
     _areas,
     _bootstrap,
     curves_as_json,
     one_against_rest,
 )
-from cellsearch.card.figures import as_json, evaluate
-from cellsearch.card.markdown import per_class_table
-from cellsearch.data.dataset import CellDataset
-from cellsearch.learn.bootstrap import bootstrap_intervals
-from cellsearch.learn.intervals import clopper_pearson
-from cellsearch.learn.metrics import per_class
+from cellsearch.stats.evaluation import as_json, evaluate
+from cellsearch.stats.intervals import clopper_pearson
+from cellsearch.stats.metrics import per_class
 
 from card_cases import Made, made
 

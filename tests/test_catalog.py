@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from cellsearch import catalog
 from cellsearch.errors import CatalogError, ConfigError, ManifestError
+from cellsearch.util import yaml_files
 
 
 class _Strict(BaseModel):
@@ -55,16 +55,16 @@ def write(folder: Path, text: str, name: str = "my.yaml") -> Path:
 
 
 def refusal(folder: Path, text: str) -> list[str]:
-    document = catalog.read_yaml(write(folder, text))
+    document = yaml_files.read_yaml(write(folder, text))
     with pytest.raises(ManifestError) as caught:
-        catalog.validate(Manifest, document, error=ManifestError)
+        yaml_files.validate(Manifest, document, error=ManifestError)
     return str(caught.value).splitlines()
 
 
 def test_valid_document_becomes_the_model(tmp_path: Path) -> None:
     text = "name: a\npixel: 1e-1\nclasses: [{name: x, count: 1_000}]\nvariants: {all: [0, 1]}\n"
-    manifest = catalog.validate(
-        Manifest, catalog.read_yaml(write(tmp_path, text)), error=ManifestError
+    manifest = yaml_files.validate(
+        Manifest, yaml_files.read_yaml(write(tmp_path, text)), error=ManifestError
     )
     assert manifest.pixel == 0.1
     assert manifest.classes[0].count == 1000
@@ -136,31 +136,31 @@ def test_words(tmp_path: Path, lines: str, wanted: str) -> None:
 )
 def test_unreadable_yaml(tmp_path: Path, content: str, wanted: str) -> None:
     with pytest.raises(ConfigError, match=wanted):
-        catalog.read_yaml(write(tmp_path, content))
+        yaml_files.read_yaml(write(tmp_path, content))
 
 
 def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_bytes(b"a: 1\nb: \xff\n")
     with pytest.raises(ConfigError, match=r"not UTF-8 text \(my.yaml:2\)"):
-        catalog.read_yaml(path)
+        yaml_files.read_yaml(path)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
-        catalog.read_yaml(tmp_path / "no.yaml")
+        yaml_files.read_yaml(tmp_path / "no.yaml")
     with pytest.raises(ConfigError, match="directory"):
-        catalog.read_yaml(tmp_path)
+        yaml_files.read_yaml(tmp_path)
 
 
 def test_values_are_plain_and_yaml_is_1_2(tmp_path: Path) -> None:
-    document = catalog.read_yaml(write(tmp_path, "a: 1e-4\nb: no\nc: 'x'\nd: 012\ne: true\n"))
+    document = yaml_files.read_yaml(write(tmp_path, "a: 1e-4\nb: no\nc: 'x'\nd: 012\ne: true\n"))
     assert document.data == {"a": 1e-4, "b": "no", "c": "x", "d": 12, "e": True}
     assert [type(v) for v in document.data.values()] == [float, str, str, int, bool]
 
 
 def test_lines_of_keys_items_and_of_what_is_absent(tmp_path: Path) -> None:
-    document = catalog.read_yaml(write(tmp_path, "a:\n  - 1\n  - b: 2\n    c: 3\n"))
+    document = yaml_files.read_yaml(write(tmp_path, "a:\n  - 1\n  - b: 2\n    c: 3\n"))
     assert document.line(("a", 1, "c")) == 4
     assert document.line(("a", 1, "zzz", 5)) == 3
     assert document.line(("zzz",)) == 1
@@ -168,33 +168,33 @@ def test_lines_of_keys_items_and_of_what_is_absent(tmp_path: Path) -> None:
 
 
 def test_merged_keys_are_read(tmp_path: Path) -> None:
-    document = catalog.read_yaml(write(tmp_path, "a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n"))
+    document = yaml_files.read_yaml(write(tmp_path, "a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n"))
     assert document.data["b"] == {"x": 1, "y": 2}
     assert document.line(("b", "x")) == 2
 
 
 def test_find_by_name_and_by_path(tmp_path: Path) -> None:
     path = write(tmp_path, "a: 1\n")
-    assert catalog.find("search_spaces", str(path)) == path
-    assert catalog.find("search_spaces", "default").name == "default.yaml"
-    assert {"default", "quick", "duque-2023"} <= set(catalog.names("search_spaces"))
+    assert yaml_files.find("search_spaces", str(path)) == path
+    assert yaml_files.find("search_spaces", "default").name == "default.yaml"
+    assert {"default", "quick", "duque-2023"} <= set(yaml_files.names("search_spaces"))
 
 
 def test_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(CatalogError, match=r"no search space 'defualt'; did you mean 'default'\?"):
-        catalog.find("search_spaces", "defualt")
+        yaml_files.find("search_spaces", "defualt")
     with pytest.raises(CatalogError, match=r"search space 'no/such.yaml': no such file"):
-        catalog.find("search_spaces", "no/such.yaml")
+        yaml_files.find("search_spaces", "no/such.yaml")
 
 
 def test_a_path_that_is_not_there_names_its_neighbour_and_the_next_step(tmp_path: Path) -> None:
     write(tmp_path, "a: 1\n", "cells.yaml")
     with pytest.raises(CatalogError) as caught:
-        catalog.find("datasets", str(tmp_path / "cell.yaml"))
+        yaml_files.find("datasets", str(tmp_path / "cell.yaml"))
     assert "no such file; did you mean 'cells.yaml'?" in str(caught.value)
     assert "cellsearch init FOLDER" in str(caught.value)
     with pytest.raises(CatalogError, match="cellsearch spaces show default --yaml"):
-        catalog.find("search_spaces", "mine.yaml")
+        yaml_files.find("search_spaces", "mine.yaml")
 
 
 def test_packaged_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,15 +203,15 @@ def test_packaged_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "datasets").mkdir()
     write(package / "_shipped" / "datasets", "", "inside.yaml")
     write(tmp_path / "datasets", "", "outside.yaml")
-    monkeypatch.setattr(catalog, "files", lambda name: package)
-    assert catalog.names("datasets") == ["inside"]
+    monkeypatch.setattr(yaml_files, "files", lambda name: package)
+    assert yaml_files.names("datasets") == ["inside"]
     (package / "_shipped" / "datasets" / "inside.yaml").unlink()
     (package / "_shipped" / "datasets").rmdir()
-    assert catalog.names("datasets") == ["outside"]
+    assert yaml_files.names("datasets") == ["outside"]
 
 
 def test_near_miss_is_silent_when_nothing_is_near() -> None:
-    assert catalog.near_miss("jurkt", ["jurkat", "demo"]) == "; did you mean 'jurkat'?"
-    assert catalog.near_miss("f1", ["accuracy", "macro_f1"]) == "; did you mean 'macro_f1'?"
-    assert catalog.near_miss("xyz", ["jurkat", "demo"]) == ""
-    assert catalog.near_miss("", ["jurkat", "demo"]) == ""
+    assert yaml_files.near_miss("jurkt", ["jurkat", "demo"]) == "; did you mean 'jurkat'?"
+    assert yaml_files.near_miss("f1", ["accuracy", "macro_f1"]) == "; did you mean 'macro_f1'?"
+    assert yaml_files.near_miss("xyz", ["jurkat", "demo"]) == ""
+    assert yaml_files.near_miss("", ["jurkat", "demo"]) == ""

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellsearch.cli.wording import as_option
 from cellsearch.data.check import CheckReport, Finding, check_dataset, find_twins
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.data.twins import Twin, flat_channels
-from cellsearch.report import summary_lines
+from cellsearch.terminal.tables import summary_lines
+from cellsearch.util.wording import as_option
 
 PHASES = {
     "Experiment_1/G1": 900,

@@ -28,7 +28,6 @@ from cellsearch.card.config import (
     dtype_range,
 )
 from cellsearch.card.export import export, feature_facts, inputs_of, whole_module
-from cellsearch.card.figures import OofFigures
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.write import write_card
 from cellsearch.data import features
@@ -40,6 +39,7 @@ from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.classical import fit_classical
 from cellsearch.learn.predictor import Predictor, build_module
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.evaluation import OofFigures
 
 from conftest import squares
 

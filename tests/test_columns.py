@@ -12,9 +12,9 @@ import pytest
 import cellsearch
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import DataError
-from cellsearch.progress import Silent
-from cellsearch.run_folder import RunConfig
-from cellsearch.run_inputs import cells_for
+from cellsearch.run.config import RunConfig
+from cellsearch.run.inputs import cells_for
+from cellsearch.run.observer import Silent
 
 from conftest import squares
 

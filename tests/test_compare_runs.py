@@ -11,12 +11,12 @@ import pytest
 from test_answers import CELLS, SPLITS, write_run
 from test_cli import command
 
-from cellsearch.card.compare import compare, comparison_as_json
 from cellsearch.card.replay import REQUIRED
-from cellsearch.compare_runs import compare_runs
+from cellsearch.compare.runs import compare_runs
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.errors import ConfigError, MismatchError, RunError
-from cellsearch.learn.swap_test import swap_test
+from cellsearch.stats.comparison import compare, comparison_as_json
+from cellsearch.stats.permutation import swap_test
 
 __all__ = ["command"]
 

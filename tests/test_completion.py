@@ -12,11 +12,11 @@ from typing import get_args
 import pytest
 
 from cellsearch import cli
-from cellsearch.catalog import names
 from cellsearch.cli import completion
 from cellsearch.data.readers import registry
-from cellsearch.learn.metrics import METRICS
-from cellsearch.run_folder import RunConfig
+from cellsearch.run.config import RunConfig
+from cellsearch.stats.metrics import METRICS
+from cellsearch.util.yaml_files import names
 
 Complete = Callable[[str], list[str]]
 HEAVY = {"torch", "ray", "numpy", "pandas", "matplotlib", "fastapi", "optuna", "ruamel"}

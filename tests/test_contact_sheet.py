@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellsearch.data.contact_sheet import _draw, chosen_rows, contact_sheet
+from cellsearch.data.contact_sheet import _draw, contact_sheet
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.thumbnails import chosen_rows
 from cellsearch.errors import ConfigError, DataError
 
 

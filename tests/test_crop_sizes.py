@@ -18,8 +18,6 @@ from test_cli import cellsearch
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.inputs import prepare, size_note
 from cellsearch.card.predict import CardPredictor
-from cellsearch.classifier import CellClassifier
-from cellsearch.cli.wording import as_option
 from cellsearch.data.check import check_dataset
 from cellsearch.data.crop_sizes import (
     Fitting,
@@ -41,10 +39,12 @@ from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import cells_to_predict, read_unlabelled
 from cellsearch.data.writers.registry import write_cells
 from cellsearch.errors import CardError, DataError, InputError
-from cellsearch.first_look.choices import choose_size
-from cellsearch.first_look.facts import lines
-from cellsearch.first_look.look import first_look
-from cellsearch.first_look.write import write
+from cellsearch.scan.choices import choose_size
+from cellsearch.scan.facts import lines
+from cellsearch.scan.look import first_look
+from cellsearch.scan.write import write
+from cellsearch.sklearn.classifier import CellClassifier
+from cellsearch.util.wording import as_option
 
 from card_cases import Made, made
 

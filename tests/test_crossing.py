@@ -18,7 +18,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.column_notes import CROSSES
 from cellsearch.data.splits import draw_splits
 from cellsearch.errors import DataError
-from cellsearch.first_look import first_look
+from cellsearch.scan import first_look
 
 # Three plates, each of which holds cells of every donor.
 PLATES = [f"p{k % 3}" for k in range(CELLS)]

@@ -17,8 +17,8 @@ from run_cases import TINY, Stopper, finished_search, tiny_search
 
 from cellsearch import SearchSpace
 from cellsearch.errors import RunError
-from cellsearch.run_folder import read_record, storage_url
-from cellsearch.run_report.dashboard import BEGIN, merged, open_dashboard, refresh
+from cellsearch.report.dashboard import BEGIN, merged, open_dashboard, refresh
+from cellsearch.run.folder import read_record, storage_url
 from cellsearch.tune.attachments import artifacts_of, read_note, write_note
 from cellsearch.tune.study import read_study
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_opened_is_said_in_one_line(
 ) -> None:
     with pytest.raises(RunError, match="holds no study"):
         open_dashboard(tmp_path, host="127.0.0.1", port=0)
-    from cellsearch.nested import NestedRequest
+    from cellsearch.run.config import NestedRequest
 
     nested = tmp_path / "nested"
     nested.mkdir()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellsearch.data.dataset import UNLABELLED, CellDataset, Provenance
+from cellsearch.data.arrays import UNLABELLED
+from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.errors import DataError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cellsearch.audit.evidence import _trials
 from cellsearch.data.readers.registry import layout
-from cellsearch.doctor.machine import core_limit, memory_limit
+from cellsearch.doctor.checks import core_limit, memory_limit
 from cellsearch.errors import ConfigError
 from cellsearch.serve.guard import Guard
 from cellsearch.serve.limits import Limits

@@ -1,4 +1,4 @@
-"""`cellsearch doctor`: what it says of this machine, and of broken ones."""
+"""`cellsearch doctor`: what it says of this checks, and of broken ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from test_cli import cellsearch
 
-from cellsearch.cli.wording import worded
-from cellsearch.doctor import Check, examine, installation, machine, services
+from cellsearch.doctor import Check, checks, examine
 from cellsearch.learn.precision import ALL
+from cellsearch.util.wording import worded
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -41,7 +41,7 @@ def test_this_machine(tmp_path: Path) -> None:
 
 
 def test_json_and_exit_code(command: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(services, "torch_devices", list)
+    monkeypatch.setattr(checks, "torch_devices", list)
     code, out, _ = command("doctor", "--json", "--runs", tmp_path)
     facts = json.loads(out)
     assert code == 0
@@ -64,7 +64,7 @@ def test_an_old_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
         return "1.0" if name == "optuna" else real(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    checks = list(installation.packages())
+    checks = list(checks.packages())
     assert one(checks, "timm").state == "problem"
     assert "pip install" in one(checks, "timm").remedy
     assert one(checks, "optuna").state == "problem"
@@ -78,13 +78,13 @@ def test_a_torch_that_is_compiled_anew_each_time(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (check,) = installation.compiled()
+    (check,) = checks.compiled()
     assert "PYTHONDONTWRITEBYTECODE" in check.found
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    assert not list(installation.compiled())
+    assert not list(checks.compiled())
     py_compile.compile(str(tmp_path / "torch.py"))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    assert not list(installation.compiled())
+    assert not list(checks.compiled())
 
 
 def test_missing_extras_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_missing_extras_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    check = next(installation.extras())
+    check = next(checks.extras())
     assert check.state == "ok"
     assert "not installed: hdf5" in check.found
 
@@ -104,33 +104,33 @@ def test_missing_extras_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_limits_of_a_container(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("50000 100000\n")
     (tmp_path / "memory.max").write_text(f"{2**30}\n")
-    cores = next(machine.cores(tmp_path))
+    cores = next(checks.cores(tmp_path))
     assert cores.state == "warning"
     assert "--slots 1" in worded(cores.remedy)
-    assert next(machine.memory(tmp_path)).state == "warning"
+    assert next(checks.memory(tmp_path)).state == "warning"
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "memory.max").write_text("max\n")
-    assert machine.core_limit(tmp_path) is None
-    assert machine.memory_limit(tmp_path) is None
+    assert checks.core_limit(tmp_path) is None
+    assert checks.memory_limit(tmp_path) is None
     old = tmp_path / "v1"
     (old / "cpu").mkdir(parents=True)
     (old / "cpu" / "cpu.cfs_quota_us").write_text("150000")
     (old / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert machine.core_limit(old) == 1.5
+    assert checks.core_limit(old) == 1.5
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("x")
-    found = list(machine.folders(tmp_path / "file" / "runs"))
+    found = list(checks.folders(tmp_path / "file" / "runs"))
     assert one(found, "runs").state == "problem"
     assert "--out" in worded(one(found, "runs").remedy)
     monkeypatch.setenv("CELLSEARCH_CACHE", str(tmp_path / "file"))
-    assert one(list(machine.folders(tmp_path)), "cache").state == "problem"
+    assert one(list(checks.folders(tmp_path)), "cache").state == "problem"
 
 
 def test_a_torch_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cellsearch.learn.machine", None)
-    check = services.torch_devices()[0]
+    check = checks.torch_devices()[0]
     assert check.state == "problem"
     assert "pytorch.org" in check.remedy
 
@@ -138,19 +138,19 @@ def test_a_torch_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weights_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    assert "none here" in services.weights().found
+    assert "none here" in checks.weights().found
     (tmp_path / "models--timm--resnet18.a1_in1k").mkdir()
-    assert "resnet18.a1_in1k" in services.weights().found
+    assert "resnet18.a1_in1k" in checks.weights().found
 
 
 @pytest.mark.slow
 def test_ray_starts() -> None:
-    assert services.ray_starts() == Check("Ray", "ok", "starts and computes")
+    assert checks.ray_starts() == Check("Ray", "ok", "starts and computes")
 
 
 def test_ray_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "_RAY", "raise SystemExit('no room in /dev/shm')")
-    check = services.ray_starts()
+    monkeypatch.setattr(checks, "_RAY", "raise SystemExit('no room in /dev/shm')")
+    check = checks.ray_starts()
     assert check.state == "problem"
     assert "no room in /dev/shm" in check.found
     assert "--backend local" in worded(check.remedy)

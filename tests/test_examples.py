@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.run_folder import read_record
+from cellsearch.run.folder import read_record
 
 from conftest import REPOSITORY
 

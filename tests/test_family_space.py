@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from test_cli import cellsearch
 
-from cellsearch import catalog
 from cellsearch.errors import SpaceError
 from cellsearch.space.models import MODELS
 from cellsearch.space.parameters import family_parameters, parameters
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.space.without_effect import without_effect
+from cellsearch.util import yaml_files
 
 PAPERS = {
     "duque-2023": 3,
@@ -114,7 +114,7 @@ def test_an_expanded_space_of_families_loads_to_the_same() -> None:
 def test_a_paper_is_a_space_that_is_tried_whole(name: str, recipes: int) -> None:
     whole = SearchSpace.load(name).whole
     assert len(whole) == len(set(whole)) == recipes
-    assert f"{name.removesuffix('-scratch')}-wide" in catalog.names("search_spaces")
+    assert f"{name.removesuffix('-scratch')}-wide" in yaml_files.names("search_spaces")
 
 
 def test_a_space_with_ranges_or_many_recipes_is_not_whole() -> None:
@@ -181,7 +181,7 @@ def test_what_some_recipes_read_is_not_told() -> None:
     assert without_effect(asked) == []
 
 
-@pytest.mark.parametrize("name", catalog.names("search_spaces"))
+@pytest.mark.parametrize("name", yaml_files.names("search_spaces"))
 def test_every_parameter_of_a_shipped_space_has_an_effect(name: str) -> None:
     assert without_effect(SearchSpace.load(name)) == []
 

@@ -22,8 +22,8 @@ from cellsearch.data.file_traits import FileTraits, as_table, read_traits, texts
 from cellsearch.data.findings import Finding
 from cellsearch.data.source import load_dataset
 from cellsearch.data.told_classes import told_classes
-from cellsearch.first_look import first_look
-from cellsearch.first_look.facts import lines
+from cellsearch.scan import first_look
+from cellsearch.scan.facts import lines
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 CLASSES = {"A": 40, "B": 30, "C": 8}

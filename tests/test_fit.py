@@ -17,19 +17,10 @@ from cellsearch.learn import training as training_module
 from cellsearch.learn.cost import minutes_per_fold
 from cellsearch.learn.fit import fit
 from cellsearch.learn.inner_split import inner_split
-from cellsearch.learn.metrics import confusion, score
 from cellsearch.learn.precision import ALL, Precision, candidates, fastest, resolve_device
 from cellsearch.learn.step import RunningMean, optimiser, scheduler
-from cellsearch.space.recipe import (
-    Augment,
-    Balance,
-    CnnModel,
-    Input,
-    Loss,
-    Optim,
-    Recipe,
-    Train,
-)
+from cellsearch.space.recipe import Augment, Balance, CnnModel, Input, Loss, Optim, Recipe, Train
+from cellsearch.stats.metrics import confusion, score
 
 PLAIN = Precision("float32", channels_last=False)
 SMALL = CnnModel(depth=2, width=8, kernel=(3, 3), reduce="average", head_layers=0, head=())

@@ -15,7 +15,7 @@ from cellsearch.data.rare import apply_rare
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.twins import Twin
 from cellsearch.errors import ConfigError, RunError, SplitError
-from cellsearch.run_folder import RunConfig
+from cellsearch.run.config import RunConfig
 
 WORDS = "70/10/20"
 

@@ -23,7 +23,7 @@ from cellsearch.data.passed_over import is_system, is_visible, passed_over_in
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import DataError, ReadError
-from cellsearch.first_look import first_look
+from cellsearch.scan import first_look
 from cellsearch.serve.limits import Limits
 from cellsearch.serve.unpack import members
 

@@ -10,7 +10,7 @@ from run_cases import finished_search
 
 import cellsearch
 from cellsearch.errors import CardError, RunError
-from cellsearch.frames import (
+from cellsearch.sklearn.frames import (
     cells_frame,
     confusion_frame,
     figures_frame,

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from test_cli import cellsearch
 
-from cellsearch.cli.wording import as_option
 from cellsearch.data.alternatives import Alternative, alternatives, holders
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.outer_splits import draw_outer_splits
@@ -20,6 +19,7 @@ from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.errors import SplitError
 from cellsearch.util.messages import Setting
+from cellsearch.util.wording import as_option
 
 from conftest import real_data
 

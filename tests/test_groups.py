@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from cellsearch import cli
-from cellsearch.cli.wording import as_option
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.group_probe import group_lines, probe_groups
@@ -22,7 +21,8 @@ from cellsearch.errors import DataError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.provenance import GeneratorTrace, indices_sha256
 from cellsearch.learn.provenance import Provenance as MadeOf
-from cellsearch.report import held_out_groups
+from cellsearch.terminal.tables import held_out_groups
+from cellsearch.util.wording import as_option
 
 CLASSES = ("ab", "cd")
 

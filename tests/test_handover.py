@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cellsearch import handover
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import draw_splits
-from cellsearch.progress import Silent
-from cellsearch.run_folder import RunConfig
+from cellsearch.run import finalize
+from cellsearch.run.config import RunConfig
+from cellsearch.run.observer import Silent
 from cellsearch.space.recipe import Recipe
 
 
@@ -39,7 +39,7 @@ def test_a_dead_refit_is_trained_anew(
     config = RunConfig.of(dataset="squares", seed=7, device="meta")
     monkeypatch.setattr("cellsearch.tune.job.finished_folds", lambda *_: folds)
     row = SimpleNamespace(recipe=Recipe(), number=3)
-    final = handover._final(row, Path("run"), tiny_dataset, splits, config, Silent(), "winner")
+    final = finalize._final(row, Path("run"), tiny_dataset, splits, config, Silent(), "winner")
     assert formats == {"bf16+channels_last"}
     assert len(final) == 1
     assert seeds == [7, 1007, 2007]

@@ -21,11 +21,11 @@ from cellsearch.card.checksums import write_checksums
 from cellsearch.card.front_matter import LICENCES
 from cellsearch.cli import app
 from cellsearch.data.dataset import CellDataset
-from cellsearch.elsewhere import push as push_module
-from cellsearch.elsewhere.hub import write_hub_folder
-from cellsearch.elsewhere.local_paths import without_places
-from cellsearch.elsewhere.push import push
 from cellsearch.errors import CardError, ConfigError
+from cellsearch.interop import push as push_module
+from cellsearch.interop.hub import write_hub_folder
+from cellsearch.interop.local_paths import without_places
+from cellsearch.interop.push import push
 
 from card_cases import Made, made
 

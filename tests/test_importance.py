@@ -8,14 +8,14 @@ import numpy as np
 import optuna
 import pytest
 
-from cellsearch.card.found import Importance
 from cellsearch.card.importance_plot import importance_figure
 from cellsearch.card.plots import save
 from cellsearch.card.readme_search import importance_section
-from cellsearch.importance import choice_effects, importance, parameter_importance
 from cellsearch.space.recipe import Recipe
-from cellsearch.trial_predictions import TrialPredictions
 from cellsearch.tune.dashboard import attach_to_study
+from cellsearch.tune.findings import Importance
+from cellsearch.tune.importance import choice_effects, importance, parameter_importance
+from cellsearch.tune.trial_predictions import TrialPredictions
 
 COUNTS = (300, 150, 40)
 

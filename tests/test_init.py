@@ -21,10 +21,10 @@ from cellsearch.data.rare import apply_rare
 from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.errors import CellsearchError, ConfigError
-from cellsearch.first_look import FirstLook, first_look, write
-from cellsearch.first_look.choices import choose_run, choose_size
-from cellsearch.first_look.facts import facts, lines
-from cellsearch.json_text import json_text
+from cellsearch.scan import FirstLook, first_look, write
+from cellsearch.scan.choices import choose_run, choose_size
+from cellsearch.scan.facts import facts, lines
+from cellsearch.util.json_text import json_text
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from cellsearch.catalog import Document
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError, RunError
-from cellsearch.init_from import begin_from
 from cellsearch.learn import fit as fit_module
 from cellsearch.learn.transfer import read_backbone
-from cellsearch.run import search
+from cellsearch.run.search import search
+from cellsearch.run.warm_start import begin_from
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.tune.job import SearchJob
 from cellsearch.tune.work import _identity
+from cellsearch.util.yaml_files import Document
 
 from card_cases import Made, made
 from conftest import squares

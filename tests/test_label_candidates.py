@@ -11,11 +11,11 @@ import tifffile
 from PIL import Image
 from test_cli import cellsearch
 
-from cellsearch.cli.wording import as_option
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.label_candidates import label_candidates
 from cellsearch.data.readers.registry import layout
 from cellsearch.errors import ConfigError
+from cellsearch.util.wording import as_option
 
 CELLS = 24
 COLUMNS = {

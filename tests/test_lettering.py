@@ -10,9 +10,9 @@ import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from cellsearch import lettering
-from cellsearch.lettering import lettered
-from cellsearch.run_report import svg
+from cellsearch.report import svg
+from cellsearch.util import fonts
+from cellsearch.util.fonts import lettered
 
 # DejaVu Sans lacks it; STIXGeneral, which comes with matplotlib, has it.
 SCRIPT_G = "\u210a"
@@ -69,7 +69,7 @@ def test_names_at_ticks_and_in_legends_are_drawn_too() -> None:
 def test_letters_of_no_font_are_told_once() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        lettering._tell.cache_clear()
+        fonts._tell.cache_clear()
         drawn(f"{NOBODYS}{SCRIPT_G} {NOBODYS}")
         drawn(f"{NOBODYS}\u0379")
     said = [str(each.message) for each in caught]
@@ -92,7 +92,7 @@ def test_a_font_that_is_gone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> 
     gone = font_manager.FontEntry(fname="/no/such.ttf", name="Gone", style="normal")
     fonts = [gone, *font_manager.fontManager.ttflist]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
-    lettering._others.cache_clear()
+    fonts._others.cache_clear()
     assert family(drawn(f"a {SCRIPT_G}"))[1:]
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 from test_cli import cellsearch
 
-from cellsearch.answer_table import read_answers
+from cellsearch.compare.raters import read_answers
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding
@@ -25,8 +25,8 @@ from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.data.unlabelled import cells_to_convert, cells_to_predict
 from cellsearch.errors import CatalogError, DataError, ReadError
-from cellsearch.first_look import first_look
-from cellsearch.progress import Terminal
+from cellsearch.scan import first_look
+from cellsearch.terminal.progress import Terminal
 from cellsearch.util.named_path import named_path
 from cellsearch.util.spelling import Spellings, differences, look_alike, loosely, print_same
 

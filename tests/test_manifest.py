@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cellsearch import catalog
 from cellsearch.data.manifest import json_schema, load_manifest
 from cellsearch.data.source import bind
 from cellsearch.errors import CatalogError, ConfigError, ManifestError
+from cellsearch.util import yaml_files
 
 WHOLE = """\
 name: mine
@@ -36,7 +36,7 @@ def manifest(tmp_path: Path, old: str = "", new: str = "") -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", catalog.names("datasets"))
+@pytest.mark.parametrize("name", yaml_files.names("datasets"))
 def test_built_in_manifests_are_sound(name: str) -> None:
     found = load_manifest(name)
     assert found.name == name

@@ -15,13 +15,13 @@ from test_cli import command
 
 import cellsearch
 from cellsearch import CellDataset
-from cellsearch.cli.wording import as_option
 from cellsearch.data.writers.registry import write_cells
 from cellsearch.errors import DataError, ReadError
-from cellsearch.json_text import json_text
-from cellsearch.run_folder import RunConfig
+from cellsearch.run.config import RunConfig
 from cellsearch.serve.wording import as_control
+from cellsearch.util.json_text import json_text
 from cellsearch.util.messages import Message, Setting, joined, some
+from cellsearch.util.wording import as_option
 
 from conftest import squares
 

@@ -11,16 +11,9 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from cellsearch.errors import ConfigError
-from cellsearch.learn.bootstrap import bootstrap_intervals
-from cellsearch.learn.intervals import clopper_pearson
-from cellsearch.learn.metrics import (
-    METRICS,
-    TITLES,
-    confusion,
-    metric_named,
-    per_class,
-    score,
-)
+from cellsearch.stats.bootstrap import bootstrap_intervals
+from cellsearch.stats.intervals import clopper_pearson
+from cellsearch.stats.metrics import METRICS, TITLES, confusion, metric_named, per_class, score
 
 
 def some_cells(seed: int = 0, n: int = 400, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +142,7 @@ def test_intervals_are_none_where_the_figure_is() -> None:
 
 def test_metrics_are_numpy_alone() -> None:
     code = (
-        "import sys, cellsearch.learn.metrics, cellsearch.learn.fold_result; "
+        "import sys, cellsearch.stats.metrics, cellsearch.learn.fold_result; "
         "print([m for m in ('torch', 'ray', 'sklearn', 'imblearn', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,6 @@ import tifffile
 from test_cli import command, write_folder
 
 from cellsearch.card.predict import class_columns, set_names, set_text
-from cellsearch.cli.wording import as_option
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.names import parse_merges, parse_names, parse_renames
 from cellsearch.data.readers import cif
@@ -25,9 +24,10 @@ from cellsearch.data.readers.self_described import Described
 from cellsearch.data.source import load_dataset
 from cellsearch.data.task import apply_task, task_of
 from cellsearch.errors import ConfigError, DataError
-from cellsearch.run_folder import RunConfig
+from cellsearch.run.config import RunConfig
 from cellsearch.util.markdown import plain
 from cellsearch.util.messages import Setting
+from cellsearch.util.wording import as_option
 
 from conftest import squares
 

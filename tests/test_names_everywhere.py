@@ -19,11 +19,11 @@ from cellsearch import SearchResult
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.source import load_dataset
 from cellsearch.data.writers.registry import write_cells
-from cellsearch.elsewhere.hub import write_hub_folder
-from cellsearch.elsewhere.onnx_file import write_onnx
 from cellsearch.errors import DataError, RunError
-from cellsearch.frames import confusion_frame, predictions_frame
+from cellsearch.interop.hub import write_hub_folder
+from cellsearch.interop.onnx_file import write_onnx
 from cellsearch.serve.app import create_app
+from cellsearch.sklearn.frames import confusion_frame, predictions_frame
 from cellsearch.tune.dashboard import confusion_png, note
 from cellsearch.util.markdown import plain
 

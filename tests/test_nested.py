@@ -15,9 +15,9 @@ from cellsearch.audit import audit_run
 from cellsearch.data.outer_splits import draw_outer_splits
 from cellsearch.data.twins import Twin
 from cellsearch.errors import MismatchError, RunError, SplitError
-from cellsearch.nested import NestedRequest, nested_runs, nested_search
-from cellsearch.nested_summary import OneSearch, _mean, summarise
-from cellsearch.run_folder import RunConfig, read_record
+from cellsearch.run.config import NestedRequest, RunConfig
+from cellsearch.run.folder import nested_runs, read_record
+from cellsearch.run.nested import OneSearch, _mean, nested_search, summarise
 
 from conftest import squares
 
@@ -133,8 +133,8 @@ def test_repeated_hold_outs_have_seeds_of_their_own(
         asked.append((config.seed, options["out"].name, options["splits"]))
         return SearchResult(options["out"], None, None, (), None, interrupted=len(asked) == 3)
 
-    monkeypatch.setattr("cellsearch.nested.start", start)
-    monkeypatch.setattr("cellsearch.nested._require_card", lambda result: None)
+    monkeypatch.setattr("cellsearch.run.nested.start", start)
+    monkeypatch.setattr("cellsearch.run.nested._require_card", lambda result: None)
     assert nested(tmp_path / "run", repeats=4).interrupted
     assert asked == [(0, "repeat-1", None), (1, "repeat-2", None), (2, "repeat-3", None)]
 
@@ -172,7 +172,7 @@ def test_options_that_do_not_go_together(settings, options, words, tmp_path: Pat
 
 
 def test_splits_of_other_cells_are_refused(tmp_path: Path) -> None:
-    from cellsearch.run import start
+    from cellsearch.run.search import start
 
     cells = squares((24, 16, 8))
     drawn = draw_outer_splits(cells, outer=3, folds=2, twins=())[0]

@@ -14,7 +14,6 @@ from cellsearch.learn.cost import cost
 from cellsearch.learn.models import build_network
 from cellsearch.learn.models.resnet import Block
 from cellsearch.learn.models.vit import Attention, SimpleViT, sine_cosine
-from cellsearch.progress import brief, brief_model
 from cellsearch.space.models import (
     CnnModel,
     LogregModel,
@@ -25,8 +24,9 @@ from cellsearch.space.models import (
     TimmModel,
     VitModel,
     XgboostModel,
+    brief_model,
 )
-from cellsearch.space.recipe import Recipe
+from cellsearch.space.recipe import Recipe, brief
 
 
 def network_of(model: Model, channels: int = 2, size: tuple[int, int] = (32, 32)) -> nn.Module:

@@ -10,9 +10,9 @@ import pytest
 
 import cellsearch
 from cellsearch import BASELINE, CellDataset, Recipe, SearchResult, SearchSpace, draw_splits
-from cellsearch.markup import block, line, table
-from cellsearch.notebook import html
+from cellsearch.run.search import html
 from cellsearch.tune.study import TrialRow
+from cellsearch.util.html import block, line, table
 
 from card_cases import Made, made
 from conftest import squares

@@ -13,10 +13,10 @@ import pytest
 from test_cli import card, command
 
 from cellsearch.card.whole_files import write_bytes, write_csv
-from cellsearch.cli.wording import as_option
-from cellsearch.elsewhere.bench import parse_targets, refuse_places
 from cellsearch.errors import CardError, ConfigError, RunError
-from cellsearch.run_report import write_report
+from cellsearch.interop.bench import parse_targets, refuse_places
+from cellsearch.report import write_report
+from cellsearch.util.wording import as_option
 
 from conftest import squares
 

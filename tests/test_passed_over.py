@@ -15,7 +15,6 @@ from PIL import Image
 from ruamel.yaml import YAML
 from test_cli import cellsearch
 
-from cellsearch.cli.wording import as_option, worded
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding
@@ -25,10 +24,11 @@ from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.data.unlabelled import cells_to_convert, cells_to_predict
 from cellsearch.errors import ConfigError, DataError, ReadError, SplitError
-from cellsearch.first_look import estimate as timing
-from cellsearch.first_look import first_look, write
-from cellsearch.first_look.facts import lines
+from cellsearch.scan import estimate as timing
+from cellsearch.scan import first_look, write
+from cellsearch.scan.facts import lines
 from cellsearch.space.recipe import BASELINE
+from cellsearch.util.wording import as_option, worded
 
 CELLS = 36
 CLASSES = ["a", "b"]

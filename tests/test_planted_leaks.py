@@ -26,7 +26,8 @@ from cellsearch.learn.evaluate import cross_validate
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.precision import Precision
-from cellsearch.run_folder import RunConfig, RunRecord, read_record, write_record
+from cellsearch.run.config import RunConfig
+from cellsearch.run.folder import RunRecord, read_record, write_record
 from cellsearch.space.recipe import Balance, CnnModel, Gan, Recipe, Train
 from cellsearch.tune.job import fold_path
 
@@ -336,8 +337,8 @@ def test_another_draw_of_the_splits_is_found(run: Path) -> None:
 
 
 def test_a_hold_out_read_for_a_second_trial_is_refused(run: Path) -> None:
-    from cellsearch.handover import _record_scoring
-    from cellsearch.history import past_run
+    from cellsearch.run.finalize import _record_scoring
+    from cellsearch.run.history import past_run
     from cellsearch.tune.study import SearchOutcome
 
     rows = list(past_run(run).rows)
@@ -373,7 +374,7 @@ def test_a_run_whose_hold_out_was_read_makes_no_more_trials(
     def hand_over(record: RunRecord, *rest: object, **options: object) -> None:
         handed.append(record)
 
-    monkeypatch.setattr("cellsearch.handover.hand_over", hand_over)
+    monkeypatch.setattr("cellsearch.run.finalize.hand_over", hand_over)
     # As if the writing of the card had died.
     write_record(run, read_record(run).model_copy(update={"state": "searching"}))
     result = resume(run, budget=9)

@@ -11,8 +11,8 @@ import pytest
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.errors import SpaceError
-from cellsearch.preflight import require_feasible, require_weights
-from cellsearch.run import search
+from cellsearch.run.preflight import require_feasible, require_weights
+from cellsearch.run.search import search
 from cellsearch.space.search_space import SearchSpace
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.privacy import SILENCED, keep_silent
+from cellsearch.util.telemetry import SILENCED, keep_silent
 
 from card_cases import made
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cellsearch.learn.metrics import METRICS
+from cellsearch.stats.metrics import METRICS
 from cellsearch.tune.race import Rule, Verdict, look
 
 COUNTS = (400, 100, 20, 3)

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard as HubCard
 
-from cellsearch.card.compare import compare
 from cellsearch.card.config import CardConfig
-from cellsearch.card.curves import Curves
 from cellsearch.card.embedding import Embedding
 from cellsearch.card.evidence import Evidence
-from cellsearch.card.figures import Estimate
 from cellsearch.card.front_matter import licence_id
 from cellsearch.card.markdown import difference, figure, plain
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.data.dataset import CellDataset
+from cellsearch.stats.comparison import compare
+from cellsearch.stats.curves import Curves
+from cellsearch.stats.evaluation import Estimate
 
 from card_cases import FACTS, Made, made
 

@@ -11,11 +11,11 @@ from run_cases import TINY, Stopper, finished_search, tiny_search
 
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
-from cellsearch.cli.wording import as_option
 from cellsearch.errors import MismatchError, RunError
-from cellsearch.history import past_run
-from cellsearch.run_folder import RunConfig, read_record
-from cellsearch.run_place import unfinished
+from cellsearch.run.config import RunConfig
+from cellsearch.run.folder import read_record, unfinished
+from cellsearch.run.history import past_run
+from cellsearch.util.wording import as_option
 
 from conftest import squares
 

@@ -13,8 +13,7 @@ from run_cases import TINY, Stopper
 
 import cellsearch
 from cellsearch.data.dataset import CellDataset
-from cellsearch.run_folder import read_record
-from cellsearch.run_place import make_folder
+from cellsearch.run.folder import make_folder, read_record
 from cellsearch.space.search_space import SearchSpace
 
 from conftest import squares
@@ -104,7 +103,7 @@ def test_of_two_searches_at_once_one_goes_on(
         except cellsearch.CellsearchError as error:
             ends.append(error)
 
-    monkeypatch.setattr("cellsearch.run.make_folder", together)
+    monkeypatch.setattr("cellsearch.run.search.make_folder", together)
     threads = [threading.Thread(target=go) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -17,16 +17,17 @@ from test_cli import command
 import cellsearch
 from cellsearch import CellClassifier, CellDataset
 from cellsearch.cli import completion
-from cellsearch.cli.wording import as_option
 from cellsearch.data import check, rare, splits, twins
 from cellsearch.data.check import check_dataset
+from cellsearch.data.dataset import sha256_of
 from cellsearch.data.findings import Kind
-from cellsearch.data.saved_dataset import sha256_of
 from cellsearch.errors import DataError, InputError, RunError, SplitError
-from cellsearch.nested import nested_search, resume_nested
-from cellsearch.progress import Silent
-from cellsearch.run_check import NEVER, Checked
-from cellsearch.run_folder import RunConfig, read_record
+from cellsearch.run.check import NEVER, Checked
+from cellsearch.run.config import RunConfig
+from cellsearch.run.folder import read_record
+from cellsearch.run.nested import nested_search, resume_nested
+from cellsearch.run.observer import Silent
+from cellsearch.util.wording import as_option
 
 from conftest import squares
 
@@ -82,7 +83,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(args[0]))
         return twins.find_twins(*args, **options)
 
-    for module in (check, rare, splits, cellsearch.run_inputs):
+    for module in (check, rare, splits, cellsearch.run.inputs):
         monkeypatch.setattr(module, "find_twins", counted)
     return calls
 
@@ -238,7 +239,7 @@ def test_warnings_are_one_line_with_the_command_that_shows_them(
     path = saved(cells, tmp_path / "cells.npz")
     watching = Lines()
     config = RunConfig.of(dataset=str(path), options={"groups": "none"}, folds=2)
-    report = cellsearch.run_check.check_cells(config, cells, watching, named=True)
+    report = cellsearch.run.check.check_cells(config, cells, watching, named=True)
     assert report.errors == ()
     (line,) = [line for line in watching.said if "warnings" in line]
     assert line == (

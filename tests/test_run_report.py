@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
-from cellsearch.card.figures import Estimate
 from cellsearch.card.markdown import difference, figure, recall_of
 from cellsearch.cli import app
 from cellsearch.errors import RunError
-from cellsearch.nested import nested_search
-from cellsearch.run_folder import RunConfig
-from cellsearch.run_report import write_report
-from cellsearch.run_report.facts import gather
-from cellsearch.run_report.search_story import best_so_far, saving
+from cellsearch.report import write_report
+from cellsearch.report.facts import gather
+from cellsearch.report.search_story import best_so_far, saving
+from cellsearch.run.config import RunConfig
+from cellsearch.run.nested import nested_search
+from cellsearch.stats.evaluation import Estimate
 
 from conftest import squares
 
@@ -155,7 +155,7 @@ def test_every_figure_is_that_of_the_card(finished: Path, page: Page) -> None:
     assert sentence[1:] in page.text
     for part in ("hold_out", "out_of_fold"):
         facts = metrics[part]
-        for name, title in cellsearch.learn.metrics.TITLES.items():
+        for name, title in cellsearch.stats.metrics.TITLES.items():
             wanted = [
                 title,
                 figure(Estimate(**facts["winner"]["metrics"][name])),
@@ -219,7 +219,7 @@ def test_recipe_trials_and_command_are_told(page: Page, finished: Path) -> None:
 
 
 def test_mistakes_are_the_surest_and_shown(finished: Path, page: Page) -> None:
-    from cellsearch.run_report.mistakes import mistakes
+    from cellsearch.report.mistakes import mistakes
 
     found = mistakes(finished / "card", gather(finished).cells)
     rows = (finished / "card" / "out_of_fold.csv").read_text().splitlines()

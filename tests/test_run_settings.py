@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cellsearch.errors import RunError
-from cellsearch.run_folder import RunConfig
+from cellsearch.run.config import RunConfig
 
 
 def test_a_cluster_is_rays_alone() -> None:

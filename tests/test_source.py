@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellsearch.data.cache import cache_folder, key_of
+from cellsearch.data.cache import key_of
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import CatalogError, ConfigError, DataError, FetchError, ReadError
+from cellsearch.util.cache_folder import cache_folder
 
 MANIFEST = """\
 name: mine

@@ -11,14 +11,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cellsearch.answer_table import read_answers
-from cellsearch.cli.wording import as_option
+from cellsearch.compare.raters import read_answers
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.foreign_paths import plain, translated
 from cellsearch.data.readers.registry import detect, layout
 from cellsearch.data.readers.table import read_rows
 from cellsearch.errors import CellsearchError, ConfigError, DataError, ReadError
-from cellsearch.first_look import first_look
+from cellsearch.scan import first_look
+from cellsearch.util.wording import as_option
 
 NAMES = [f"{letter}.png" for letter in "abcd"]
 CROPS = np.random.default_rng(0).integers(0, 255, (4, 10, 10), np.uint8)

@@ -17,10 +17,10 @@ from cellsearch import SearchSpace
 from cellsearch.cli.options import task_options
 from cellsearch.data.task import Task, apply_task, task_of
 from cellsearch.errors import ConfigError, DataError, RunError
-from cellsearch.progress import Silent
-from cellsearch.run_folder import IDENTITY, RunConfig, read_record
-from cellsearch.run_inputs import cells_for
-from cellsearch.run_place import unfinished
+from cellsearch.run.config import IDENTITY, RunConfig
+from cellsearch.run.folder import read_record, unfinished
+from cellsearch.run.inputs import cells_for
+from cellsearch.run.observer import Silent
 
 from conftest import squares
 
@@ -180,7 +180,7 @@ def test_resume_takes_rules_of_the_card(
         asked.update(changes)
         raise RunError("far enough")
 
-    monkeypatch.setattr("cellsearch.run.resume", resume)
+    monkeypatch.setattr("cellsearch.run.search.resume", resume)
     (tmp_path / "run.json").write_text("{}")
     code, _, error = command("resume", tmp_path, "--abstain", "coverage=0.9", "--sets", 0.8)
     assert (code, "far enough" in error) == (2, True)

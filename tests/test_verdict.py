@@ -7,13 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cellsearch.card.compare import compare
-from cellsearch.card.figures import Estimate, evaluate
-from cellsearch.card.found import optimism, optimism_of
 from cellsearch.card.markdown import per_class_table
-from cellsearch.learn.bootstrap import bootstrap_intervals
-from cellsearch.learn.clusters import group_codes
-from cellsearch.learn.intervals import (
+from cellsearch.stats.bootstrap import bootstrap_intervals
+from cellsearch.stats.comparison import compare
+from cellsearch.stats.evaluation import Estimate, evaluate
+from cellsearch.stats.groups import group_codes
+from cellsearch.stats.intervals import (
     Interval,
     clopper_pearson,
     difference_of,
@@ -22,9 +21,10 @@ from cellsearch.learn.intervals import (
     smoothed_confusions,
     smoothed_pairs,
 )
-from cellsearch.learn.metrics import confusion, score
-from cellsearch.trial_predictions import TrialPredictions
-from cellsearch.verdict import Corrected, corrected_differences, judge
+from cellsearch.stats.metrics import confusion, score
+from cellsearch.tune.findings import optimism, optimism_of
+from cellsearch.tune.trial_predictions import TrialPredictions
+from cellsearch.tune.verdict import Corrected, corrected_differences, judge
 
 COUNTS = (400, 200, 60, 12)
 

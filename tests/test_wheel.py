@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cellsearch import catalog
+from cellsearch.util import yaml_files
 
 from conftest import REPOSITORY
 
 
 def test_editable_install_lists_both() -> None:
-    assert {"default", "quick"} <= set(catalog.names("search_spaces"))
-    assert {"demo", "jurkat", "jurkat-full"} <= set(catalog.names("datasets"))
+    assert {"default", "quick"} <= set(yaml_files.names("search_spaces"))
+    assert {"demo", "jurkat", "jurkat-full"} <= set(yaml_files.names("datasets"))
 
 
 @pytest.mark.slow

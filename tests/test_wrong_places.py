@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from test_cli import card, command
 
-from cellsearch.nested import REQUEST, SUMMARY, NestedRequest
-from cellsearch.run_folder import read_record
+from cellsearch.run.config import NestedRequest
+from cellsearch.run.folder import REQUEST, SUMMARY, read_record
 
 __all__ = ["card", "command"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cellsearch.audit import outcome, parts, trials
 from cellsearch.audit.evidence import Evidence, gather
 from cellsearch.audit.report import AuditReport, Check
-from cellsearch.steps import Steps
+from cellsearch.util.progress import Progress, Steps
 
 __all__ = ["AuditReport", "Check", "audit_run"]
 
@@ -37,9 +37,7 @@ CHECKS: tuple[Callable[[Evidence], Check], ...] = (
 )
 
 
-def audit_run(
-    folder: Path | str, *, on_progress: Callable[[str, int, int], None] | None = None
-) -> AuditReport:
+def audit_run(folder: Path | str, *, on_progress: Progress | None = None) -> AuditReport:
     """Look for leaks in a run, finished or not.
 
     Args:

@@ -16,10 +16,10 @@ from cellsearch.card.config import CONFIG, CardConfig, read_config
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import DrawnFrom, Splits
 from cellsearch.errors import CellsearchError, DataError, RunError
-from cellsearch.history import past_run
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.provenance import Provenance
-from cellsearch.run_folder import RunRecord, read_record
+from cellsearch.run.folder import RunRecord, read_record
+from cellsearch.run.history import past_run
 
 if TYPE_CHECKING:
     from cellsearch.tune.study import TrialRow

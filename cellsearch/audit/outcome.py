@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from cellsearch.audit.evidence import Evidence
 from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.card.config import CardConfig, read_config
-from cellsearch.card.figures import OofFigures
+from cellsearch.card.predictions import predictions_of
 from cellsearch.card.rules import find_rules
 from cellsearch.errors import CellsearchError
-from cellsearch.init_from import seen_cells
 from cellsearch.learn.provenance import Provenance
-from cellsearch.predictions import predictions_of
+from cellsearch.run.warm_start import seen_cells
+from cellsearch.stats.evaluation import OofFigures
 
 Indices = NDArray[np.int64]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cellsearch.card.figures import Estimate, as_plain, evaluate
-from cellsearch.card.shares import share
-from cellsearch.learn.clusters import group_codes
+from cellsearch.stats.evaluation import Estimate, as_plain, evaluate
+from cellsearch.stats.groups import group_codes
+from cellsearch.stats.proportions import share
 
 UNCERTAIN = "uncertain"
 FEWEST_KEPT = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,13 @@ from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.inputs import Images
+from cellsearch.card.markdown import found_of
+from cellsearch.card.metrics_file import rival
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.replay import README, REQUIRED, VerifyReport, verify
 from cellsearch.errors import CardError
+from cellsearch.stats.evaluation import FEW_CELLS
+from cellsearch.util.html import Markup, block, line, note, table
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +63,6 @@ class ModelCard:
         return f"ModelCard({str(self.folder)!r}, {len(self.classes)} classes, {self.headline})"
 
     def _repr_html_(self) -> str:
-        from cellsearch.card.html import card_html
 
         return card_html(self)
 
@@ -145,3 +149,61 @@ def load_card(folder: Path | str) -> ModelCard:
         CardError: no card there, files missing, or written by a newer cellsearch.
     """
     return ModelCard.load(folder)
+
+
+def card_html(card: ModelCard) -> str:
+    """Figures of the hold-out: the winner's, and the baseline's recall beside it."""
+    config, data = card.config, card.config.dataset
+    made = ", of generated cells, not real ones" if data.synthetic else ""
+    return block(
+        f"model card: {data.title or data.name}{made}",
+        *headline_parts(card),
+        note(
+            f"takes {len(config.channels)} x {config.height} x {config.width} px of {config.dtype} "
+            f"({', '.join(config.channels)}); {config.parameters:,} parameters; {card.folder}"
+        ),
+    )
+
+
+def headline_parts(card: ModelCard) -> list[Markup]:
+    """Headline, verdict, and the table of classes."""
+    parts = [line(card.headline)]
+    verdict = card.metrics.get("verdict")
+    if verdict:
+        parts.append(line(f"verdict: {verdict['sentence']}"))
+    holdout = card.metrics["hold_out"]
+    winner, baseline = holdout["winner"], rival(card.metrics, "hold_out")
+    rows = []
+    for name, facts in winner["per_class"].items():
+        cells = int(facts["support"])
+        if not facts["estimable"]:
+            rows.append((name, f"{cells:,}", "not estimable", "", "", *([""] if baseline else [])))
+            continue
+        before = baseline["per_class"][name]["recall"] if baseline else None
+        rows.append(
+            (
+                name,
+                f"{cells:,}",
+                _recall(facts["recall"], cells),
+                "none predicted" if facts["precision"] is None else _figure(facts["precision"]),
+                _figure(facts["f1"]),
+                *([_recall(before, cells)] if baseline else []),
+            )
+        )
+    heads = ["class", "cells", "recall", "precision", "F1"]
+    heads += ["recall of the baseline"] if baseline else []
+    parts.append(table(heads, rows, numbers=range(1, len(heads))))
+    parts.append(note(f"{winner['cells']:,} cells of the hold-out; 95 % intervals"))
+    return parts
+
+
+def _recall(figure: Mapping[str, Any] | None, cells: int) -> str:
+    if figure is None or cells >= FEW_CELLS:
+        return _figure(figure)
+    return found_of(round(figure["value"] * cells), cells, figure["low"], figure["high"])
+
+
+def _figure(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return "-"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

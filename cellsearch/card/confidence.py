@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.abstain import Selection, selection, selection_as_json
-from cellsearch.card.calibration import Reliability, reliability, scaled
 from cellsearch.card.conformal import SetFigures, set_figures, sets_as_json
-from cellsearch.card.figures import OofFigures, as_plain
 from cellsearch.card.parts import write_json
 from cellsearch.card.plots import save
 from cellsearch.card.reliability_plot import reliability_plot
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
+from cellsearch.stats.calibration import Reliability, reliability, scaled
+from cellsearch.stats.evaluation import OofFigures, as_plain
 
 CALIBRATION = "calibration.json"
 

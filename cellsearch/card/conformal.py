@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellsearch.card.abstain import lowered
-from cellsearch.card.figures import Estimate, as_plain
-from cellsearch.card.shares import share
-from cellsearch.learn.clusters import group_codes
+from cellsearch.stats.evaluation import Estimate, as_plain
+from cellsearch.stats.groups import group_codes
+from cellsearch.stats.proportions import share
 
 Probabilities = NDArray[np.floating]
 

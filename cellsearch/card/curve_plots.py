@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cellsearch.card.curves import Curves
 from cellsearch.card.plots import LINES
+from cellsearch.stats.curves import Curves
 
 STYLES = ("-", "--", ":")
 LEFT, LOW, SIDE = 0.75, 0.6, 4.4

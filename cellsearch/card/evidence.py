@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card import curve_plots, embedding, plots, saliency
-from cellsearch.card.curves import Curves, curves_as_json, one_against_rest
 from cellsearch.card.embedding import Embedding, Projection
 from cellsearch.card.explain import NotExplained, features
 from cellsearch.card.explain import saliency as attributions
 from cellsearch.card.export import Fitted
-from cellsearch.card.figures import OofFigures
 from cellsearch.card.generated import GeneratorFigures, draw_generated, file_names
 from cellsearch.card.parts import write_json
 from cellsearch.card.saliency import Saliency
 from cellsearch.card.saliency_plot import saliency_plot
 from cellsearch.data.dataset import CellDataset
+from cellsearch.stats.curves import Curves, curves_as_json, one_against_rest
+from cellsearch.stats.evaluation import OofFigures
 
 CURVES = "curves.json"
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
-from cellsearch.card.calibration import FLOOR
 from cellsearch.card.config import FeatureFacts
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
+from cellsearch.stats.calibration import FLOOR
 
 INPUT = "image"
 FEATURES = "features"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from cellsearch.card.config import CardConfig
-from cellsearch.card.figures import Evaluation
-from cellsearch.learn.metrics import TITLES, Metric
+from cellsearch.stats.evaluation import Evaluation
+from cellsearch.stats.metrics import TITLES, Metric
 
 # Ids of https://huggingface.co/docs/hub/repositories-licenses that data sets of cells bear.
 LICENCES = frozenset(

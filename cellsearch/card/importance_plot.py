@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cellsearch.card.figures import LEVEL
-from cellsearch.card.found import ChoiceEffect, Importance
 from cellsearch.card.plots import BASELINE, WINNER
-from cellsearch.learn.metrics import TITLES
+from cellsearch.stats.evaluation import LEVEL
+from cellsearch.stats.metrics import TITLES
+from cellsearch.tune.findings import ChoiceEffect, Importance
 
 MOST_PARAMETERS = 15
 GREY = "0.6"

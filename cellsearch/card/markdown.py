@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cellsearch.card.figures import CLASS_FIGURES, FEW_CELLS, Estimate, Evaluation
+from cellsearch.stats.evaluation import CLASS_FIGURES, FEW_CELLS, Estimate, Evaluation
 from cellsearch.util.markdown import plain as plain
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cellsearch.card.compare import Comparison, comparison_as_json
-from cellsearch.card.figures import LEVEL, REPEATS, as_plain
-from cellsearch.card.found import Found, optimism
 from cellsearch.card.parts import write_json
+from cellsearch.stats.comparison import Comparison, comparison_as_json
+from cellsearch.stats.evaluation import LEVEL, REPEATS, as_plain
+from cellsearch.tune.findings import Found, optimism
 
 
 def rival(metrics: Mapping[str, Any], part: str) -> Mapping[str, Any] | None:

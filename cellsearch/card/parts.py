@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card import plots
-from cellsearch.card.compare import Comparison
-from cellsearch.card.figures import LEVEL, OofFigures
-from cellsearch.card.found import Importance
 from cellsearch.card.predict import CardPredictor, to_rows
 from cellsearch.card.replay import TEST_INPUT, TEST_OUTPUT
 from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
+from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.evaluation import LEVEL, OofFigures
+from cellsearch.tune.findings import Importance
 
 if TYPE_CHECKING:
     from cellsearch.space.recipe import Recipe

@@ -14,8 +14,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cellsearch.card.figures import Evaluation
-from cellsearch.lettering import lettered
+from cellsearch.stats.evaluation import Evaluation
+from cellsearch.util.fonts import lettered
 
 # Okabe & Ito (2008), told apart with any common colour-vision deficiency.
 WINNER, BASELINE = "#0072B2", "#E69F00"

@@ -18,13 +18,21 @@ from cellsearch.card.conformal import PredictionSets, members
 from cellsearch.card.inputs import Images, measured, prepare, require_known_features
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
+from cellsearch.util.progress import Progress
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
 
+
 COLUMNS = ("id", "source", "object_number", "predicted_class", "confidence")
+
+
 MORE_COLUMNS = ("true_class", "decision", "set")
+
+
 SET_SEPARATOR = "|"
+
+
 Row = dict[str, str]
 
 
@@ -207,3 +215,47 @@ def set_names(text: str, classes: Sequence[str]) -> list[str]:
     if any(SET_SEPARATOR in name for name in classes):
         return [str(name) for name in json.loads(text)]
     return text.split(SET_SEPARATOR) if text else []
+
+
+CELLS_AT_ONCE = 1024
+
+
+def predict_cells(
+    predictor: CardPredictor,
+    images: Images,
+    *,
+    fit: str | None = None,
+    on_progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """As ``CardPredictor.predict``, in pieces.
+
+    Args:
+        predictor: of the card.
+        images: (N, C, H, W) raw intensities in the card's dtype, or a sequence of (C, h, w).
+        fit: ``refuse``, ``pad``, ``shrink`` or ``resize`` crops of another size; by default the
+            card's rule.
+        on_progress: told "classifying", the cells done and all cells after each 1,024.
+
+    Returns:
+        (N, K) float32; rows add up to 1.
+
+    Raises:
+        CardError: images that do not suit the card; all are looked at before the first is
+            classified.
+    """
+    config = predictor.config
+    cells = prepare(images, config, fit=fit)
+    parts = []
+    for start in range(0, len(cells), CELLS_AT_ONCE):
+        piece = cells[start : start + CELLS_AT_ONCE]
+        parts.append(
+            run_session(
+                predictor.session,
+                piece if config.features is None else measured(piece),
+                input_name=config.onnx.input,
+                output_name=config.onnx.output,
+            )
+        )
+        if on_progress is not None:
+            on_progress("classifying", min(start + CELLS_AT_ONCE, len(cells)), len(cells))
+    return np.concatenate(parts)

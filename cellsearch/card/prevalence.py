@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig
-from cellsearch.card.figures import LEVEL, Estimate
 from cellsearch.card.prior import PriorFacts, log_probabilities, posterior
+from cellsearch.stats.evaluation import LEVEL, Estimate
 
 ADJUSTED_DRAWS = 2000
 EM_DRAWS = 200

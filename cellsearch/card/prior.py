@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cellsearch.card.calibration import FLOOR
+from cellsearch.stats.calibration import FLOOR
 
 Floats = NDArray[np.float64]
 

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cellsearch.card.compare import Comparison
 from cellsearch.card.confidence import Confidence
 from cellsearch.card.config import CardConfig
 from cellsearch.card.evidence import Evidence
-from cellsearch.card.figures import FEW_CELLS
-from cellsearch.card.found import Found
 from cellsearch.card.front_matter import front_matter
 from cellsearch.card.markdown import listed, plain, table
 from cellsearch.card.readme_confidence import calibrated_or_not, confidence_sections
@@ -20,7 +17,10 @@ from cellsearch.card.readme_figures import baseline_section, figures_section
 from cellsearch.card.readme_search import importance_section, verdict_section
 from cellsearch.card.usage import FILES, OPTIONAL, usage
 from cellsearch.data.crop_sizes import without_choice
-from cellsearch.learn.metrics import TITLES, Metric, metric_named
+from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.evaluation import FEW_CELLS
+from cellsearch.stats.metrics import TITLES, Metric, metric_named
+from cellsearch.tune.findings import Found
 
 _FITTED = {
     "refuse": "",

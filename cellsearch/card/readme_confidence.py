@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cellsearch.card.abstain import FEWEST_KEPT, Abstention, Selection
-from cellsearch.card.calibration import FEWEST_CALLED, ClassReliability
 from cellsearch.card.confidence import CALIBRATION, Confidence
 from cellsearch.card.conformal import PredictionSets, SetFigures, too_few
-from cellsearch.card.figures import Estimate
 from cellsearch.card.markdown import figure, listed, plain, table
+from cellsearch.stats.calibration import FEWEST_CALLED, ClassReliability
+from cellsearch.stats.evaluation import Estimate
 
 
 def confidence_sections(

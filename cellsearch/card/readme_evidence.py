@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cellsearch.card.curves import REPEATS as DRAWN
-from cellsearch.card.curves import Curves
 from cellsearch.card.embedding import FILE as EMBEDDING
 from cellsearch.card.evidence import CURVES, Evidence
-from cellsearch.card.figures import LEVEL
 from cellsearch.card.generated import generated_section
 from cellsearch.card.markdown import figure, plain, table
 from cellsearch.card.saliency import FILE as SALIENCY
+from cellsearch.stats.curves import REPEATS as DRAWN
+from cellsearch.stats.curves import Curves
+from cellsearch.stats.evaluation import LEVEL
 
 
 def evidence_sections(evidence: Evidence) -> list[str]:

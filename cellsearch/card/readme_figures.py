@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cellsearch.card.compare import Comparison
-from cellsearch.card.figures import LEVEL, REPEATS
 from cellsearch.card.markdown import (
     confusion_table,
     difference,
@@ -16,7 +14,9 @@ from cellsearch.card.markdown import (
     recall_of,
     table,
 )
-from cellsearch.learn.metrics import METRICS, TITLES
+from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.evaluation import LEVEL, REPEATS
+from cellsearch.stats.metrics import METRICS, TITLES
 
 
 def figures_section(holdout: Comparison, pooled: Comparison, pictures: Sequence[str]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cellsearch.card.compare import Comparison
-from cellsearch.card.figures import FEW_GROUPS, LEVEL, Estimate
-from cellsearch.card.found import ChoiceEffect, Found, Importance, optimism
 from cellsearch.card.markdown import difference, plain, table
-from cellsearch.learn.metrics import TITLES, Metric
+from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.evaluation import FEW_GROUPS, LEVEL, Estimate
+from cellsearch.stats.metrics import TITLES, Metric
+from cellsearch.tune.findings import ChoiceEffect, Found, Importance, optimism
 
 MOST_PARAMETERS = 10
 

@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cellsearch.card.calibration import Reliability
 from cellsearch.card.plots import BASELINE, WINNER
+from cellsearch.stats.calibration import Reliability
 
 
 def reliability_plot(

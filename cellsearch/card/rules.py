@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.abstain import UNCERTAIN, Abstention, fit_abstention, requirement
-from cellsearch.card.calibration import Temperature, fit_temperature, scaled
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CardConfig
 from cellsearch.card.conformal import PredictionSets, fit_sets
-from cellsearch.card.figures import OofFigures
 from cellsearch.card.predict import class_columns
 from cellsearch.card.prior import PriorFacts, fit_prior_facts
 from cellsearch.errors import CardError
+from cellsearch.stats.calibration import Temperature, fit_temperature, scaled
+from cellsearch.stats.evaluation import OofFigures
 from cellsearch.util.messages import Message, Setting, joined
 
 OUT_OF_FOLD = "out_of_fold.csv"

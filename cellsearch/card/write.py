@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.calibration import scaled
 from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import files_of, write_checksums
-from cellsearch.card.compare import Comparison, compare_holdout, compare_pooled
 from cellsearch.card.confidence import confidence_as_json, measure_confidence, write_confidence
 from cellsearch.card.config import CONFIG, SEEN_CELLS
 from cellsearch.card.described import described
 from cellsearch.card.embedding import Projection
 from cellsearch.card.evidence import write_evidence
 from cellsearch.card.export import Fitted, export, feature_facts, inputs_of, whole_module
-from cellsearch.card.figures import (
-    BaselineFigures,
-    OofFigures,
-    predicted_classes,
-)
-from cellsearch.card.found import Found
 from cellsearch.card.generated import GeneratorFigures
 from cellsearch.card.metrics_file import write_metrics
 from cellsearch.card.parts import (
@@ -41,9 +33,14 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.card.replay import README
 from cellsearch.card.rules import find_rules
+from cellsearch.card.scoring import compare_holdout, compare_pooled
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
+from cellsearch.stats.calibration import scaled
+from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.evaluation import BaselineFigures, OofFigures, predicted_classes
+from cellsearch.tune.findings import Found
 
 __all__ = ["BaselineFigures", "GeneratorFigures", "OofFigures", "write_card"]
 

@@ -23,8 +23,8 @@ from cellsearch.cli import (
     spaces,
 )
 from cellsearch.cli.streams import spell_all, standard_output
-from cellsearch.cli.wording import as_option
 from cellsearch.errors import CellsearchError
+from cellsearch.util.wording import as_option
 
 EPILOG = """\b
 Exit codes: 0 done; 1 a check found problems (audit, doctor, init, datasets check);
@@ -110,7 +110,7 @@ def _run() -> None:
 
 
 def _close_bars() -> None:
-    if "cellsearch.progress" in sys.modules:
-        from cellsearch.progress import close_bars
+    if "cellsearch.terminal.progress" in sys.modules:
+        from cellsearch.terminal.progress import close_bars
 
         close_bars()

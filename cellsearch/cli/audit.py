@@ -16,10 +16,10 @@ def audit(
     Example: cellsearch audit runs/jurkat-2026-11-21-1
     """
     from cellsearch.audit import audit_run
-    from cellsearch.history import require_run
-    from cellsearch.nested import is_nested, nested_runs
-    from cellsearch.progress import Terminal
-    from cellsearch.report import say, say_json
+    from cellsearch.run.folder import is_nested, nested_runs
+    from cellsearch.run.history import require_run
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import say, say_json
 
     require_run(run, repeated=True)
     progress = Terminal().progress

@@ -57,7 +57,7 @@ def predict(
     Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
     """
     from cellsearch.card.inputs import fit_rule, size_note
-    from cellsearch.card.predict import CardPredictor, to_rows
+    from cellsearch.card.predict import CardPredictor, predict_cells, to_rows
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
     from cellsearch.card.whole_files import write_csv
@@ -65,12 +65,11 @@ def predict(
     from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.source import files_read
     from cellsearch.data.unlabelled import cells_to_predict
-    from cellsearch.elsewhere.bench import parse_targets, refuse_places, write_for
-    from cellsearch.history import require_card
-    from cellsearch.prediction import after, predict_cells
-    from cellsearch.progress import Terminal
-    from cellsearch.report import prediction_report, say, say_json
-    from cellsearch.sample_report import decision_report, fractions_report
+    from cellsearch.interop.bench import parse_targets, refuse_places, write_for
+    from cellsearch.run.history import require_card
+    from cellsearch.terminal.progress import Terminal, after
+    from cellsearch.terminal.results import decision_report, fractions_report
+    from cellsearch.terminal.tables import prediction_report, say, say_json
 
     targets = parse_targets(to)
     # A table may lie among the images; only what is read itself must stay.
@@ -134,8 +133,8 @@ def verify(card: CardArgument, as_json: Json = False) -> None:
     Example: cellsearch verify runs/demo/card
     """
     from cellsearch.card.card import ModelCard
-    from cellsearch.history import require_card
-    from cellsearch.report import say_json
+    from cellsearch.run.history import require_card
+    from cellsearch.terminal.tables import say_json
 
     require_card(card)
     report = ModelCard.load(card).verify()
@@ -152,7 +151,7 @@ def _facts(
     rows: list[dict[str, str]], classes: tuple[str, ...], sample: Any, out: Path | None
 ) -> dict[str, object]:
     """What ``--json`` prints; the cells themselves only where no file holds them."""
-    from cellsearch.prediction import cell_facts
+    from cellsearch.cli.json_output import cell_facts
 
     found = Counter(row["predicted_class"] for row in rows)
     decided = None

@@ -12,7 +12,7 @@ from cellsearch.cli.options import Json
 from cellsearch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cellsearch.predictions import Part
+    from cellsearch.card.predictions import Part
 
 
 def compare(
@@ -62,22 +62,22 @@ def compare(
     # Files in the folder of a run are of its user; those of its card are not.
     cards = [run / "card" if (run / "card").is_dir() else run for run in runs]
     if csv is not None:
-        from cellsearch.elsewhere.bench import refuse_places
+        from cellsearch.interop.bench import refuse_places
 
         refuse_places((), {"csv": csv}, keep=(*cards, *filter(None, [answers])))
     if plot is not None and answers is not None:
         raise ConfigError("--plot: draws runs side by side; leave it out with --answers")
     if plot is not None:
-        from cellsearch.runs_plot import refuse_picture
+        from cellsearch.compare.plot import refuse_picture
 
         refuse_picture(plot, keep=cards)
     if answers is None:
         _runs(runs, chosen, csv, plot, as_json=as_json)
         return
-    from cellsearch.answers import compare_answers
-    from cellsearch.history import card_of
-    from cellsearch.progress import Terminal
-    from cellsearch.report import answers_report
+    from cellsearch.compare.raters import compare_answers
+    from cellsearch.run.history import card_of
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import answers_report
 
     if len(runs) > 1:
         raise ConfigError(f"--answers: are held against one run, got {len(runs)}")
@@ -95,16 +95,16 @@ def compare(
 def _runs(
     runs: list[Path], part: Part, csv: Path | None, plot: Path | None, *, as_json: bool
 ) -> None:
-    from cellsearch.compare_report import runs_report
-    from cellsearch.compare_runs import compare_runs
-    from cellsearch.progress import Terminal
+    from cellsearch.compare.runs import compare_runs
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.results import runs_report
 
     report = compare_runs(runs, part=part, on_progress=Terminal().progress)
     if csv is not None:
         report.write_csv(csv)
     drawn: list[Path] = []
     if plot is not None:
-        from cellsearch.runs_plot import draw_runs
+        from cellsearch.compare.plot import draw_runs
 
         drawn = draw_runs(report, plot)
     if as_json:

@@ -63,8 +63,8 @@ def convert(
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
     from cellsearch.data.writers.registry import format_of, write_cells
-    from cellsearch.progress import Terminal
-    from cellsearch.report import say, say_json
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import say, say_json
     from cellsearch.util.named_path import named_path
 
     out = named_path(out.parent) / out.name

@@ -32,11 +32,11 @@ def list_datasets(as_json: Json = False) -> None:
 
     Example: cellsearch datasets list
     """
-    from cellsearch import catalog
     from cellsearch.data.manifest import load_manifest
-    from cellsearch.report import say_json, table
+    from cellsearch.terminal.tables import say_json, table
+    from cellsearch.util import yaml_files
 
-    manifests = {name: load_manifest(name) for name in catalog.names("datasets")}
+    manifests = {name: load_manifest(name) for name in yaml_files.names("datasets")}
     if as_json:
         say_json(
             [
@@ -80,12 +80,12 @@ def describe(
 
     Example: cellsearch datasets describe demo --sheet demo.png
     """
+    from cellsearch.cli.json_output import dataset_facts
     from cellsearch.data.contact_sheet import contact_sheet
     from cellsearch.data.source import load_dataset
     from cellsearch.data.task import apply_task
-    from cellsearch.facts import dataset_facts
-    from cellsearch.progress import Terminal
-    from cellsearch.report import dataset_summary, say_json
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import dataset_summary, say_json
 
     cells = load_dataset(
         name,
@@ -111,10 +111,10 @@ def fetch(name: DatasetArgument, mirror: Mirror = None, as_json: Json = False) -
 
     Example: cellsearch datasets fetch jurkat
     """
+    from cellsearch.cli.json_output import dataset_facts
     from cellsearch.data.source import load_dataset
-    from cellsearch.facts import dataset_facts
-    from cellsearch.progress import Terminal
-    from cellsearch.report import say_json
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import say_json
 
     cells = load_dataset(name, mirror=mirror, on_progress=Terminal().progress)
     if as_json:
@@ -146,14 +146,14 @@ def check(
 
     Example: cellsearch datasets check my-cells.yaml --groups
     """
-    from cellsearch.cli.wording import worded
+    from cellsearch.cli.json_output import dataset_facts
     from cellsearch.data.check import check_dataset
     from cellsearch.data.group_probe import group_lines
     from cellsearch.data.source import load_dataset
     from cellsearch.data.task import apply_task
-    from cellsearch.facts import dataset_facts
-    from cellsearch.progress import Terminal
-    from cellsearch.report import check_report, say, say_json
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import check_report, say, say_json
+    from cellsearch.util.wording import worded
 
     progress = Terminal().progress
     cells = load_dataset(

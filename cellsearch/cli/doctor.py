@@ -32,8 +32,8 @@ def doctor(
     Example: cellsearch doctor --ray --storage postgresql://user@host/name
     """
     from cellsearch.doctor import examine
-    from cellsearch.progress import Terminal
-    from cellsearch.report import counted, say, say_json
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import counted, say, say_json
 
     checks = []
     progress = Terminal().progress

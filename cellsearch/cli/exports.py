@@ -13,8 +13,8 @@ from cellsearch.cli.options import CardArgument, Force, Json
 from cellsearch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cellsearch.elsewhere.rdf import About
-    from cellsearch.elsewhere.references import Reference
+    from cellsearch.interop.rdf import About
+    from cellsearch.interop.references import Reference
 
 FORMATS = ("bioimageio", "huggingface", "onnx")
 
@@ -69,9 +69,9 @@ def export(
     Example: cellsearch export runs/demo/card --to bioimageio -o demo-model --author "Ada Byron"
     """
     from cellsearch.card.card import ModelCard
-    from cellsearch.history import require_card
-    from cellsearch.located import near_miss
-    from cellsearch.report import say, say_json
+    from cellsearch.run.history import require_card
+    from cellsearch.terminal.tables import say, say_json
+    from cellsearch.util.validation import near_miss
 
     if to not in FORMATS:
         hint = "; TorchScript is not written: BioImage.IO, onnxruntime and the Hub take ONNX"
@@ -91,13 +91,13 @@ def export(
         raise ConfigError(f"--out: {out} holds the card itself; name another place")
     opened = ModelCard.load(card)
     if to == "onnx":
-        from cellsearch.elsewhere.onnx_file import write_onnx
+        from cellsearch.interop.onnx_file import write_onnx
 
         write_onnx(opened, out, force=force)
         facts: dict[str, object] = {"format": to, "file": out}
         lines = [f"{out}: classes, channels, dtype and size are in its metadata"]
     elif to == "huggingface":
-        from cellsearch.elsewhere.hub import write_hub_folder
+        from cellsearch.interop.hub import write_hub_folder
 
         made = write_hub_folder(opened, out, force=force)
         facts = {"format": to, "folder": out, "files": made.files, "cleaned": made.cleaned}
@@ -107,7 +107,7 @@ def export(
             f"push it: cellsearch push {shlex.quote(str(card))} OWNER/NAME",
         ]
     else:
-        from cellsearch.elsewhere.bioimageio import export_bioimageio
+        from cellsearch.interop.bioimageio import export_bioimageio
 
         about = _about(author, licence, cite, pixel_size, name)
         package = export_bioimageio(opened, out, about, force=force)
@@ -121,7 +121,7 @@ def export(
         }
         lines = [f"{out} and {package.archive}: bioimageio.core's test {package.status}"]
         if package.notes:
-            from cellsearch.cli.wording import worded
+            from cellsearch.util.wording import worded
 
             lines.append(
                 f"before an upload bioimage.io will ask for {', '.join(map(worded, package.notes))}"
@@ -155,9 +155,9 @@ def push(
     Example: cellsearch push runs/demo/card anna/demo-phases --private --dry-run
     """
     from cellsearch.card.card import ModelCard
-    from cellsearch.elsewhere.push import push as upload
-    from cellsearch.history import require_card
-    from cellsearch.report import say, say_json, table
+    from cellsearch.interop.push import push as upload
+    from cellsearch.run.history import require_card
+    from cellsearch.terminal.tables import say, say_json, table
 
     require_card(card)
     pushed = upload(ModelCard.load(card), repository, private=private, token=token, dry_run=dry_run)
@@ -197,8 +197,8 @@ def _about(
     pixel_size: float | None,
     name: str | None,
 ) -> About:
-    from cellsearch.elsewhere.rdf import About, Author
-    from cellsearch.elsewhere.references import references
+    from cellsearch.interop.rdf import About, Author
+    from cellsearch.interop.references import references
 
     authors = []
     for text in author or ():

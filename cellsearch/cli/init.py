@@ -11,8 +11,8 @@ import typer
 from cellsearch.cli.options import Force, Json, ReaderOptions, reader_options
 
 if TYPE_CHECKING:
-    from cellsearch.first_look import FirstLook
-    from cellsearch.first_look.estimate import Estimate
+    from cellsearch.scan import FirstLook
+    from cellsearch.scan.estimate import Estimate
 
 
 def init(
@@ -52,12 +52,12 @@ def init(
 
     Example: cellsearch init images -o labels.csv
     """
-    from cellsearch.cli.wording import worded
-    from cellsearch.first_look import first_look
-    from cellsearch.first_look.facts import facts, lines, next_lines
-    from cellsearch.first_look.write import require_free
-    from cellsearch.progress import Terminal
-    from cellsearch.report import say, say_json
+    from cellsearch.scan import first_look
+    from cellsearch.scan.facts import facts, lines, next_lines
+    from cellsearch.scan.write import require_free
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import say, say_json
+    from cellsearch.util.wording import worded
 
     if out is not None:
         require_free(out, force=force)
@@ -90,7 +90,7 @@ def init(
 
 
 def _written(look: FirstLook, out: Path | None, *, force: bool) -> list[Path]:
-    from cellsearch.first_look.write import manifest_name, write
+    from cellsearch.scan.write import manifest_name, write
 
     if look.known_as:
         return []
@@ -102,8 +102,8 @@ def _written(look: FirstLook, out: Path | None, *, force: bool) -> list[Path]:
 
 
 def _estimate(look: FirstLook) -> Estimate | None:
-    from cellsearch.first_look.estimate import estimate
-    from cellsearch.progress import Terminal
+    from cellsearch.scan.estimate import estimate
+    from cellsearch.terminal.progress import Terminal
 
     if look.run is None or look.sample is None:
         return None

@@ -32,10 +32,10 @@ def report(
 
     Example: cellsearch report runs/jurkat-2026-11-21-1 -o jurkat.html
     """
-    from cellsearch.history import require_run
-    from cellsearch.progress import Terminal
-    from cellsearch.report import say, say_json
-    from cellsearch.run_report import write_report
+    from cellsearch.report import write_report
+    from cellsearch.run.history import require_run
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import say, say_json
 
     require_run(run, repeated=True)
     written = write_report(run, out, audit=audit, figures=figures, on_progress=Terminal().progress)

@@ -23,9 +23,9 @@ def runs(
 
     Example: cellsearch runs
     """
-    from cellsearch.facts import run_facts
-    from cellsearch.history import RUN_COLUMNS, run_folders, run_line
-    from cellsearch.report import say, say_json, table
+    from cellsearch.cli.json_output import run_facts
+    from cellsearch.run.history import RUN_COLUMNS, run_folders, run_line
+    from cellsearch.terminal.tables import say, say_json, table
 
     found = run_folders(folder)
     if as_json:
@@ -47,11 +47,11 @@ def show(
 
     Example: cellsearch show runs/jurkat-2026-11-21-1 -n 20
     """
-    from cellsearch.facts import past_facts
-    from cellsearch.history import past_run, require_run, verdict_lines
-    from cellsearch.nested import is_nested
-    from cellsearch.report import leaderboard, say, say_json
-    from cellsearch.result_report import next_steps
+    from cellsearch.cli.json_output import past_facts
+    from cellsearch.run.folder import is_nested
+    from cellsearch.run.history import past_run, require_run, verdict_lines
+    from cellsearch.terminal.results import next_steps
+    from cellsearch.terminal.tables import leaderboard, say, say_json
 
     require_run(run, repeated=True)
     if is_nested(run):
@@ -72,9 +72,9 @@ def show(
 
 
 def _show_repeated(folder: Path, *, as_json: bool) -> None:
-    from cellsearch.history import RUN_COLUMNS, run_line
-    from cellsearch.report import say, say_json, table
-    from cellsearch.run_report.nested_facts import gather_nested
+    from cellsearch.report.nested_facts import gather_nested
+    from cellsearch.run.history import RUN_COLUMNS, run_line
+    from cellsearch.terminal.tables import say, say_json, table
 
     found = gather_nested(folder)
     if as_json:
@@ -113,10 +113,10 @@ def dashboard(
 
     Example: cellsearch dashboard runs/jurkat-2026-11-21-1 --port 8081
     """
-    from cellsearch.history import newest_run, require_run
-    from cellsearch.progress import Terminal
-    from cellsearch.report import say
-    from cellsearch.run_report.dashboard import open_dashboard
+    from cellsearch.report.dashboard import open_dashboard
+    from cellsearch.run.history import newest_run, require_run
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.terminal.tables import say
 
     run = run or newest_run(Path("runs"))
     require_run(run)

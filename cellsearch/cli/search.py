@@ -27,8 +27,8 @@ from cellsearch.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from cellsearch.nested import NestedResult
-    from cellsearch.run import SearchResult
+    from cellsearch.run.nested import NestedResult
+    from cellsearch.run.search import SearchResult
 
 Budget = Annotated[int | None, typer.Option(help="Trials to complete, the baseline included.")]
 Time = Annotated[
@@ -169,10 +169,10 @@ def run(
 
     Example: cellsearch run --dataset cells.yaml --time 2h --rare keep --abstain coverage=0.9
     """
-    from cellsearch.durations import seconds
-    from cellsearch.progress import Terminal
-    from cellsearch.run import start
-    from cellsearch.run_folder import RunConfig
+    from cellsearch.run.config import RunConfig
+    from cellsearch.run.search import start
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.util.durations import seconds
 
     parts = {"folds": folds, "holdout": holdout, "split": split}
     config = RunConfig.of(
@@ -204,7 +204,7 @@ def run(
     )
     command = shlex.join(["cellsearch", *sys.argv[1:]])
     if outer is not None or repeats is not None:
-        from cellsearch.nested import nested_search
+        from cellsearch.run.nested import nested_search
 
         nested = nested_search(
             config, outer=outer, repeats=repeats, out=out, observer=Terminal(), command=command
@@ -234,12 +234,12 @@ def resume(
 
     Example: cellsearch resume runs/jurkat-2026-11-21-1 --budget 100
     """
-    from cellsearch.durations import seconds
-    from cellsearch.history import require_run
-    from cellsearch.nested import is_nested, resume_nested
-    from cellsearch.progress import Terminal
-    from cellsearch.run import resume
-    from cellsearch.run_folder import read_record
+    from cellsearch.run.folder import is_nested, read_record
+    from cellsearch.run.history import require_run
+    from cellsearch.run.nested import resume_nested
+    from cellsearch.run.search import resume
+    from cellsearch.terminal.progress import Terminal
+    from cellsearch.util.durations import seconds
 
     changes = {
         "budget": budget,
@@ -262,9 +262,9 @@ def resume(
 
 
 def _ends(result: SearchResult, metric: str, *, as_json: bool) -> None:
-    from cellsearch.facts import result_facts
-    from cellsearch.report import say_json
-    from cellsearch.result_report import run_result
+    from cellsearch.cli.json_output import result_facts
+    from cellsearch.terminal.results import run_result
+    from cellsearch.terminal.tables import say_json
 
     if as_json:
         say_json(result_facts(result, metric))
@@ -275,9 +275,9 @@ def _ends(result: SearchResult, metric: str, *, as_json: bool) -> None:
 
 
 def _nested_ends(nested: NestedResult, *, as_json: bool) -> None:
-    from cellsearch.facts import nested_facts
-    from cellsearch.nested_report import nested_result
-    from cellsearch.report import say_json
+    from cellsearch.cli.json_output import nested_facts
+    from cellsearch.terminal.results import nested_result
+    from cellsearch.terminal.tables import say_json
 
     if as_json:
         say_json(nested_facts(nested))

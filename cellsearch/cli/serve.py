@@ -33,7 +33,7 @@ def serve(
     from dataclasses import replace
 
     from cellsearch.errors import RunError
-    from cellsearch.history import require_card
+    from cellsearch.run.history import require_card
     from cellsearch.serve.limits import DEFAULT, MB
 
     try:

@@ -20,11 +20,11 @@ def list_spaces(as_json: Json = False) -> None:
 
     Example: cellsearch spaces list
     """
-    from cellsearch import catalog
-    from cellsearch.report import say_json, table
     from cellsearch.space.search_space import SearchSpace
+    from cellsearch.terminal.tables import say_json, table
+    from cellsearch.util import yaml_files
 
-    spaces = {name: SearchSpace.load(name) for name in catalog.names("search_spaces")}
+    spaces = {name: SearchSpace.load(name) for name in yaml_files.names("search_spaces")}
     counts = {name: (space.drawn, len(space.entries)) for name, space in spaces.items()}
     if as_json:
         say_json(
@@ -57,8 +57,8 @@ def show(
 
     Example: cellsearch spaces show quick --yaml > mine.yaml
     """
-    from cellsearch.report import say_json, table
     from cellsearch.space.search_space import SearchSpace
+    from cellsearch.terminal.tables import say_json, table
 
     if as_yaml and as_json:
         raise ConfigError("--yaml, --json: one document is printed, leave one of them out")
@@ -91,9 +91,9 @@ def validate(
 
     Example: cellsearch spaces validate mine.yaml
     """
-    from cellsearch.report import say_json
     from cellsearch.space.search_space import SearchSpace
     from cellsearch.space.without_effect import without_effect
+    from cellsearch.terminal.tables import say_json
 
     space = SearchSpace.load(str(file))
     idle = without_effect(space)
@@ -117,8 +117,8 @@ def sample(
 
     Example: cellsearch spaces sample default -n 3 --seed 7
     """
-    from cellsearch.report import say_json
     from cellsearch.space.search_space import SearchSpace, sample
+    from cellsearch.terminal.tables import say_json
 
     if as_json:
         drawn = sample(SearchSpace.load(name), number, seed=seed)

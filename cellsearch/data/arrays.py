@@ -21,16 +21,30 @@ from cellsearch.util.messages import Setting
 from cellsearch.util.spelling import Spellings
 
 MAX_CHANNELS = 12
+
+
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+
+
 EXACT_INTEGERS_OF_FLOAT32 = 2**24
+
+
 Axes = Literal["NCHW", "NHWC"]
+
+
 Layout = Literal["auto", "NCHW", "NHWC"]
+
+
 COLOUR_DEPTHS = (1, 3, 4)
 """Channels of grey, colour, and colour with transparency: what a last axis of that length is."""
+
+
 FILL = (
     "fill the background with one level, such as 0 or the median of the pixels around the cell: "
     "np.nan_to_num(images, nan=0); leave cells out that hold nothing else"
 )
+
+
 UNKNOWN_LABELS = "leave these cells out, or give integers, -1 where not known, and classes=[...]"
 
 
@@ -365,3 +379,6 @@ def digest(header: dict[str, Any], arrays: Sequence[NDArray[Any]]) -> str:
         for start in range(0, len(array), step):
             hasher.update(np.ascontiguousarray(array[start : start + step]).tobytes())
     return hasher.hexdigest()
+
+
+UNLABELLED = -1

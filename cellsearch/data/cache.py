@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,15 +14,6 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.named_path import require_no_pipe
-
-
-def cache_folder() -> Path:
-    """``$CELLSEARCH_CACHE``, or the user's cache folder."""
-    if named := os.environ.get("CELLSEARCH_CACHE"):
-        return Path(named).expanduser()
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("cellsearch"))
 
 
 def key_of(facts: Any) -> str:

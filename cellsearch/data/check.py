@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.arrays import UNLABELLED
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
 from cellsearch.data.crop_sizes import is_loss, told_in
-from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.dataset import CellDataset
 from cellsearch.data.file_findings import file_findings
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.look_alikes import look_alikes
@@ -20,6 +21,7 @@ from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import undeclared
 from cellsearch.data.twins import Twin, find_twins, flat_channels
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.progress import Progress
 
 __all__ = ["CheckReport", "Finding", "Twin", "check_dataset", "find_twins"]
 
@@ -58,7 +60,7 @@ def check_dataset(
     splits: Splits | None = None,
     twins: Sequence[Twin] | None = None,
     splits_follow: bool = False,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> CheckReport:
     """Look for twins, odd images, files saved in other ways, names alike, groups, tiny classes.
 

@@ -5,24 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.thumbnails import Picture, chosen_rows, colour_blocks, scaled
 from cellsearch.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Picture = NDArray[np.float32]
 
-_COLOURS = ("red", "green", "blue")
-_CONTRAST = (0.3, 99.7)
 _DPI = 120
+
+
 _LARGEST_TILE = 1.2
+
+
 _SMALLEST_TILE = 0.24
+
+
 _PAGE_INCHES = 15.0
 
 
@@ -50,7 +54,7 @@ def contact_sheet(
     """
     if cells_per_class < 1:
         raise ConfigError(f"cells per class: expected 1 or more, got {cells_per_class}")
-    from cellsearch.lettering import lettered
+    from cellsearch.util.fonts import lettered
 
     target = Path(path)
     rows = chosen_rows(dataset, cells_per_class, seed)
@@ -67,41 +71,6 @@ def contact_sheet(
         with contextlib.suppress(OSError):
             temporary.unlink()
     return target
-
-
-def chosen_rows(dataset: CellDataset, most: int, seed: int) -> list[tuple[str, NDArray[np.int64]]]:
-    """Row title and cells of each row."""
-    rng = np.random.default_rng(seed)
-    named = [*enumerate(dataset.classes), (UNLABELLED, "unlabelled")]
-    rows = []
-    for label, name in named:
-        cells = np.flatnonzero(dataset.labels == label)
-        if len(cells) or label != UNLABELLED:
-            shown = np.sort(rng.permutation(cells)[:most])
-            rows.append((f"{name}\n{len(cells):,}", shown))
-    return rows
-
-
-def colour_blocks(dataset: CellDataset) -> list[tuple[str, list[int]]]:
-    """Title and channels of each block: one channel in grey, or three in colour."""
-    names = [name.lower() for name in dataset.channels]
-    if not set(_COLOURS) <= set(names):
-        return [(name, [k]) for k, name in enumerate(dataset.channels)]
-    colour = [names.index(name) for name in _COLOURS]
-    others = [(name, [k]) for k, name in enumerate(dataset.channels) if k not in colour]
-    return [("colour", colour), *others]
-
-
-def scaled(images: NDArray[Any]) -> Picture:
-    """(M, 1 or 3, H, W) to (M, H, W, 3) in 0 .. 1; colours of 8 bits keep their values."""
-    pixels = np.moveaxis(images, 1, -1).astype(np.float32)
-    low, high = (0.0, 255.0)
-    if images.dtype != np.uint8 or images.shape[1] == 1:
-        low, high = np.percentile(pixels, _CONTRAST)
-    if high <= low:
-        low, high = float(pixels.min()), max(float(pixels.max()), float(pixels.min()) + 1)
-    grey = np.clip((pixels - low) / (high - low), 0, 1)
-    return np.broadcast_to(grey, (*grey.shape[:3], 3)).astype(np.float32)
 
 
 def _mosaic(pictures: Picture, counts: list[int], columns: int, gap: int) -> Picture:

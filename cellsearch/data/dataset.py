@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,22 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.data import arrays as rules
 from cellsearch.data import relabel
+from cellsearch.data.arrays import digest
 from cellsearch.data.checked_arrays import checked
-from cellsearch.data.file_traits import TraitTable
+from cellsearch.data.file_traits import TraitTable, as_stored
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import folder_reader, layout
-from cellsearch.data.saved_dataset import ARRAYS, described, fields_in, sha256_of
 from cellsearch.data.source_columns import SourceColumns
-from cellsearch.data.storage import write_folder
+from cellsearch.data.storage import read_folder, write_folder
+from cellsearch.data.thumbnails import chosen_rows, colour_blocks, scaled
+from cellsearch.errors import DataError
+from cellsearch.util.html import Markup, block, line, note, picture, side_by_side, table
 from cellsearch.util.named_path import named_path
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["ARRAYS", "UNLABELLED", "CellDataset", "Provenance"]
 
-UNLABELLED = -1
+__all__ = ["ARRAYS", "UNLABELLED", "CellDataset", "Provenance"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,6 @@ class CellDataset:
         )
 
     def _repr_html_(self) -> str:
-        from cellsearch.data.html import dataset_html
 
         return dataset_html(self)
 
@@ -343,3 +345,155 @@ class CellDataset:
             columns=self.columns.subset(picked),
             **{name: rules.read_only(array[picked]) for name, array in held},
         )
+
+
+ARRAYS = ("images", "labels", "ids", "sources", "object_numbers")
+
+
+def described(cells: CellDataset) -> dict[str, Any]:
+    """All that is no array, as plain values."""
+    return {
+        "name": cells.name,
+        "sha256": cells.sha256,
+        "shape": list(cells.images.shape),
+        "dtype": str(cells.images.dtype),
+        "classes": list(cells.classes),
+        "channels": list(cells.channels),
+        "provenance": asdict(cells.provenance),
+        "columns": cells.columns.described(),
+    }
+
+
+def sha256_of(cells: CellDataset) -> str:
+    """Hex sha256 of pixels, labels, ids, groups, and the names of classes and channels."""
+    header = {"classes": cells.classes, "channels": cells.channels}
+    parts = [cells.images, cells.labels, cells.ids]
+    if cells.groups is not None:
+        header["groups"] = ("yes",)
+        parts.append(cells.groups)
+    return digest(header, parts)
+
+
+def require_unchanged(cells: CellDataset) -> None:
+    """Refuse arrays in memory that are no more what they were.
+
+    Raises:
+        DataError: their digest is another one than when the data set was made of them.
+    """
+    if sha256_of(cells) != cells.sha256:
+        raise DataError(
+            f"{cells.name}: its arrays were changed after the data set was made of them; make it "
+            "anew from the arrays that are meant, or from a copy"
+        )
+
+
+def fields_in(folder: Path) -> dict[str, Any]:
+    """The fields of the data set that ``folder`` holds; its arrays are memory-mapped.
+
+    Raises:
+        DataError: no data set there, or a file is missing, truncated or of another version.
+    """
+    description, arrays = read_folder(folder, ARRAYS)
+    try:
+        return {
+            "name": description["name"],
+            "classes": tuple(description["classes"]),
+            "channels": tuple(description["channels"]),
+            "provenance": Provenance.from_facts(description["provenance"]),
+            "columns": _columns(description, arrays),
+            "sha256": description["sha256"],
+            "folder": folder,
+            "groups": arrays.get("groups"),
+            "file_traits": as_stored(arrays.get("file_traits")),
+            **{name: arrays[name] for name in ARRAYS},
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder}/dataset.json describes no data set: {error!r}") from error
+
+
+def _columns(description: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SourceColumns:
+    """Those saved; none of a data set that was saved before there were any."""
+    if "columns" not in description:
+        return SourceColumns()
+    return SourceColumns.from_described(description["columns"], arrays)
+
+
+CELLS = 6
+
+
+CLASSES = 20
+
+
+BLOCKS = 4
+
+
+SIDE = 48
+"""Height of a thumbnail on the page, px."""
+
+
+LARGEST = 2 * SIDE
+"""Most pixels of a thumbnail's side; larger crops are made smaller, so that a page stays light."""
+
+
+def dataset_html(dataset: CellDataset) -> str:
+    """Counts and a few cells of each class, a column for each channel."""
+    _, channels, height, width = dataset.images.shape
+    facts = dataset.provenance
+    made = ", generated, not real cells" if facts.synthetic else ""
+    title = f"{dataset.name}: {len(dataset):,} cells{made}"
+    about = (
+        f"{channels} x {height} x {width} px (channels x height x width), {dataset.images.dtype}"
+    )
+    if facts.pixel_size_um:
+        about += f", {facts.pixel_size_um:g} um a pixel"
+    if dataset.groups is not None:
+        about += f", {len(np.unique(dataset.groups)):,} groups"
+    rows = chosen_rows(dataset, CELLS, seed=0)
+    shown, hidden = rows[:CLASSES], rows[CLASSES:]
+    blocks = colour_blocks(dataset)
+    columns = [_thumbnails(dataset, shown, planes, name) for name, planes in blocks[:BLOCKS]]
+    headers = ["class", "cells", "share", *(name for name, _ in blocks[:BLOCKS])]
+    body = []
+    for place, (title_of_row, _) in enumerate(shown):
+        name, _, count = title_of_row.rpartition("\n")
+        share = 100 * int(count.replace(",", "")) / max(1, len(dataset))
+        body.append([name, count, f"{share:.1f} %", *(column[place] for column in columns)])
+    parts = [line(about), table(headers, body, numbers=(1, 2))]
+    if hidden:
+        parts.append(note(f"and {len(hidden):,} more classes"))
+    if len(blocks) > BLOCKS:
+        names = ", ".join(name for name, _ in blocks[BLOCKS:])
+        parts.append(note(f"channels not shown: {names}"))
+    cited = " · ".join(text for text in (facts.licence, facts.citation) if text)
+    if cited:
+        parts.append(note(cited))
+    return block(title, *parts)
+
+
+def _thumbnails(
+    dataset: CellDataset, rows: list[tuple[str, NDArray[np.int64]]], planes: list[int], channel: str
+) -> list[Markup]:
+    """The cells of each row side by side; contrast is the same for all rows."""
+    from PIL import Image
+
+    cells = np.concatenate([cells for _, cells in rows])
+    step = max(1, -(-max(dataset.images.shape[2:]) // LARGEST))
+    # A memory map gives only the cells, planes and lines that are shown.
+    images = np.asarray(dataset.images[cells[:, None], planes][..., ::step, ::step])
+    pictures = (scaled(images) * 255).round().astype(np.uint8)
+    found, at = [], 0
+    for title, members in rows:
+        tiles = []
+        for pixels in pictures[at : at + len(members)]:
+            png = BytesIO()
+            Image.fromarray(pixels).save(png, "PNG", optimize=True)
+            says = f"{_name(title)}, {channel}"
+            tiles.append(picture(png.getvalue(), says=says, height=SIDE))
+        at += len(members)
+        found.append(side_by_side(tiles))
+    return found
+
+
+def _name(title: str) -> str:
+    """The class in the title of a row, which ends with its number of cells."""
+    return title.rpartition("\n")[0]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellsearch.data.manifest import Source, SourceFile
-from cellsearch.data.readers import Progress
 from cellsearch.errors import FetchError
 from cellsearch.util.messages import Setting
+from cellsearch.util.progress import Progress
 
 if TYPE_CHECKING:
     import requests

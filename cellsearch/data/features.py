@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data import measures
-from cellsearch.data.cache import cache_folder
 from cellsearch.data.cell_mask import border_median, cell_masks
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import DataError
+from cellsearch.util.cache_folder import cache_folder
 
 FEATURES_VERSION = 1
 """Raised whenever any feature changes: a model knows which ones it was trained on."""

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 from cellsearch.data.arrays import listed
 from cellsearch.data.download import download
 from cellsearch.data.manifest import DatasetManifest, Source, SourceFile
-from cellsearch.data.readers import Progress
 from cellsearch.errors import FetchError
 from cellsearch.util.named_path import named_path
+from cellsearch.util.progress import Progress
 
 DATA_VARIABLE = "CELLSEARCH_DATA"
 

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
+from cellsearch.util.progress import Progress
+
 TraitTable = NDArray[np.void]
 """(N,) records, one a cell, whose fields are those of ``FileTraits``; texts are UTF-8 bytes."""
 
@@ -134,7 +136,7 @@ def read_traits(path: Path) -> FileTraits:
 
 def traits_of(
     cells: Sequence[Sequence[Path]],
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> TraitTable:
     """The traits of N cells, each of the files that it was read from.
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from cellsearch.located import near_miss
 from cellsearch.util.messages import Message
+from cellsearch.util.validation import near_miss
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,10 +24,10 @@ from cellsearch.data.passed_over import (
     may_hold_cells,
     passed_over,
 )
-from cellsearch.data.readers import Progress
 from cellsearch.data.readers.images import is_image
 from cellsearch.errors import ReadError
 from cellsearch.util.named_path import require_utf8, special_kind
+from cellsearch.util.progress import Progress
 from cellsearch.util.spelling import on_one_line
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import array_of, listed
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import column_notes
@@ -17,6 +16,7 @@ from cellsearch.data.readers.column_notes import Note, texts_of, with_remedies
 from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.yaml_files import near_miss
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from cellsearch.data.features import measure
 from cellsearch.data.suggested_groups import suggest_groups
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.progress import Progress
 
 MOST_CELLS = 2000
 MOST_GROUPS = 20
@@ -80,7 +80,7 @@ def probe_groups(
     seed: int = 0,
     most_cells: int = MOST_CELLS,
     permutations: int = PERMUTATIONS,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> GroupProbe:
     """Predict the group of each cell by logistic regression on measured features.
 
@@ -142,9 +142,7 @@ def probe_groups(
     )
 
 
-def group_lines(
-    dataset: CellDataset, *, on_progress: Callable[[str, int, int], None] | None = None
-) -> list[Message]:
+def group_lines(dataset: CellDataset, *, on_progress: Progress | None = None) -> list[Message]:
     """A sentence for the declared groups, or for each that names suggest."""
     asked: list[tuple[str, Strings]] = [(each.what, each.names) for each in suggest_groups(dataset)]
     if dataset.groups is not None:

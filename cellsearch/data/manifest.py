@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cellsearch import catalog
 from cellsearch.errors import CatalogError, ConfigError, ManifestError
+from cellsearch.util import yaml_files
 
 Name = Annotated[str, Field(min_length=1)]
 LayoutName = Literal[
@@ -161,12 +161,12 @@ class DatasetManifest(_Section):
                 ("class", members, classes),
             ):
                 found += [
-                    f"variant {name!r}: no {what} {item!r}{catalog.near_miss(item, known)}"
+                    f"variant {name!r}: no {what} {item!r}{yaml_files.near_miss(item, known)}"
                     for item in used
                     if item not in known
                 ]
         if self.default_variant is not None and self.default_variant not in self.variants:
-            hint = catalog.near_miss(self.default_variant, self.variants)
+            hint = yaml_files.near_miss(self.default_variant, self.variants)
             found.append(f"default_variant: no variant {self.default_variant!r}{hint}")
         return found
 
@@ -181,7 +181,7 @@ class DatasetManifest(_Section):
             return "", Variant()
         if chosen not in self.variants:
             raise CatalogError(
-                f"{self.name} has no variant {chosen!r}{catalog.near_miss(chosen, self.variants)}; "
+                f"{self.name} has no variant {chosen!r}{yaml_files.near_miss(chosen, self.variants)}; "
                 f"variants: {', '.join(self.variants) or 'none'}"
             )
         return chosen, self.variants[chosen]
@@ -194,14 +194,14 @@ def load_manifest(name_or_path: str | Path) -> DatasetManifest:
         CatalogError: no such name or file; the nearest name is offered.
         ManifestError: the file does not fit the schema; all problems with their lines.
     """
-    path = catalog.find("datasets", str(name_or_path))
+    path = yaml_files.find("datasets", str(name_or_path))
     try:
-        document = catalog.read_yaml(path)
+        document = yaml_files.read_yaml(path)
     except CatalogError:
         raise
     except ConfigError as error:
         raise ManifestError(error) from None
-    return catalog.validate(DatasetManifest, document, error=ManifestError)
+    return yaml_files.validate(DatasetManifest, document, error=ManifestError)
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from cellsearch.catalog import near_miss
 from cellsearch.errors import ConfigError
 from cellsearch.util.messages import Message, Setting, joined
+from cellsearch.util.yaml_files import near_miss
 
 COMMA = ","
 MEMBER = ",+"

@@ -8,23 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellsearch import catalog
 from cellsearch.data.arrays import slug
-from cellsearch.data.cache import cache_folder, cached, fingerprint
+from cellsearch.data.cache import cached, fingerprint
 from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.fetch import fetch, local_copy
 from cellsearch.data.manifest import DatasetManifest, load_manifest
-from cellsearch.data.readers import Progress, RawCells
-from cellsearch.data.readers.registry import (
-    BY_SUFFIX,
-    Layout,
-    detect,
-    layout,
-    option_names,
-)
+from cellsearch.data.readers import RawCells
+from cellsearch.data.readers.registry import BY_SUFFIX, Layout, detect, layout, option_names
 from cellsearch.errors import ConfigError, DataError
+from cellsearch.util import yaml_files
+from cellsearch.util.cache_folder import cache_folder
 from cellsearch.util.messages import Setting
 from cellsearch.util.named_path import named_path, require_no_pipe, require_utf8, taken_for
+from cellsearch.util.progress import Progress
 
 
 def load_dataset(
@@ -60,7 +56,7 @@ def load_dataset(
         refuse_of_manifests(variant, mirror)
         path = named_path(Path(name_or_path).expanduser())
         return _from_path(path, reader_options, home, on_progress)
-    manifest_path = catalog.find("datasets", str(name_or_path))
+    manifest_path = yaml_files.find("datasets", str(name_or_path))
     manifest = load_manifest(name_or_path)
     bound = bind(manifest, reader_options)
     facts = {"manifest": manifest.model_dump(mode="json"), **bound.facts()}
@@ -114,7 +110,7 @@ def files_read(
     path = named_path(Path(name_or_path).expanduser())
     if is_path(name_or_path) or "layout" in reader_options:
         return [path] if path.is_file() else []
-    manifest_path = catalog.find("datasets", name_or_path)
+    manifest_path = yaml_files.find("datasets", name_or_path)
     manifest = load_manifest(name_or_path)
     root = _folder(manifest, manifest_path)
     if root is not None:
@@ -138,9 +134,11 @@ def refuse_of_manifests(variant: str | None, mirror: Path | None) -> None:
 def is_path(name_or_path: str | Path) -> bool:
     """Whether files are meant, rather than a built-in name or a manifest (also within a folder)."""
     path = named_path(Path(name_or_path).expanduser())
-    if path.suffix.lower() in (".yaml", ".yml") or str(name_or_path) in catalog.names("datasets"):
+    if path.suffix.lower() in (".yaml", ".yml") or str(name_or_path) in yaml_files.names(
+        "datasets"
+    ):
         return False
-    if (path / catalog.WITHIN).is_file():
+    if (path / yaml_files.WITHIN).is_file():
         return False
     return path.exists() or len(path.parts) > 1 or path.suffix.lower() in BY_SUFFIX
 

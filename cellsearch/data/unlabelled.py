@@ -13,7 +13,7 @@ from cellsearch.data.arrays import DTYPES
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.manifest import load_manifest
-from cellsearch.data.readers import Progress, RawCells, plain
+from cellsearch.data.readers import RawCells, plain
 from cellsearch.data.readers.ome_tiff import holds_many
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.plain import lie_loose
@@ -30,6 +30,7 @@ from cellsearch.data.source import is_path, load_dataset, refuse_of_manifests
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Message, Setting
 from cellsearch.util.named_path import named_path, require_utf8
+from cellsearch.util.progress import Progress
 
 
 def read_unlabelled(

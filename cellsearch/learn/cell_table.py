@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import TrialError
 from cellsearch.learn.augment import Augmenter
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.cell_source import CellSource
-from cellsearch.learn.predictor import CellModule
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from cellsearch.errors import TrialError
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.models.trees import TreeEnsemble
 from cellsearch.learn.normalise import Normalise
-from cellsearch.learn.predictor import CellModule
 from cellsearch.learn.view import View
 from cellsearch.space.models import ClassicalModel, LogregModel
 from cellsearch.space.recipe import Recipe

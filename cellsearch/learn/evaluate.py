@@ -14,11 +14,11 @@ from cellsearch.errors import RunError
 from cellsearch.learn.fit import fit
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.memory import release_memory
-from cellsearch.learn.metrics import confusion
 from cellsearch.learn.precision import Precision
 from cellsearch.learn.threads import torch_threads
 from cellsearch.learn.transfer import Backbone
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.metrics import confusion
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,22 +11,22 @@ from numpy.typing import NDArray
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import DataError, TrialError
 from cellsearch.learn.balance import target_counts
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.classical import fit_classical
 from cellsearch.learn.gans import Generated, generated_cells, rare_classes
 from cellsearch.learn.inner_split import inner_split
 from cellsearch.learn.losses import class_weights
 from cellsearch.learn.precision import Precision, resolve_device
-from cellsearch.learn.predictor import CellModule, Predictor, build_module, out_of_memory
+from cellsearch.learn.predictor import Predictor, build_module, out_of_memory
 from cellsearch.learn.provenance import GeneratorTrace, Provenance
 from cellsearch.learn.training import Cells, OnEpoch, train_network
 from cellsearch.learn.transfer import Backbone, against_others, begin_with
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
+from cellsearch.util.progress import Progress
 
 Indices = NDArray[np.int64]
-OnStage = Callable[[str, int, int], None]
-"""Called with what is being done, how many steps are done, and how many there are."""
 
 
 def fit(
@@ -40,7 +39,7 @@ def fit(
     precision: Precision | None = None,
     backbone: Backbone | None = None,
     on_epoch: OnEpoch | None = None,
-    on_stage: OnStage | None = None,
+    on_stage: Progress | None = None,
 ) -> Predictor:
     """Train a recipe.
 
@@ -95,7 +94,7 @@ def _train(
     precision: Precision | None,
     backbone: Backbone | None,
     on_epoch: OnEpoch | None,
-    on_stage: OnStage | None,
+    on_stage: Progress | None,
 ) -> Predictor:
     rng = np.random.default_rng(seed)
     watched = np.empty(0, dtype=np.int64)
@@ -176,7 +175,7 @@ def _generated(
     indices: Indices,
     classes: Indices,
     device: torch.device,
-    on_stage: OnStage | None,
+    on_stage: Progress | None,
 ) -> tuple[Generated, ...]:
     if recipe.gan.kind == "none" or recipe.balance.method not in ("over", "mixed"):
         return ()

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.precision import Precision, resolve_device
-from cellsearch.learn.predictor import CellModule, Predictor, build_module, probabilities
+from cellsearch.learn.predictor import Predictor, build_module, probabilities
 from cellsearch.space.recipe import ParamValue, Recipe
 
 

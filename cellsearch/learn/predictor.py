@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.models import build_network
 from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.precision import Precision, autocast
@@ -24,43 +25,13 @@ from cellsearch.space.recipe import Recipe
 if TYPE_CHECKING:
     from cellsearch.learn.gans import Generated
 
+
 CELLS_ON_CPU = 64
 """Cells of one prediction batch on a CPU; 512 at once leave its caches and take twice as long."""
 
+
 VALUES_AT_ONCE = 12_000_000
 """Values that a layer of one prediction batch may hold on a CPU: 48 MB of float32."""
-
-
-class CellModule(nn.Module):
-    """Raw intensities to class probabilities: view, normalisation, network, test flips, softmax.
-
-    Attributes:
-        view: what the network sees of a crop.
-        normalise: fitted on training cells, its statistics are buffers.
-        network: normalised images to logits.
-        test_flips: probabilities are the mean over the cell and its three flips.
-        measures: whether it takes measured features, (B, F), in place of pixels.
-    """
-
-    measures = False
-
-    def __init__(
-        self, view: View, normalise: Normalise, network: nn.Module, *, test_flips: bool
-    ) -> None:
-        super().__init__()
-        self.view = view
-        self.normalise = normalise
-        self.network = network
-        self.test_flips = test_flips
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) float32 raw intensities to (B, K) float32 probabilities."""
-        normalised = self.normalise(self.view(images))
-        views = [normalised]
-        if self.test_flips:
-            views += [normalised.flip(dims) for dims in ((2,), (3,), (2, 3))]
-        probabilities = [self.network(view).float().softmax(dim=1) for view in views]
-        return torch.stack(probabilities).mean(dim=0) if self.test_flips else probabilities[0]
 
 
 def build_module(

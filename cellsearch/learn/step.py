@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cellsearch.learn.augment import Augmenter, mix
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.losses import ClassLoss
 from cellsearch.learn.optimise import epoch_scheduler, optimiser, scheduler
 from cellsearch.learn.precision import Precision, autocast
-from cellsearch.learn.predictor import CellModule
 from cellsearch.space.recipe import Recipe
 
 

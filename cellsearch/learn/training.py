@@ -14,13 +14,14 @@ from torch import Tensor
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.losses import ClassLoss, class_weights
-from cellsearch.learn.metrics import confusion, score
 from cellsearch.learn.precision import Precision, candidates, fastest
-from cellsearch.learn.predictor import CellModule, Predictor, load, probabilities
+from cellsearch.learn.predictor import Predictor, load, probabilities
 from cellsearch.learn.step import TrainingStep, trial_steps
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.metrics import confusion, score
 
 Indices = NDArray[np.int64]
 OnEpoch = Callable[[int, dict[str, float]], object]

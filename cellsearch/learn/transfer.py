@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
+from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.models.timm_net import TimmNet, head_parameters
-from cellsearch.learn.predictor import CellModule
 from cellsearch.space.models import Model, unpretrained
 from cellsearch.space.recipe import Recipe
 

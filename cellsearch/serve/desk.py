@@ -20,7 +20,8 @@ from cellsearch.card.predict import CardPredictor, Row, to_rows
 from cellsearch.card.prevalence import Fractions, fraction_rows, fractions_of
 from cellsearch.card.rules import rules_for
 from cellsearch.card.whole_files import write_csv
-from cellsearch.data.dataset import UNLABELLED, CellDataset
+from cellsearch.data.arrays import UNLABELLED
+from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.serve import answers, pictures, saliency, telling
 from cellsearch.serve.intake import Intake, Outcome

@@ -15,10 +15,10 @@ import python_multipart  # noqa: F401
 import uvicorn
 
 from cellsearch.errors import RunError
-from cellsearch.report import say
 from cellsearch.serve.app import create_app
 from cellsearch.serve.guard import LOOPBACK
 from cellsearch.serve.limits import Limits
+from cellsearch.terminal.tables import say
 from cellsearch.util.messages import Setting
 
 BACKLOG = 128

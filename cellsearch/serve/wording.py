@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cellsearch.cli.wording import as_option
 from cellsearch.util.messages import Message, Setting, as_parameter
+from cellsearch.util.wording import as_option
 
 OF_THE_SERVER = frozenset({"fit", "abstain", "sets", "threads", "max_upload"})
 """Settings that `cellsearch serve` takes for all who use its page."""

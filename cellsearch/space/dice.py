@@ -10,8 +10,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cellsearch.catalog import near_miss
 from cellsearch.errors import SpaceError
+from cellsearch.util.yaml_files import near_miss
 
 
 class Dice:

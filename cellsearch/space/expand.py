@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from cellsearch.catalog import Document, KeyPath, Problem, near_miss
 from cellsearch.space.entry import Condition, Entry
 from cellsearch.space.language import Reading
 from cellsearch.space.parameters import COUNTERS, parameters
 from cellsearch.space.recipe import Recipe, parameter_names, split_name
+from cellsearch.util.yaml_files import Document, KeyPath, Problem, near_miss
 
 Found = list[tuple[Document, Problem]]
 

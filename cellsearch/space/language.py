@@ -16,10 +16,10 @@ from pydantic import (
     ValidationError,
 )
 
-from cellsearch.catalog import KeyPath, Problem, near_miss, pointer, problems, shown
 from cellsearch.errors import SpaceError
 from cellsearch.space.entry import Condition, Entry, divides
 from cellsearch.space.parameters import Parameter, ParamValue
+from cellsearch.util.yaml_files import KeyPath, Problem, near_miss, pointer, problems, shown
 
 F = TypeVar("F", bound=BaseModel)
 

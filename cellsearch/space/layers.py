@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cellsearch import catalog
-from cellsearch.catalog import Document, Problem
 from cellsearch.errors import CatalogError, ConfigError, SpaceError
 from cellsearch.space.entry import Entry
 from cellsearch.space.expand import Written, expand, listing
 from cellsearch.space.language import SpaceFile
 from cellsearch.space.recipe import Recipe
+from cellsearch.util import yaml_files
+from cellsearch.util.yaml_files import Document, Problem
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read_document(path: Path) -> Document:
         SpaceError: it cannot be read.
     """
     try:
-        return catalog.read_yaml(path)
+        return yaml_files.read_yaml(path)
     except ConfigError as error:
         raise SpaceError(error) from None
 
@@ -61,7 +61,7 @@ def read_layer(document: Document, chain: Sequence[Path] = ()) -> Layer:
     try:
         file = SpaceFile.model_validate(document.data)
     except ValidationError as failure:
-        problems = catalog.problems(SpaceFile, failure, document.data)
+        problems = yaml_files.problems(SpaceFile, failure, document.data)
         found += [(document, problem) for problem in problems]
     parent = _parent(document, chain, found)
     written = dict(parent.written) if parent else {}
@@ -108,7 +108,7 @@ def _parent(
     beside = document.path.parent / extends if document.path else Path(extends)
     is_file = beside.suffix in (".yaml", ".yml") and beside.is_file()
     try:
-        path = beside if is_file else catalog.find("search_spaces", extends)
+        path = beside if is_file else yaml_files.find("search_spaces", extends)
     except CatalogError as error:
         found.append((document, Problem(("extends",), str(error))))
         return None

@@ -10,9 +10,44 @@ from pydantic import Field, model_validator
 
 from cellsearch.space.section import Section
 
+
+def brief_model(model: Model) -> str:
+    """A network or a classical method in a few words: ``ResNet-14, 16 wide``."""
+    match model:
+        case CnnModel():
+            words = [f"cnn {model.depth}x{model.width}", "residual" if model.residual else ""]
+        case MlpModel():
+            units = "-".join(map(str, model.head))
+            words = [f"mlp {units}" if units else "softmax regression on pixels"]
+        case ResnetModel():
+            name = "ResNet" if model.residual else "plain net"
+            words = [f"{name}-{6 * model.blocks + 2}, {model.width} wide"]
+        case NagaoModel():
+            words = [f"nagao {model.depth}x{model.width}"]
+        case VitModel():
+            words = [f"ViT, {model.blocks} blocks of {model.dim}, patch {model.patch}"]
+        case TimmModel():
+            how = "pretrained" if model.pretrained else ""
+            part = "" if model.trainable == "all" else f"{model.trainable} trained"
+            words = [f"{model.name} ({', '.join(word for word in ('timm', how, part) if word)})"]
+        case LogregModel():
+            words = [f"logistic regression, L2 {model.l2:g}", model.features]
+        case XgboostModel():
+            words = [f"XGBoost, {model.rounds} rounds", model.features]
+        case HistGbdtModel():
+            words = [f"hist-GBDT, {model.rounds} rounds", model.features]
+    return ", ".join(word for word in words if word)
+
+
 Kernel = Annotated[int, Field(ge=2, le=10)]
+
+
 Units = Annotated[int, Field(ge=2, le=2048)]
+
+
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
+
+
 Features = Literal["pixels", "measured"]
 
 
@@ -156,7 +191,11 @@ class HistGbdtModel(_Classical):
 
 
 NetworkModel = CnnModel | MlpModel | ResnetModel | NagaoModel | VitModel | TimmModel
+
+
 ClassicalModel = LogregModel | XgboostModel | HistGbdtModel
+
+
 Model = NetworkModel | ClassicalModel
 
 

@@ -7,12 +7,41 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from cellsearch import catalog
 from cellsearch.errors import SpaceError
-from cellsearch.space.models import MODELS, CnnModel, Model
+from cellsearch.space.models import (
+    MODELS,
+    CnnModel,
+    Model,
+    NetworkModel,
+    brief_model,
+)
 from cellsearch.space.parameters import ACTIVE_WHEN, ParamValue, family_parameters, parameters
 from cellsearch.space.section import Section
 from cellsearch.space.sections import Augment, Balance, Gan, Input, Loss, Optim, Train
+from cellsearch.util import yaml_files
+from cellsearch.util.html import block, note, table
+
+
+def brief(recipe: Recipe) -> str:
+    """A recipe in a few words, for one line of a table."""
+    model, loss, balance, augment = recipe.model, recipe.loss, recipe.balance, recipe.augment
+    network = isinstance(model, NetworkModel)
+    generates = balance.method in ("over", "mixed") and recipe.gan.kind != "none"
+    words = [
+        brief_model(model),
+        f"{recipe.optim.name} {recipe.optim.lr:.1e}" if network else "",
+        f"{recipe.train.epochs} epochs" if network else "",
+        "focal" if loss.kind == "focal" else "",
+        "" if loss.weighting == "none" else f"weights {loss.weighting}",
+        "" if balance.method == "none" else balance.method,
+        recipe.gan.kind if generates else "",
+        "flips" if augment.flip else "",
+        "turns" if augment.rotate90 or augment.rotate else "",
+        "sharpened" if augment.sharpen else "",
+        "mixup" if augment.mixup else "",
+    ]
+    return ", ".join(word for word in words if word)
+
 
 __all__ = [
     "BASELINE",
@@ -48,12 +77,10 @@ class Recipe(Section):
     input: Input = Input()
 
     def __repr__(self) -> str:
-        from cellsearch.space.html import unlike_defaults
 
         return f"Recipe.from_params({unlike_defaults(self)})"
 
     def _repr_html_(self) -> str:
-        from cellsearch.space.html import recipe_html
 
         return recipe_html(self)
 
@@ -76,7 +103,7 @@ class Recipe(Section):
         if family not in MODELS:
             raise SpaceError(
                 f"model.family: must be one of {', '.join(MODELS)}; got {family!r}"
-                f"{catalog.near_miss(str(family), MODELS)}"
+                f"{yaml_files.near_miss(str(family), MODELS)}"
             )
         nested: dict[str, dict[str, Any]] = {}
         tuples: dict[str, dict[int, ParamValue]] = {}
@@ -109,7 +136,7 @@ class Recipe(Section):
             try:
                 sections[section] = kind.model_validate(fields)
             except ValidationError as failure:
-                found += [_said(section, p) for p in catalog.problems(kind, failure, fields)]
+                found += [_said(section, p) for p in yaml_files.problems(kind, failure, fields)]
         if found:
             raise SpaceError("\n".join(found))
         return cls(**sections)
@@ -187,7 +214,7 @@ def _fill(
     fields[key] = (value,) * max(0, min(length, 64))
 
 
-def _said(section: str, problem: catalog.Problem) -> str:
+def _said(section: str, problem: yaml_files.Problem) -> str:
     parts = [section, *(p + 1 if isinstance(p, int) else p for p in problem.path)]
     return f"{'.'.join(map(str, parts))}: {problem.text}"
 
@@ -196,8 +223,51 @@ def _unknown(recipe: type[Recipe], name: str, family: str) -> str:
     parameter = parameters(recipe).get(split_name(name)[0])
     if parameter is not None and family not in parameter.families:
         return f"is of family {' or '.join(parameter.families)}; model.family is {family}"
-    return f"no such parameter{catalog.near_miss(name, parameter_names(recipe))}"
+    return f"no such parameter{yaml_files.near_miss(name, parameter_names(recipe))}"
 
 
 BASELINE = Recipe()
 """Trial 0 of every search: two plain convolutions, no weights, no augmentation."""
+
+
+def recipe_html(recipe: Recipe) -> str:
+    """What differs from the defaults of its family, and how many parameters do not."""
+    params = recipe.to_params()
+    changed = unlike_defaults(recipe)
+    known = family_parameters(Recipe, recipe.model.family)
+    rows = [
+        (name, spelt(value), known[split_name(name)[0]].meaning) for name, value in changed.items()
+    ]
+    rest = len(params) - len(changed)
+    same = note(f"{rest} others at their defaults: recipe.to_params() lists them all")
+    return block(
+        f"recipe: {recipe.model.family}",
+        table(["parameter", "value", "meaning"], rows),
+        *([same] if rest else []),
+    )
+
+
+def unlike_defaults(recipe: Recipe) -> dict[str, ParamValue]:
+    """The parameters by which a recipe differs from the defaults of its family, and the family.
+
+    Of a tuple all entries or none, so that ``Recipe.from_params`` gives the recipe again.
+    """
+    params = recipe.to_params()
+    plain = Recipe.from_params({"model.family": recipe.model.family}).to_params()
+    changed = {
+        split_name(name)[0]
+        for name in params.keys() | plain.keys()
+        if params.get(name) != plain.get(name)
+    }
+    return {
+        name: value
+        for name, value in params.items()
+        if name == "model.family" or split_name(name)[0] in changed
+    }
+
+
+def spelt(value: ParamValue) -> str:
+    """As YAML has it, numbers short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

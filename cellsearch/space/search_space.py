@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from cellsearch import catalog
-from cellsearch.catalog import Document
 from cellsearch.errors import SpaceError
 from cellsearch.space.dice import Dice, Replay
 from cellsearch.space.entry import Asks, Entry
@@ -23,11 +21,17 @@ from cellsearch.space.language import Limits, plain_values
 from cellsearch.space.layers import read_document, read_layer
 from cellsearch.space.parameters import ParamValue, parameters
 from cellsearch.space.recipe import Recipe, split_name
+from cellsearch.util import yaml_files
+from cellsearch.util.html import Markup, block, line, note, table
+from cellsearch.util.yaml_files import Document
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+
 _PROOF_DRAWS = 200
+
+
 _WHOLE = 64
 
 
@@ -65,7 +69,6 @@ class SearchSpace:
         return f"SearchSpace({self.name!r}, {drawn} parameters drawn, sha256 {self.sha256[:12]})"
 
     def _repr_html_(self) -> str:
-        from cellsearch.space.html import space_html
 
         return space_html(self)
 
@@ -77,7 +80,7 @@ class SearchSpace:
             CatalogError: there is no such space.
             SpaceError: all that is wrong with it, located.
         """
-        path = catalog.find("search_spaces", str(name_or_path))
+        path = yaml_files.find("search_spaces", str(name_or_path))
         return cls._from_document(read_document(path), path.stem)
 
     @classmethod
@@ -292,3 +295,28 @@ def _flow(value: Any) -> Any:
 
 
 __all__ = ["Limits", "ParameterRow", "SearchSpace", "sample"]
+
+
+def space_html(space: SearchSpace) -> str:
+    """What may be drawn, from where and when; constants below."""
+    rows = space.describe()
+    drawn = [row for row in rows if row.kind != "constant"]
+    fixed = [row for row in rows if row.kind == "constant"]
+    parts: list[Markup] = []
+    if space.title:
+        parts.append(line(space.title))
+    parts.append(
+        table(
+            ["parameter", "kind", "drawn from", "when", "meaning"],
+            [(r.name, r.kind, r.range, r.condition, r.meaning) for r in drawn],
+        )
+    )
+    if fixed:
+        parts.append(note("always: " + ", ".join(f"{r.name} = {r.range}" for r in fixed)))
+    limits = space.limits.model_dump(exclude_none=True)
+    if limits:
+        named = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in limits.items())
+        parts.append(note(f"a trial may cost at most: {named}"))
+    if space.starts:
+        parts.append(note(f"{len(space.starts)} recipes of its own are tried first"))
+    return block(f"search space {space.name}: {len(drawn)} parameters are drawn", *parts)

@@ -16,8 +16,8 @@ from optuna.artifacts import upload_artifact
 
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.learn.metrics import per_class
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.metrics import per_class
 from cellsearch.tune.attachments import artifact_store, put_artifact, save_note_parts
 from cellsearch.tune.learning_curves import FILE, learning_curves_svg
 from cellsearch.tune.storage import open_storage
@@ -122,7 +122,7 @@ def confusion_png(confusion: NDArray[Any], classes: Sequence[str], *, title: str
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from cellsearch.lettering import lettered
+    from cellsearch.util.fonts import lettered
 
     k = len(classes)
     side = min(12.0, 1.8 + 0.55 * k)

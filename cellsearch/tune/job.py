@@ -25,7 +25,7 @@ class SearchJob:
         run_folder: absolute; on storage that every worker sees.
         dataset_folder: where ``CellDataset.open`` finds the cells.
         splits_path: ``splits.json``.
-        metric: one of ``cellsearch.learn.metrics.METRICS``.
+        metric: one of ``cellsearch.stats.metrics.METRICS``.
         seed: of the sampler and of every fit.
         device: "auto", "cpu", "cuda", "mps".
         threads: CPU threads of one trial.

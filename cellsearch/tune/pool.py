@@ -12,7 +12,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.learn.metrics import confusion, score
+from cellsearch.stats.metrics import confusion, score
 from cellsearch.tune.job import finished_folds
 from cellsearch.tune.race import look
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.learn.intervals import drawn_pairs, pair_counts, pair_prior
-from cellsearch.learn.metrics import TITLES, confusion, metric_named, score
+from cellsearch.stats.intervals import drawn_pairs, pair_counts, pair_prior
+from cellsearch.stats.metrics import TITLES, confusion, metric_named, score
 
 
 @dataclass(frozen=True)

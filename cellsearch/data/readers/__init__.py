@@ -17,9 +17,6 @@ from cellsearch.data.file_traits import TraitTable
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.source_columns import SourceColumns
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
-
 
 @dataclass(frozen=True, eq=False)
 class RawCells:

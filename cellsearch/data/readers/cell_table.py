@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.folder_walk import walk
 from cellsearch.data.natural_order import natural
@@ -23,25 +22,24 @@ from cellsearch.data.readers.label_candidates import label_candidates, listed_ca
 from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import Names, Renames, known_names, new_labels
 from cellsearch.data.readers.table import (
+    GROUP_COLUMN,
+    GROUP_NAMES,
     LABEL_NAMES,
     PATH_NAMES,
+    WITHOUT_GROUPS,
     Row,
+    groups_of,
+    no_groups,
     read_rows,
     require_one_spelling,
     values_of,
-)
-from cellsearch.data.readers.table_groups import (
-    GROUP_COLUMN,
-    GROUP_NAMES,
-    WITHOUT_GROUPS,
-    groups_of,
-    no_groups,
 )
 from cellsearch.data.readers.table_text import TextOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Setting
 from cellsearch.util.named_path import named_path, taken_for
 from cellsearch.util.spelling import Spellings
+from cellsearch.util.yaml_files import near_miss
 
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 NUMBER_NAMES = ("object number", "object", "object id", "number", "cell number")

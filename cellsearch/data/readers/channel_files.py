@@ -17,7 +17,7 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.file_traits import traits_of
 from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.folders import ClassFolders, class_folders
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.options import ImageOptions, Names
@@ -30,6 +30,7 @@ from cellsearch.data.readers.stack import (
     stack,
 )
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.progress import Progress
 
 _NAME = re.compile(r"(?P<cell>.+)_(?P<code>ch\d+)(\.ome)?\.[^.]+", re.IGNORECASE)
 

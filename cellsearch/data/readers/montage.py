@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from cellsearch.data.folder_walk import images_below, walk
 from cellsearch.data.names import COMMA, readings
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.images import read_image
 from cellsearch.data.readers.options import Names, ReaderOptions, Size, known_names
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.messages import Message, some
 from cellsearch.util.named_path import named_path
+from cellsearch.util.progress import Progress
 
 CHANNEL = "{channel}"
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells, tiff_lost, tiff_pages
+from cellsearch.data.readers import RawCells, tiff_lost, tiff_pages
 from cellsearch.data.readers.cell_table import (
     LabelOptions,
     by_folder,
@@ -27,6 +27,7 @@ from cellsearch.data.readers.ome_companions import companions, once_each, requir
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack, unreadable
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.progress import Progress
 
 NAMESPACE = f"{KEY}/cells"
 MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}

@@ -16,12 +16,13 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.folder_walk import every_file
 from cellsearch.data.holes import ranged
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.cell_table import LabelOptions, labelled_by, table_of
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.spool import spooled_to_size
 from cellsearch.data.zarr_gaps import Gaps, chunks_there, differing, shadow
 from cellsearch.errors import CellsearchError, DataError, ReadError
+from cellsearch.util.progress import Progress
 
 CHUNK_BYTES = 16 * 2**20
 CELL_AXES = ("t", "n", "z")

@@ -15,10 +15,10 @@ from pydantic import (
     ValidationError,
 )
 
-from cellsearch.catalog import near_miss, problems
 from cellsearch.data.names import COMMA, as_list, as_pairs, parse_names, parse_renames
 from cellsearch.errors import ConfigError
 from cellsearch.util.messages import Setting
+from cellsearch.util.yaml_files import near_miss, problems
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cellsearch.data.folder_walk import visible, walk
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.channel_files import (
     group_by_cell,
     object_number,
@@ -23,6 +23,7 @@ from cellsearch.data.readers.options import ImageOptions, Names
 from cellsearch.data.readers.stack import read_images
 from cellsearch.errors import ReadError
 from cellsearch.util.named_path import require_no_pipe, taken_for
+from cellsearch.util.progress import Progress
 
 
 class Options(ImageOptions):

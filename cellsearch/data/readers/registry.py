@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.crop_sizes import Fitting, lost_scale
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import (
-    Progress,
     RawCells,
     channel_files,
     cif,
@@ -31,6 +29,8 @@ from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_o
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, Setting
 from cellsearch.util.named_path import require_no_pipe, taken_for
+from cellsearch.util.progress import Progress
+from cellsearch.util.yaml_files import near_miss
 
 ACCEPTED = (
     "a folder with a folder per class, a .csv or .tsv table of paths and labels, an .npz or .h5 of "

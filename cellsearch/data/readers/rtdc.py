@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.hdf5_gaps import companions, filled_with, gaps, is_dataset, why_not_opened
 from cellsearch.data.hdf5_probe import fatal
 from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.cell_table import (
     LabelOptions,
     by_folder,
@@ -35,6 +34,8 @@ from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, name_channels, relative
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Setting
+from cellsearch.util.progress import Progress
+from cellsearch.util.yaml_files import near_miss
 
 SUFFIXES = (".rtdc",)
 SCORES = "ml_score_"

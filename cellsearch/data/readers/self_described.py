@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,34 +23,22 @@ from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Message, Setting
 
-if TYPE_CHECKING:
-    from cellsearch.data.dataset import CellDataset
-
 KEY = "cellsearch"
+
+
 VERSION = 1
+
+
 COLUMNS = ("labels", "ids", "sources", "object_numbers", "groups")
+
+
 UNKNOWN = (
     "leave these cells out, or give labels as positions, -1 where not known, among class names "
     "that an array 'classes' lists"
 )
+
+
 NO_GROUP = "give each cell its group, or read the cells without groups (.npz and HDF5: groups=none)"
-
-
-def facts_of(cells: CellDataset) -> dict[str, Any]:
-    """Name, classes in order, channels and provenance as plain values."""
-    return {
-        "version": VERSION,
-        "name": cells.name,
-        "classes": list(cells.classes),
-        "channels": list(cells.channels),
-        "provenance": asdict(cells.provenance),
-    }
-
-
-def columns_of(cells: CellDataset) -> dict[str, NDArray[Any]]:
-    """One value a cell, each (N,): labels as positions among the classes, and the rest."""
-    columns = {name: getattr(cells, name) for name in COLUMNS}
-    return {name: column for name, column in columns.items() if column is not None}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.crop_sizes import Fitting, Size, sizes_of
-from cellsearch.data.readers import Progress
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.data.readers.stack import fitting_for, stack
 from cellsearch.errors import DataError
+from cellsearch.util.progress import Progress
 
 
 def spooled(
@@ -80,7 +80,7 @@ def spooled_to_size(
 
 def _folder() -> Path:
     # The cache imports the data sets, which import the readers.
-    from cellsearch.data.cache import cache_folder
+    from cellsearch.util.cache_folder import cache_folder
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

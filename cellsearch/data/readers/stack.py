@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from cellsearch.data.arrays import MAX_CHANNELS, listed
 from cellsearch.data.crop_sizes import Fitting, Size, bring, choose_fitting, sizes_of
-from cellsearch.data.readers import Progress
 from cellsearch.data.readers.background import filled
 from cellsearch.data.readers.images import RGB, TIFF_SUFFIXES, read_image
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, Setting, joined
+from cellsearch.util.progress import Progress
 
 
 def read_all(

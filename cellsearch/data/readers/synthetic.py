@@ -14,11 +14,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.drawing import MODELS, ModelName
-from cellsearch.data.readers import Progress, RawCells
+from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.options import ReaderOptions
 from cellsearch.errors import ConfigError
+from cellsearch.util.progress import Progress
+from cellsearch.util.yaml_files import near_miss
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.arrays import listed
 from cellsearch.data.file_traits import traits_of
 from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import Progress, RawCells, column_notes
+from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
 from cellsearch.data.readers.folders import unique_ids
@@ -26,17 +25,12 @@ from cellsearch.data.readers.options import Names, Renames, known_names, new_lab
 from cellsearch.data.readers.paths import Finder
 from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.stack import find_groups, read_images
-from cellsearch.data.readers.table_groups import (
-    GROUP_COLUMN,
-    GROUP_NAMES,
-    WITHOUT_GROUPS,
-    groups_of,
-    no_groups,
-    places,
-)
+from cellsearch.data.readers.table import GROUP_COLUMN, GROUP_NAMES
 from cellsearch.data.readers.table_text import Dialect, TextOptions, read_records
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, Setting, joined, some
+from cellsearch.util.progress import Progress
+from cellsearch.util.yaml_files import near_miss
 
 PATH_NAMES = (
     "path",
@@ -48,7 +42,11 @@ PATH_NAMES = (
     "image file",
     "image",
 )
+
+
 ID_NAMES = ("image id", "cell id", "id", "image number", "img", "cell", "name", "number")
+
+
 LABEL_NAMES = (
     "label",
     "class",
@@ -59,12 +57,17 @@ LABEL_NAMES = (
     "cell type",
     "type",
 )
+
+
 KNOWN_NAMES = frozenset(
     {*PATH_NAMES, *ID_NAMES, *LABEL_NAMES, *GROUP_NAMES, "split", "object number", "source"}
 )
 """What columns are called; a line with such names is a header."""
 
+
 _SHOWN = 80
+
+
 PLAIN_STEMS = {"labels", "label", "cells", "index", "table", "annotations", "metadata", "images"}
 
 
@@ -273,6 +276,8 @@ def _rows(path: Path, options: Options) -> _Table:
 
 
 READ_HERE = "are read below the table's folder"
+
+
 NOT_HERE = (
     "; absolute paths are of another machine: put the images below the table's folder as they lie "
     "there, or write paths relative to it"
@@ -449,3 +454,58 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         fitting=fitting,
         file_traits=traits,
     )
+
+
+GROUP_NAMES = ("group", "groups")
+
+
+GROUP_COLUMN = "column with the group; default: group or groups; none: no groups"
+
+
+WITHOUT_GROUPS = Setting("group_column", "none", reader=True)
+
+
+NO_GROUPS = Message.of("fill them in, or read the cells without groups: ", WITHOUT_GROUPS)
+
+
+def groups_of(table: str, rows: Sequence[Row], column: str) -> list[str]:
+    """The group of each row.
+
+    Raises:
+        ReadError: rows without one, with their lines, or one number written in two ways, which
+            would be two groups.
+    """
+    groups = [row.values.get(column, "") for row in rows]
+    lines = [row.line for row, group in zip(rows, groups, strict=True) if is_missing(group)]
+    if lines:
+        raise ReadError(
+            f"{table}: no {column} in line {listed(lines)}", meant(groups), "; ", NO_GROUPS
+        )
+    if pairs := two_ways(groups):
+        raise ReadError(one_group_each(table, rows, column, pairs))
+    return groups
+
+
+def one_group_each(
+    table: str, rows: Sequence[Row], column: str, pairs: Sequence[tuple[str, str]]
+) -> str:
+    """What is told of groups that are one number written in two ways."""
+    return (
+        f"{table}: {column}: {places(rows, column, pairs)}; write each group in one way, or a "
+        "split would tear it apart"
+    )
+
+
+def places(rows: Sequence[Row], column: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """``1 (line 2) and 1.0 (line 5) are one number``, of values and the first line of each."""
+    first: dict[str, int] = {}
+    for row in rows:
+        first.setdefault(row.values.get(column, ""), row.line)
+    return listed(
+        [f"{a} (line {first[a]}) and {b} (line {first[b]}) are one number" for a, b in pairs]
+    )
+
+
+def no_groups(asked: str | None, header: Collection[str]) -> bool:
+    """Whether the option says that no column is the group."""
+    return asked is not None and asked.lower() in ("", "none") and asked not in header

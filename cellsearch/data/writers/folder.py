@@ -10,10 +10,10 @@ import numpy as np
 from cellsearch.data.arrays import listed
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.passed_over import is_visible
-from cellsearch.data.readers import Progress
 from cellsearch.data.writers.manifest import write_manifest
 from cellsearch.data.writers.tiff_images import ome_facts, write_image
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.progress import Progress
 
 SUFFIX = ""
 _UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f]')

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers import Progress
-from cellsearch.data.readers.self_described import KEY, columns_of, facts_of
+from cellsearch.data.readers.self_described import KEY
 from cellsearch.data.storage import rows_per_chunk
+from cellsearch.data.writers.self_description import columns_of, facts_of
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Message
+from cellsearch.util.progress import Progress
 
 SUFFIX = ".h5"
 

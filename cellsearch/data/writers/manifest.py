@@ -10,9 +10,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from cellsearch.catalog import WITHIN
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.writers.place import MARK
+from cellsearch.util.yaml_files import WITHIN
 
 NOT_STATED = "not stated"
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers import Progress
-from cellsearch.data.readers.self_described import KEY, columns_of, facts_of
+from cellsearch.data.readers.self_described import KEY
+from cellsearch.data.writers.self_description import columns_of, facts_of
 from cellsearch.util.messages import Message
+from cellsearch.util.progress import Progress
 
 SUFFIX = ".npz"
 

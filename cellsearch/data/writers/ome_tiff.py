@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers import Progress
 from cellsearch.data.readers.ome_tiff import NAMESPACE
-from cellsearch.data.readers.self_described import columns_of, facts_of
+from cellsearch.data.writers.self_description import columns_of, facts_of
 from cellsearch.data.writers.tiff_images import ome_facts
 from cellsearch.util.messages import Message
+from cellsearch.util.progress import Progress
 
 SUFFIX = ".ome.tif"
 BIG = 2**31

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cellsearch.catalog import WITHIN
 from cellsearch.errors import ConfigError, DataError
 from cellsearch.util.messages import Setting
+from cellsearch.util.yaml_files import WITHIN
 
 MARK = "# Written by cellsearch convert.\n"
 """First line of the manifest in a folder of ours: what ``--force`` may replace."""

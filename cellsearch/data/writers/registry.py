@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cellsearch.catalog import near_miss
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers import Progress
 from cellsearch.data.writers import folder, hdf5, npz, ome_tiff, ome_zarr, table
 from cellsearch.data.writers.place import placed, refuse_taken
 from cellsearch.errors import ConfigError, DataError
 from cellsearch.util.messages import Setting, joined
+from cellsearch.util.progress import Progress
+from cellsearch.util.yaml_files import near_miss
 
 Format = Literal["folder", "table", "npz", "zarr", "hdf5", "tiff"]
 _MODULES: Mapping[str, Any] = {

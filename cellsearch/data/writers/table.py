@@ -6,11 +6,11 @@ import csv
 from pathlib import Path
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers import Progress
 from cellsearch.data.writers.manifest import write_manifest
 from cellsearch.data.writers.place import MARK
 from cellsearch.data.writers.tiff_images import ome_facts, write_image
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.progress import Progress
 
 SUFFIX = ""
 TABLE = "cells.csv"

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.data.cache import cache_folder, key_of
+from cellsearch.data.cache import key_of
 from cellsearch.errors import DataError
+from cellsearch.util.cache_folder import cache_folder
 
 FORMAT_VERSION = 1
 DESCRIPTION = "generator.json"

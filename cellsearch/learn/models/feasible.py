@@ -6,7 +6,6 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from cellsearch.catalog import near_miss
 from cellsearch.errors import TrialError
 from cellsearch.learn.models.timm_weights import (
     anything_near,
@@ -16,6 +15,7 @@ from cellsearch.learn.models.timm_weights import (
     known_names,
 )
 from cellsearch.space.models import Model, TimmModel
+from cellsearch.util.yaml_files import near_miss
 
 SIDES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 240, 256, 288, 320, 384)
 """Sides tried where a network does not take a crop, px."""

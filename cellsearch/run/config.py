@@ -1,0 +1,250 @@
+"""TODO cellsearch.run.search.config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from cellsearch.data.findings import unknown_kind
+from cellsearch.data.plan import Plan
+from cellsearch.errors import ConfigError, RunError
+from cellsearch.util.messages import Message, Setting, joined
+from cellsearch.util.validation import near_miss, problems
+
+Kind = Literal["outer", "repeats"]
+
+
+_PREFIX: dict[Kind, str] = {"outer": "outer", "repeats": "repeat"}
+
+
+class NestedRequest(BaseModel):
+    """``nested.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    kind: Kind
+    times: int = Field(ge=2, le=100)
+    config: RunConfig
+
+    @classmethod
+    def of(cls, config: RunConfig, *, outer: int | None, repeats: int | None) -> Self:
+        """Check what was asked.
+
+        Raises:
+            RunError: both or neither, fewer than 2, or with an option that does not go with it.
+        """
+        if (outer is None) == (repeats is None):
+            raise RunError("give one of ", Setting("outer"), " and ", Setting("repeats"))
+        kind: Kind = "repeats" if outer is None else "outer"
+        times = repeats if outer is None else outer
+        if times is None or not 2 <= times <= 100:
+            raise RunError(Setting(kind), f": expected 2 to 100, got {times}")
+        if config.storage is not None:
+            raise RunError(
+                Setting(kind), ": each search keeps its own study, leave out ", Setting("storage")
+            )
+        if kind == "outer" and config.split is not None:
+            raise RunError(
+                Setting("outer"),
+                ": every cell is held out once, which a fixed split does not allow; leave out ",
+                Setting("split"),
+            )
+        if kind == "outer":
+            config = config.changed(holdout=1.0 / times)
+        return cls(kind=kind, times=times, config=config)
+
+    def folder(self, parent: Path, number: int) -> Path:
+        """``outer-1`` or ``repeat-1``; ``number`` from 0."""
+        return parent / f"{_PREFIX[self.kind]}-{number + 1}"
+
+    def config_of(self, number: int) -> RunConfig:
+        """Of one of the searches: a repeated hold-out has a seed of its own."""
+        seed = self.config.seed + (number if self.kind == "repeats" else 0)
+        return self.config.changed(seed=seed)
+
+
+class RunConfig(BaseModel):
+    """What a run was asked to do; every field is an option of ``cellsearch run``.
+
+    ``typed`` holds channels, merges and choices as they were typed, whose names are told apart by
+    those of the cells; see ``task_of``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    variant: str | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    merge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    one_vs_rest: str | None = None
+    typed: dict[Literal["channels", "merge", "only"], tuple[str, ...]] = Field(default_factory=dict)
+    mirror: Path | None = None
+    space: str = "default"
+    init_from: Path | None = None
+    metric: str = "balanced_accuracy"
+    split: str | None = None
+    folds: int = Field(default_factory=lambda known: _plan(known).folds, le=50)
+    holdout: float = Field(default_factory=lambda known: _plan(known).holdout, gt=0.0)
+    rare: str = "refuse"
+    accept: tuple[str, ...] = ()
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    budget: int | None = Field(default=50, ge=1)
+    seconds: float | None = Field(default=None, gt=0.0)
+    race: bool = True
+    final: Literal["refit", "ensemble"] = "refit"
+    abstain: str | None = None
+    sets: float | None = Field(default=None, gt=0.0, lt=1.0)
+    backend: Literal["ray", "local"] = "ray"
+    slots: int | None = Field(default=None, ge=1, le=1024)
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last"] = "auto"
+    storage: str | None = None
+    address: str | None = None
+
+    @field_validator("channels", "only", mode="before")
+    @classmethod
+    def _a_text_is_one_name(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("split")
+    @classmethod
+    def _a_split(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else Plan.fixed(value).split
+        except ConfigError as error:
+            what = str(error).partition(": ")[2].removesuffix(f", got {value!r}")
+            raise ValueError(what) from None
+
+    @field_validator("folds", "holdout")
+    @classmethod
+    def _of_the_split(cls, value: float, info: ValidationInfo) -> float:
+        name, split = info.field_name, info.data.get("split")
+        if split is not None and value != getattr(_plan(info.data), str(name)):
+            raise ValueError(f"leave it out, since the split {split} says it already")
+        if split is None and name == "folds" and value < 2:
+            raise ValueError("expected 2 or more (one fixed split: give split, such as 70/10/20)")
+        if split is None and name == "holdout" and value > 0.5:
+            raise ValueError("expected at most 0.5")
+        return value
+
+    @field_validator("final")
+    @classmethod
+    def _an_ensemble_of_folds(cls, value: str, info: ValidationInfo) -> str:
+        if value == "ensemble" and info.data.get("split") is not None:
+            raise ValueError(
+                "an ensemble is of the networks of several folds, a fixed split has one"
+            )
+        return value
+
+    @field_validator("abstain")
+    @classmethod
+    def _a_requirement(cls, value: str | None) -> str | None:
+        from cellsearch.card.abstain import requirement
+
+        if value is not None:
+            requirement(value)
+        return value
+
+    @field_validator("accept")
+    @classmethod
+    def _known_findings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if found := [text for each in value if (text := unknown_kind(each))]:
+            raise ValueError("; ".join(found))
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("init_from")
+    @classmethod
+    def _wherever_it_is_resumed(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.resolve()
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        from cellsearch.stats.metrics import METRICS
+
+        if value not in METRICS:
+            raise ValueError(f"expected one of {', '.join(METRICS)}{near_miss(value, METRICS)}")
+        return value
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """Arguments of ``apply_task``."""
+        names = ("channels", "merge", "only", "one_vs_rest", "typed")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def of(cls, **values: object) -> RunConfig:
+        """Build from plain values.
+
+        Raises:
+            RunError: values out of bounds, all of them in one message.
+        """
+        said: list[Message] = []
+        if values.get("backend") == "local" and values.get("address") is not None:
+            why = ": only Ray has clusters; leave it out, or run with "
+            said.append(Message.of(Setting("address"), why, Setting("backend", "ray")))
+        try:
+            config = cls.model_validate(values)
+        except ValidationError as error:
+            said += [
+                Message.of(Setting(".".join(map(str, found.path))), f": {found.text}")
+                for found in problems(cls, error, values)
+                # A default that waits for a field which is wrong has no place of its own.
+                if found.path
+            ]
+        if said:
+            raise RunError(joined(said, "; "))
+        return config
+
+    def changed(self, **changes: object) -> RunConfig:
+        """The same with other values; who goes on without Ray needs the cluster's address no more.
+
+        Raises:
+            RunError: values out of bounds, all of them in one message.
+        """
+        values = {name: getattr(self, name) for name in RunConfig.model_fields} | changes
+        if values["backend"] == "local" and "address" not in changes:
+            values["address"] = None
+        return RunConfig.of(**values)
+
+
+def _plan(known: Mapping[str, Any]) -> Plan:
+    """Folds and hold-out of the fields before them."""
+    split = known.get("split")
+    return Plan(folds=5, holdout=0.2) if split is None else Plan.fixed(split)
+
+
+IDENTITY = (
+    "dataset",
+    "variant",
+    "options",
+    "channels",
+    "merge",
+    "only",
+    "one_vs_rest",
+    "typed",
+    "space",
+    "init_from",
+    "metric",
+    "split",
+    "folds",
+    "holdout",
+    "rare",
+    "seed",
+    "precision",
+)
+"""Fields a resumed run may not change; budget, time, slots and the like it may."""

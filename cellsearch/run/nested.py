@@ -1,0 +1,368 @@
+"""A search repeated: inside each of K outer folds, or on R hold-outs drawn anew.
+
+runs/jurkat-2026-11-21-1/
+  nested.json    what was asked, and which kind of repetition
+  outer-1/       a run like any other, whose hold-out is the first outer fold (or repeat-1/)
+  summary.json   the estimate, written when all of them are done
+
+An outer fold's cells have no part in choosing or training the model that predicts them, so the
+pooled figures are of the whole procedure, search included (Varma & Simon 2006, BMC Bioinformatics
+7:91; Cawley & Talbot 2010, JMLR 11:2079). They are not of one model, and no verdict is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.card.card import ModelCard
+from cellsearch.card.predictions import Predictions, predictions_of
+from cellsearch.data.dataset import CellDataset
+from cellsearch.errors import MismatchError, RunError
+from cellsearch.run.check import Checked, check_cells, drawn_soundly
+from cellsearch.run.config import IDENTITY, RunConfig
+from cellsearch.run.folder import (
+    REQUEST,
+    SUMMARY,
+    new_folder,
+    read_record,
+    read_request,
+    replace_text,
+)
+from cellsearch.run.inputs import cells_and_twins
+from cellsearch.run.search import SearchResult, start
+from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, as_plain, evaluate
+from cellsearch.stats.groups import group_codes
+from cellsearch.stats.metrics import METRICS, Metric
+from cellsearch.util.messages import Message, Setting, joined
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.splits import Splits
+    from cellsearch.run.config import NestedRequest
+    from cellsearch.run.observer import RunObserver
+    from cellsearch.space.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class NestedResult:
+    """What repeated searches found.
+
+    Attributes:
+        folder: of all of them.
+        runs: folders of the finished ones, in order.
+        summary: None while some are missing.
+        interrupted: ``resume(folder)`` goes on.
+    """
+
+    folder: Path
+    runs: tuple[Path, ...]
+    summary: NestedSummary | None
+    interrupted: bool
+
+
+def nested_search(
+    config: RunConfig,
+    *,
+    outer: int | None = None,
+    repeats: int | None = None,
+    out: Path | None = None,
+    runs: Path = Path("runs"),
+    cells: CellDataset | None = None,
+    space: SearchSpace | None = None,
+    observer: RunObserver | None = None,
+    command: str | None = None,
+) -> NestedResult:
+    """Repeat a whole search; caches of cells, features and generators are shared.
+
+    Args:
+        config: of each search; ``outer`` sets its hold-out.
+        outer: K outer folds, each of them the hold-out of one search.
+        repeats: R searches, each on a hold-out drawn by the next seed.
+        out: folder; one that holds an unfinished request like this is gone on with.
+        runs: where a new folder is made when ``out`` is not given.
+        cells: in place of those that ``config.dataset`` names.
+        space: in place of the one that ``config.space`` names.
+        observer: who watches.
+        command: what was typed.
+
+    Raises:
+        RunError: options that do not go together.
+        MismatchError: ``out`` holds another request.
+        SplitError: a class has too few cells for the outer folds.
+    """
+    from cellsearch.run.observer import Silent
+
+    observer = observer or Silent()
+    request = NestedRequest.of(config, outer=outer, repeats=repeats)
+    folder = out or new_folder(config, runs)
+    begun = (folder / REQUEST).exists()
+    if begun:
+        old = read_request(folder)
+        _require_same(old, request, folder)
+        config = request.config.changed(accept=(*old.config.accept, *request.config.accept))
+        request = request.model_copy(update={"config": config})
+    elif folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} holds other files; name a new folder: ", Setting("out", "FOLDER"))
+    checked, splits = _sound(request, folder, cells, observer, begun=begun)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / REQUEST, request.model_dump_json(indent=2) + "\n")
+    done: list[Path] = []
+    for number in range(request.times):
+        own = request.folder(folder, number)
+        if not _finished(own):
+            observer.message(f"{own.name} of {request.times}")
+            result = start(
+                request.config_of(number),
+                out=own,
+                cells=cells,
+                space=space,
+                splits=splits[number] if splits else None,
+                checked=checked,
+                observer=observer,
+                command=command,
+            )
+            if result.interrupted:
+                return NestedResult(folder, tuple(done), None, interrupted=True)
+            _require_card(result)
+        done.append(own)
+    summary = summarise(done, request)
+    replace_text(folder / SUMMARY, json.dumps(summary.to_dict(), indent=2) + "\n")
+    return NestedResult(folder, tuple(done), summary, interrupted=False)
+
+
+def resume_nested(
+    folder: Path, *, observer: RunObserver | None = None, **changes: Any
+) -> NestedResult:
+    """Go on with interrupted searches; ``changes`` as for ``run.resume``."""
+    request = read_request(folder)
+    config = request.config.changed(**changes)
+    outer = request.times if request.kind == "outer" else None
+    repeats = request.times if request.kind == "repeats" else None
+    return nested_search(config, outer=outer, repeats=repeats, out=folder, observer=observer)
+
+
+def _sound(
+    request: NestedRequest,
+    folder: Path,
+    cells: CellDataset | None,
+    observer: RunObserver,
+    *,
+    begun: bool,
+) -> tuple[Checked, Sequence[Splits]]:
+    """The check of the cells, made once for all searches, and the splits of the outer folds.
+
+    The splits are drawn alike each time; none where each search draws its own. Searches that were
+    ``begun`` are not stopped by what the check finds.
+    """
+    from cellsearch.data.outer_splits import draw_outer_splits
+
+    config = request.config
+    drawn_from, twins = cells_and_twins(config, request.folder(folder, 0), cells, observer)
+    checked = check_cells(config, drawn_from, observer, named=cells is None, twins=twins)
+    if begun:
+        checked = replace(checked, errors=())
+
+    def draw() -> Sequence[Splits]:
+        if request.kind == "repeats":
+            return ()
+        return draw_outer_splits(
+            drawn_from,
+            outer=request.times,
+            folds=config.folds,
+            seed=config.seed,
+            rare="keep" if config.rare == "keep" else "refuse",
+            twins=checked.twins,
+        )
+
+    return checked, drawn_soundly(drawn_from.name, checked, config.accept, draw)
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "run.json").is_file() and read_record(folder).state == "finished"
+
+
+def _require_card(result: SearchResult) -> None:
+    if result.card is None:
+        raise RunError(f"{result.folder} ended without a card")
+
+
+def _require_same(old: NestedRequest, new: NestedRequest, folder: Path) -> None:
+    differences = [
+        Message.of(f"{name}: was {getattr(old.config, name)!r}, is {getattr(new.config, name)!r}")
+        for name in IDENTITY
+        if getattr(old.config, name) != getattr(new.config, name)
+    ]
+    if (old.kind, old.times) != (new.kind, new.times):
+        was, now = Setting(old.kind, old.times), Setting(new.kind, new.times)
+        differences.append(Message.of("was ", was, ", is ", now))
+    if differences:
+        raise MismatchError(
+            f"{folder} was begun with something else; name another folder with ",
+            Setting("out", "FOLDER"),
+            ", or undo: ",
+            joined(differences, "; "),
+        )
+
+
+@dataclass(frozen=True)
+class OneSearch:
+    """One of the searches on its hold-out.
+
+    Attributes:
+        name: of its folder.
+        trial: the winner.
+        cells: of the hold-out.
+        winner: each metric of the winner.
+        baseline: each metric of trial 0; empty where it has none.
+        development: cells that its final model was trained on.
+    """
+
+    name: str
+    trial: int
+    cells: int
+    winner: dict[str, float]
+    baseline: dict[str, float]
+    development: int
+
+
+@dataclass(frozen=True, eq=False)
+class NestedSummary:
+    """The estimate of the whole procedure.
+
+    Attributes:
+        kind: ``outer`` or ``repeats``.
+        metric: that the searches maximised.
+        searches: one line for each.
+        pooled: figures of all cells, each predicted once, with intervals by cells (by groups
+            where there are groups); None for repeated hold-outs, which overlap.
+        means: mean of the searches with its interval; empty for outer folds.
+        groups: whether intervals are by groups.
+    """
+
+    kind: str
+    metric: str
+    searches: tuple[OneSearch, ...]
+    pooled: Evaluation | None
+    means: dict[str, Estimate]
+    groups: bool
+
+    def headline(self) -> str:
+        """The estimate in one sentence, without a verdict."""
+        named = self.metric.replace("_", " ")
+        if self.pooled is not None:
+            figure = self.pooled.metrics[_metric(self.metric)]
+            what = (
+                f"{self.pooled.cells:,} cells, each predicted once by a search that never saw it "
+                f"({len(self.searches)} outer folds)"
+            )
+            how = "bootstrap of groups" if self.groups else "bootstrap of cells"
+        else:
+            figure = self.means[self.metric]
+            what = f"mean of {len(self.searches)} hold-outs drawn anew"
+            how = "corrected resampled t"
+        return (
+            f"{named} {figure.value:.3f} (95 % interval {figure.low:.3f} to {figure.high:.3f}, "
+            f"{how}): {what}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for ``summary.json``."""
+        return {
+            "format_version": 1,
+            "kind": self.kind,
+            "metric": self.metric,
+            "headline": self.headline(),
+            "intervals_by": "group" if self.groups else "cell",
+            "pooled": None if self.pooled is None else as_json(self.pooled),
+            "means": {name: as_plain(each) for name, each in self.means.items()},
+            "searches": [vars(each) for each in self.searches],
+        }
+
+
+def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
+    """Read the cards of finished runs.
+
+    Raises:
+        RunError: a cell is predicted twice by outer folds, or not all cells are there.
+    """
+    searches = tuple(_one(run) for run in runs)
+    metric = request.config.metric
+    dataset = CellDataset.open(read_record(runs[0]).dataset_folder)
+    grouped = dataset.groups is not None
+    if request.kind == "repeats":
+        means: dict[str, Estimate] = {
+            name: _mean([each.winner[name] for each in searches], searches) for name in METRICS
+        }
+        return NestedSummary("repeats", metric, searches, None, means, groups=False)
+    parts = [predictions_of(run, "holdout") for run in runs]
+    pooled = _pooled(parts, dataset, seed=request.config.seed)
+    return NestedSummary("outer", metric, searches, pooled, {}, groups=grouped)
+
+
+def _one(run: Path) -> OneSearch:
+    card = ModelCard.load(run / "card")
+    holdout = card.metrics["hold_out"]
+
+    def figures(who: str) -> dict[str, float]:
+        facts = holdout[who]
+        return {name: facts["metrics"][name]["value"] for name in METRICS} if facts else {}
+
+    return OneSearch(
+        name=run.name,
+        trial=int(card.metrics["search"]["winner"]),
+        cells=int(holdout["winner"]["cells"]),
+        winner=figures("winner"),
+        baseline=figures("baseline"),
+        development=int(card.config.dataset.cells) - int(holdout["winner"]["cells"]),
+    )
+
+
+def _pooled(parts: Sequence[Predictions], dataset: CellDataset, *, seed: int) -> Evaluation:
+    ids = [name for part in parts for name in part.ids]
+    if len(set(ids)) < len(ids):
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        raise RunError(f"{len(twice)} cells are in two outer folds, such as {twice[0]}")
+    not_estimable = parts[0].not_estimable
+    asked = [name for name in dataset.classes if name not in not_estimable]
+    wanted = int(np.isin(dataset.labels, [dataset.classes.index(name) for name in asked]).sum())
+    if len(ids) != wanted:
+        raise RunError(f"the outer folds hold {len(ids):,} cells, expected {wanted:,}")
+    groups: NDArray[np.int64] | None = None
+    if dataset.groups is not None:
+        place = {name: n for n, name in enumerate(dataset.ids.tolist())}
+        groups = group_codes(dataset.groups[[place[name] for name in ids]])
+    return evaluate(
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.predicted for part in parts]),
+        dataset.classes,
+        not_estimable=not_estimable,
+        groups=groups,
+        seed=seed,
+    )
+
+
+def _mean(values: Sequence[float], searches: Sequence[OneSearch]) -> Estimate:
+    """Mean over overlapping hold-outs, by the corrected resampled t interval.
+
+    Nadeau & Bengio 2003 (Machine Learning 52:239), equation 13 and section 4: the variance of the
+    mean is (1/R + n_test / n_train) s^2, since the training cells of two repeats overlap.
+    """
+    from scipy.stats import t
+
+    found = np.array(values)
+    share = float(np.mean([each.cells / max(1, each.development) for each in searches]))
+    spread = float(found.std(ddof=1)) * float(np.sqrt(1.0 / len(found) + share))
+    half = float(t.ppf(0.975, len(found) - 1)) * spread
+    mean = float(found.mean())
+    return Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half))
+
+
+def _metric(name: str) -> Metric:
+    return next(each for each in METRICS if each == name)

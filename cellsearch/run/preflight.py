@@ -1,0 +1,130 @@
+"""What of a space cannot work on these cells, said before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cellsearch.errors import RunError, SpaceError
+from cellsearch.space.models import ClassicalModel, NetworkModel, TimmModel
+from cellsearch.space.recipe import BASELINE, Recipe
+from cellsearch.space.search_space import SearchSpace, sample
+from cellsearch.space.seen import seen_size
+from cellsearch.util.messages import Setting
+from cellsearch.util.yaml_files import near_miss
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.splits import Splits
+    from cellsearch.run.config import RunConfig
+
+DRAWS = 300
+"""Random recipes of a space that are looked at; each kind of model among them once."""
+
+
+def require_feasible(space: SearchSpace, cells: CellDataset, splits: Splits) -> None:
+    """Refuse a space of which some recipes cannot be trained on these cells.
+
+    Checked are: that timm knows the name, that pretrained weights are on this machine, that crops
+    are large enough for the network, that every class that would have a generator leaves it
+    enough cells in each fold, and that a class to pretrain on exists.
+
+    Raises:
+        SpaceError: all that is wrong, a line each.
+    """
+    recipes = [BASELINE, *space.starts, *sample(space, DRAWS)]
+    found = dict.fromkeys([*_models(recipes, cells), *_rest(recipes, cells, splits)])
+    if found:
+        raise SpaceError(
+            f"space {space.name!r} cannot be searched on {cells.name!r}: " + "\n".join(found)
+        )
+
+
+def require_weights(space: SearchSpace) -> None:
+    """Refuse a space that names networks or weights that are not to be had on this machine.
+
+    Asked before the cells are read; told within a second where no weights are there at all.
+
+    Raises:
+        SpaceError: all that is missing, a line each.
+    """
+    models = dict.fromkeys(recipe.model for recipe in [*space.starts, *sample(space, DRAWS)])
+    named = [model for model in models if isinstance(model, TimmModel)]
+    if not named:
+        return
+    from cellsearch.learn.models.feasible import missing
+
+    if found := dict.fromkeys(said for model in named if (said := missing(model))):
+        raise SpaceError(f"space {space.name!r} cannot be searched here: " + "\n".join(found))
+
+
+def require_told_apart(config: RunConfig, cells: CellDataset) -> None:
+    """Refuse to call cells uncertain where a class is called so; the card could not be written.
+
+    Raises:
+        RunError: with what to do.
+    """
+    from cellsearch.card.abstain import UNCERTAIN
+
+    if config.abstain is not None and UNCERTAIN in cells.classes:
+        raise RunError(
+            Setting("abstain"),
+            f": a class is called {UNCERTAIN!r} already; give it another name with ",
+            Setting("merge", {"NAME": [UNCERTAIN]}),
+        )
+
+
+def require_device(config: RunConfig) -> None:
+    """Refuse a device that is not here; those of a cluster are on other machines.
+
+    Raises:
+        ConfigError: no such device.
+    """
+    if config.device in ("auto", "cpu") or config.address is not None:
+        return
+    from cellsearch.learn.precision import resolve_device
+
+    resolve_device(config.device)
+
+
+def _models(recipes: list[Recipe], cells: CellDataset) -> Iterator[str]:
+    from cellsearch.learn.models.feasible import problem
+
+    channels, height, width = cells.images.shape[1:]
+    distinct = dict.fromkeys(
+        (recipe.model, seen_size((height, width), recipe.input)) for recipe in recipes
+    )
+    for model, size in distinct:
+        if said := problem(model, channels=channels, classes=len(cells.classes), size=size):
+            yield said
+    measured = (isinstance(m, ClassicalModel) and m.features == "measured" for m, _ in distinct)
+    if any(measured):
+        from cellsearch.data.features import SMALLEST
+
+        if min(height, width) < SMALLEST:
+            yield (
+                f"model.features: measured takes crops of at least {SMALLEST} x {SMALLEST} px; "
+                f"these have {height} x {width}: use pixels"
+            )
+
+
+def _rest(recipes: list[Recipe], cells: CellDataset, splits: Splits) -> Iterator[str]:
+    from cellsearch.learn.gans import impossible
+
+    generated = dict.fromkeys(
+        (recipe.gan, recipe.train.patience > 0 and isinstance(recipe.model, NetworkModel))
+        for recipe in recipes
+        if recipe.gan.kind != "none" and recipe.balance.method in ("over", "mixed")
+    )
+    asked: dict[tuple[float, bool], None] = {}
+    for gan, watched in generated:
+        key = (gan.below, watched)
+        if key not in asked and (said := impossible(cells, splits, gan, watched=watched)):
+            yield said
+        asked[key] = None
+    for name in dict.fromkeys(recipe.train.pretrain for recipe in recipes):
+        if name and name not in cells.classes:
+            yield (
+                f"train.pretrain: must be one of {', '.join(cells.classes)}; got {name!r}"
+                f"{near_miss(name, cells.classes)}"
+            )

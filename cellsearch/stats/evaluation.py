@@ -1,0 +1,193 @@
+"""Every figure a card states, with its interval: one source for metrics.json, README and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsearch.errors import CardError
+from cellsearch.stats.bootstrap import Intervals, bootstrap_intervals
+from cellsearch.stats.groups import Codes
+from cellsearch.stats.intervals import Interval
+from cellsearch.stats.metrics import METRICS, ClassFigures, Metric, confusion, per_class, score
+
+LEVEL = 0.95
+REPEATS = 2000
+FEW_CELLS = 10
+FEW_GROUPS = 10
+CLASS_FIGURES = ("precision", "recall", "specificity", "f1")
+"""Attributes of ``ClassFigures`` and ``ClassIntervals`` that a card states."""
+
+
+@dataclass(frozen=True, eq=False)
+class OofFigures:
+    """Out-of-fold predictions of one recipe, pooled over the folds.
+
+    Attributes:
+        labels: (n,) int64 true classes.
+        predicted: (n,) int64 predicted classes.
+        cells: (n,) int64 positions in the data set; with ``probabilities`` they become
+            ``out_of_fold.csv``.
+        probabilities: (n, K) float32.
+        confusion: (K, K) counts, where the caller has them at hand; counted anew in any case.
+    """
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    cells: NDArray[np.int64] | None = None
+    probabilities: NDArray[np.float32] | None = None
+    confusion: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineFigures:
+    """What trial 0 reached on the same cells.
+
+    Attributes:
+        oof: its out-of-fold predictions, cells in the winner's order; None when it did not
+            finish its folds.
+        holdout_probabilities: (n, K) float32 of the baseline refitted like the winner; None when
+            it was not refitted.
+        confusion: (K, K) counts of the out-of-fold predictions, used where ``oof`` is not given;
+            winner and baseline are then compared without pairing, by wider intervals.
+    """
+
+    oof: OofFigures | None = None
+    holdout_probabilities: NDArray[np.float32] | None = None
+    confusion: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Figures of one model on one set of cells.
+
+    Attributes:
+        classes: K names.
+        estimable: (K,) bool; figures of the other classes are not stated.
+        confusion: (K, K) int64 counts, rows true.
+        metrics: an estimate for each of ``METRICS``, over the estimable classes.
+        per_class: K, in the order of the classes.
+        intervals: of the metrics and of each class.
+    """
+
+    classes: tuple[str, ...]
+    estimable: NDArray[np.bool_]
+    confusion: NDArray[np.int64]
+    metrics: Mapping[Metric, Estimate]
+    per_class: tuple[ClassFigures, ...]
+    intervals: Intervals
+
+    @property
+    def cells(self) -> int:
+        """Cells counted."""
+        return int(self.confusion.sum())
+
+    @property
+    def support(self) -> NDArray[np.int64]:
+        """(K,) cells of each true class."""
+        return np.asarray(self.confusion.sum(axis=1), dtype=np.int64)
+
+    def estimate(self, class_index: int, figure: str) -> Estimate | None:
+        """One of ``CLASS_FIGURES`` of a class; None where it cannot be estimated."""
+        value = getattr(self.per_class[class_index], figure)
+        interval: Interval | None = getattr(self.intervals.per_class[class_index], figure)
+        if not self.estimable[class_index] or value is None or interval is None:
+            return None
+        return Estimate(float(value), interval.low, interval.high)
+
+
+def evaluate(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    classes: tuple[str, ...],
+    *,
+    not_estimable: tuple[str, ...] = (),
+    groups: Codes | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Figures and 95 % intervals of (n,) predictions against (n,) labels, both int64.
+
+    Classes named in ``not_estimable`` and those without a cell are left out of every mean.
+    ``groups``: (n,) int64, cells of one donor, plate or slide have the same; None where cells are
+    independent.
+    """
+    k = len(classes)
+    counts = confusion(labels, predicted, k)
+    named = np.array([name in not_estimable for name in classes])
+    estimable = ~named & (counts.sum(axis=1) > 0)
+    intervals = bootstrap_intervals(
+        labels,
+        predicted,
+        k,
+        classes=estimable,
+        groups=groups,
+        repeats=REPEATS,
+        seed=seed,
+        level=LEVEL,
+    )
+    metrics = {
+        metric: Estimate(
+            float(score(metric, counts, classes=estimable)),
+            intervals.metrics[metric].low,
+            intervals.metrics[metric].high,
+        )
+        for metric in METRICS
+    }
+    return Evaluation(classes, estimable, counts, metrics, per_class(counts), intervals)
+
+
+def predicted_classes(probabilities: NDArray[np.float32], cells: int, k: int) -> NDArray[np.int64]:
+    """(n,) int64 classes of the greatest probability.
+
+    Raises:
+        CardError: not one finite row of K probabilities a cell.
+    """
+    if probabilities.shape != (cells, k) or not np.isfinite(probabilities).all():
+        raise CardError(
+            f"probabilities must be finite and of shape {(cells, k)}, got "
+            f"{probabilities.shape} with {int((~np.isfinite(probabilities)).sum())} not finite"
+        )
+    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Plain values for ``metrics.json``; null where a figure cannot be estimated."""
+    classes = {}
+    for index, name in enumerate(evaluation.classes):
+        figures = {figure: as_plain(evaluation.estimate(index, figure)) for figure in CLASS_FIGURES}
+        classes[name] = {
+            "support": int(evaluation.support[index]),
+            "estimable": bool(evaluation.estimable[index]),
+            **figures,
+        }
+    return {
+        "cells": evaluation.cells,
+        "groups": evaluation.intervals.groups,
+        "metrics": {metric: as_plain(value) for metric, value in evaluation.metrics.items()},
+        "per_class": classes,
+        "confusion": evaluation.confusion.tolist(),
+    }
+
+
+def as_plain(estimate: Estimate | None) -> dict[str, float] | None:
+    """Value and interval for JSON; None stays None."""
+    if estimate is None:
+        return None
+    return {
+        "value": round(estimate.value, 6),
+        "low": round(estimate.low, 6),
+        "high": round(estimate.high, 6),
+    }

@@ -1,0 +1,212 @@
+"""Who watches a run: nobody, or a person at a terminal (live), or a log file (plain lines)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+import rich.progress
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cellsearch.run.observer import RunObserver
+from cellsearch.space.recipe import brief
+from cellsearch.util.durations import spoken
+from cellsearch.util.progress import Progress
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.splits import Splits
+    from cellsearch.space.recipe import Recipe
+    from cellsearch.tune.driver import Task
+    from cellsearch.tune.job import SearchJob
+
+
+_OPEN: WeakSet[Terminal] = WeakSet()
+
+
+def close_bars() -> None:
+    """Take live bars off the terminal, so that an error's message is not written over."""
+    for terminal in list(_OPEN):
+        terminal._close_bar()
+
+
+@dataclass
+class _Running:
+    recipe: Recipe
+    began: float
+    folds: int = 0
+    score: float | None = None
+
+
+class Terminal(RunObserver):
+    """Live tables at a terminal; plain lines where the output is a file or a pipe.
+
+    Progress goes to standard error, so that results can be piped.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._live: Live | None = None
+        self._bar: rich.progress.Progress | None = None
+        self._running: dict[int, _Running] = {}
+        self._job: SearchJob | None = None
+        self._folds = 0
+        self._began = 0.0
+        self._done = 0
+        self._failed = 0
+        self._best: tuple[float, int] | None = None
+        self._stage = ("", 0.0)
+
+    def message(self, text: str) -> None:
+        self._close_bar()
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if not self.console.is_terminal:
+            self._plain_progress(stage, done, total)
+            return
+        if self._bar is None:
+            self._bar = rich.progress.Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._bar.start()
+            _OPEN.add(self)
+        task = next((t for t in self._bar.tasks if t.description == stage), None)
+        identity = task.id if task else self._bar.add_task(stage, total=total)
+        self._bar.update(identity, completed=done, total=total)
+        if done >= total:
+            self._close_bar()
+
+    def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
+        from cellsearch.data.crop_sizes import is_loss, told_in
+        from cellsearch.data.look_alikes import look_alikes
+        from cellsearch.data.passed_over import passed_over_in
+        from cellsearch.data.readers.column_notes import undeclared_in
+        from cellsearch.terminal.tables import held_out_groups, summary_lines
+        from cellsearch.util.wording import as_option
+
+        self._job, self._folds, self._began = job, splits.k, time.monotonic()
+        self.message(f"run {folder}")
+        for line in summary_lines(cells):
+            self.message(line)
+        for line in (splits.describe(), *held_out_groups(cells, splits)):
+            self.message(line)
+        for line in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None):
+            self.message(f"warning: {cells.columns.told(line).worded(as_option)}")
+        for finding in look_alikes(cells):
+            self.message(f"{finding.severity}: {finding.message.worded(as_option)}")
+        for line in passed_over_in(cells.provenance.notes):
+            self.message(f"note: {line}")
+        for line in told_in(cells.provenance.notes):
+            self.message(f"warning: {line}" if is_loss(line) else line)
+        if splits.not_estimable:
+            self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
+        if self.console.is_terminal:
+            self._live = Live(
+                get_renderable=self._view,
+                console=self.console,
+                refresh_per_second=2,
+                transient=True,
+            )
+            self._live.start()
+
+    def trial_started(self, task: Task) -> None:
+        self._running[task.number] = _Running(recipe=task.recipe, began=time.monotonic())
+        if self._live is None:
+            self.message(f"trial {task.number} starts: {brief(task.recipe)}")
+
+    def fold_done(self, task: Task, fold: int, score: float) -> None:
+        running = self._running.get(task.number)
+        if running is not None:
+            running.folds, running.score = running.folds + 1, score
+        if self._live is None:
+            self.message(f"trial {task.number}: {fold + 1} of {self._folds} folds, {score:.3f}")
+
+    def trial_done(self, task: Task, state: str, score: float | None, reason: str) -> None:
+        running = self._running.pop(task.number, None)
+        took = f" in {spoken(time.monotonic() - running.began)}" if running else ""
+        if state == "FAIL":
+            self._failed += 1
+        else:
+            self._done += 1
+        if state == "COMPLETE" and score is not None:
+            self._best = max(self._best or (score, task.number), (score, task.number))
+            figure = f"{score:.3f}"
+        else:
+            figure = reason
+        self.message(f"trial {task.number} {state.lower()}{took}: {figure}")
+
+    def ends(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._running.clear()
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            _OPEN.discard(self)
+
+    def _plain_progress(self, stage: str, done: int, total: int) -> None:
+        last, when = self._stage
+        now = time.monotonic()
+        if stage != last:
+            self._stage = (stage, now)
+            self.message(stage)
+        elif now - when > 30:
+            self._stage = (stage, now)
+            self.message(f"{stage}: {done:,} of {total:,}")
+
+    def _view(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for header in ("trial", "folds", "so far", "time", "recipe"):
+            table.add_column(header, no_wrap=True)
+        for number, running in sorted(self._running.items()):
+            table.add_row(
+                str(number),
+                "●" * running.folds + "○" * (self._folds - running.folds),
+                "" if running.score is None else f"{running.score:.3f}",
+                spoken(time.monotonic() - running.began),
+                brief(running.recipe),
+            )
+        return Group(table, self._status())
+
+    def _status(self) -> str:
+        job, elapsed = self._job, time.monotonic() - self._began
+        parts = [f"{self._done} trials done"]
+        if job is not None and job.budget is not None:
+            parts = [f"{self._done} of {job.budget} trials done"]
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        if self._best is not None:
+            parts.append(f"best {self._best[0]:.3f} (trial {self._best[1]})")
+        parts.append(f"elapsed {spoken(elapsed)}")
+        if job is not None and job.budget is not None and self._done:
+            left = elapsed / self._done * max(0, job.budget - self._done)
+            if job.seconds is not None:
+                left = min(left, max(0.0, job.seconds - elapsed))
+            parts.append(f"about {spoken(left)} left")
+        return "  ".join(parts)
+
+
+def after(seconds: float, on_progress: Progress) -> Progress:
+    """The same, silent for the first seconds: short work needs no bar."""
+    begun = time.monotonic()
+
+    def told(stage: str, done: int, total: int) -> None:
+        if time.monotonic() - begun >= seconds:
+            on_progress(stage, done, total)
+
+    return told

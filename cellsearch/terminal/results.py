@@ -1,0 +1,258 @@
+"""How a run ended, on the terminal: leaderboard, the card's figures, what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellsearch.card.markdown import difference, figure, recall_of
+from cellsearch.card.predict import set_names
+from cellsearch.card.predictions import NAMES
+from cellsearch.stats.evaluation import FEW_CELLS, Estimate
+from cellsearch.stats.metrics import METRICS, TITLES
+from cellsearch.terminal.tables import counted, interval, leaderboard, say, table
+
+if TYPE_CHECKING:
+    from cellsearch.card.abstain import Abstention
+    from cellsearch.card.card import ModelCard
+    from cellsearch.card.prevalence import Fractions
+    from cellsearch.compare.runs import RunsReport
+    from cellsearch.run.nested import NestedResult
+    from cellsearch.run.search import SearchResult
+    from cellsearch.stats.evaluation import Estimate
+
+
+def run_result(result: SearchResult, metric: str) -> None:
+    """Print how a run ended: leaderboard, hold-out per class, where the card lies."""
+    leaderboard(result.trials, metric)
+    if result.interrupted:
+        say(f"interrupted; go on with: cellsearch resume {shlex.quote(str(result.folder))}")
+        return
+    if result.card is not None:
+        from cellsearch.run.history import verdict_lines
+
+        card_figures(result.card)
+        for line in (*decided_lines(result.card.metrics), *verdict_lines(result.card.folder)):
+            say(line)
+        next_steps(result.folder)
+
+
+def next_steps(run: Path) -> None:
+    """Print where a run's card lies, and what to type next."""
+    card = shlex.quote(str(run / "card"))
+    say(f"card: {run / 'card'}")
+    say(f"the whole story, one HTML file:    cellsearch report {shlex.quote(str(run))}")
+    say(f"classify new images:               cellsearch predict {card} IMAGES -o cells.csv")
+    say(f"the same in the browser:           cellsearch serve {card}")
+    say(f"look for leaks:                    cellsearch audit {shlex.quote(str(run))}")
+
+
+def card_figures(card: ModelCard) -> None:
+    """Print the hold-out's figures of a card, winner beside baseline."""
+    from cellsearch.card.metrics_file import rival
+
+    holdout = card.metrics["hold_out"]
+    winner, baseline = holdout["winner"], rival(card.metrics, "hold_out")
+    rows = []
+    for name, facts in winner["per_class"].items():
+        if not facts["estimable"]:
+            row = [name, str(facts["support"]), "not estimable", "", "", ""]
+        else:
+            before = baseline["per_class"][name]["recall"] if baseline else None
+            cells = int(facts["support"])
+            row = [
+                name,
+                str(cells),
+                _recall(facts["recall"], cells),
+                interval(facts["precision"]),
+                interval(facts["f1"]),
+                _recall(before, cells),
+            ]
+        rows.append(row if baseline else row[:-1])
+    header = ["class", "cells", "recall", "precision", "F1"]
+    table(
+        [*header, "recall of the baseline"] if baseline else header,
+        rows,
+        title=f"Hold-out, {winner['cells']:,} cells the search never saw (95 % intervals)",
+    )
+    for metric in ("balanced_accuracy", "weighted_f1"):
+        line = f"hold-out {metric.replace('_', ' ')} {interval(winner['metrics'][metric])}"
+        if baseline:
+            line += (
+                f"; baseline {interval(baseline['metrics'][metric])}"
+                f"; difference {interval(holdout['difference'][metric], sign='+')}"
+            )
+        say(line)
+
+
+def decided_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What abstention and prediction sets gave on the hold-out; none where none was asked for."""
+    found = metrics.get("confidence") or {}
+    lines = []
+    if held := (found.get("abstention") or {}).get("hold_out"):
+        lines.append(
+            f"abstaining ({held['rule']} {held['level']:g}): a class for "
+            f"{interval(held['coverage'])} of the hold-out, right in "
+            f"{interval(held['selective_accuracy'])} of it"
+        )
+    if held := (found.get("sets") or {}).get("hold_out"):
+        lines.append(
+            f"prediction sets ({held['level']:g}): hold the class of {interval(held['coverage'])} "
+            f"of the hold-out, with {held['mean_size']:.2f} classes in the mean"
+        )
+        if always := [name for name, each in held["per_class"].items() if each["in_every_set"]]:
+            lines.append(f"in every set, for want of cells: {', '.join(always)}")
+    return lines
+
+
+def _recall(figure: dict[str, float] | None, cells: int) -> str:
+    """``0 of 3 found: 0-71 %`` for a class of a few cells."""
+    from cellsearch.card.markdown import found_of
+    from cellsearch.stats.evaluation import FEW_CELLS
+
+    if figure is None or cells >= FEW_CELLS:
+        return interval(figure)
+    return found_of(round(figure["value"] * cells), cells, figure["low"], figure["high"])
+
+
+def nested_result(result: NestedResult) -> None:
+    """Print each search, the classes of the pooled cells, and the estimate."""
+    summary = result.summary
+    if summary is None:
+        say(f"interrupted; go on with: cellsearch resume {shlex.quote(str(result.folder))}")
+        return
+    named = summary.metric.replace("_", " ")
+    table(
+        ("search", "winner", "hold-out cells", named, "of the baseline"),
+        [
+            (
+                each.name,
+                f"trial {each.trial}",
+                f"{each.cells:,}",
+                f"{each.winner[summary.metric]:.3f}",
+                f"{each.baseline[summary.metric]:.3f}" if each.baseline else "-",
+            )
+            for each in summary.searches
+        ],
+        title="Each search on the cells that it never saw",
+    )
+    if summary.pooled is not None:
+        pooled = summary.pooled
+        rows = []
+        for index, name in enumerate(pooled.classes):
+            recall = pooled.estimate(index, "recall")
+            shown = "not estimable"
+            if recall is not None:
+                shown = f"{recall.value:.3f} ({recall.low:.3f} to {recall.high:.3f})"
+            rows.append((name, f"{pooled.support[index]:,}", shown))
+        table(("class", "cells", "recall"), rows, title="Pooled (95 % intervals)")
+    say(summary.headline())
+    say(f"figures: {result.folder / 'summary.json'}")
+
+
+def runs_report(report: RunsReport, drawn: Sequence[Path] = ()) -> None:
+    """Print every figure of every run, the differences from the first, and the verdicts."""
+    names = [Path(run.run).name for run in report.runs]
+    if len(set(names)) < len(names):
+        names = [run.run for run in report.runs]
+    headers = ["figure", "cells", *names, *(f"{name} minus {names[0]}" for name in names[1:])]
+    rows = [
+        [
+            TITLES[name],
+            f"{report.cells:,}",
+            *(figure(run.metrics[name]) for run in report.runs),
+            *(difference(run.metric_differences[name]) for run in report.runs[1:]),
+        ]
+        for name in METRICS
+    ]
+    for name, cells in report.support.items():
+        if report.runs[0].recalls[name] is None:
+            continue
+        rows.append(
+            [
+                f"recall of {name}",
+                f"{cells:,}",
+                *(_recall_cell(run.recalls[name], cells) for run in report.runs),
+                *(_gap(run.recall_differences[name]) for run in report.runs[1:]),
+            ]
+        )
+    grouped = f" in {counted(report.groups, 'group')}" if report.groups is not None else ""
+    where = f"{NAMES[report.part].capitalize()}, {report.cells:,} cells{grouped}"
+    table(headers, rows, title=f"{where} (95 % intervals)")
+    for name, run in zip(names[1:], report.runs[1:], strict=True):
+        p = run.p_holm if run.p_holm is not None else 1.0
+        shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+        say(f"{name} against {names[0]}: {run.verdict} (p, Holm: {shown})")
+    few = [name for name, cells in report.support.items() if 0 < cells < FEW_CELLS]
+    if few:
+        say(f"fewer than {FEW_CELLS} cells, so read the intervals: {', '.join(few)}")
+    if report.part == "holdout":
+        say("a run chosen by these figures has been chosen by the hold-out, which flatters it")
+    for path in drawn:
+        say(f"drawn: {path}")
+
+
+def _recall_cell(estimate: Estimate | None, cells: int) -> str:
+    return "-" if estimate is None else recall_of(estimate, cells)
+
+
+def _gap(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else difference(estimate)
+
+
+def decision_report(
+    rows: Sequence[Mapping[str, str]], classes: Sequence[str], abstention: Abstention | None
+) -> None:
+    """Print how many cells are ``uncertain``, and how large prediction sets are."""
+    if not rows:
+        return
+    if abstention is not None:
+        open_ = sum(row["decision"] != row["predicted_class"] for row in rows)
+        say(
+            f"{abstention.rule} of {100 * abstention.level:g} %: {len(rows) - open_:,} of "
+            f"{len(rows):,} cells are given a class, {open_:,} are uncertain"
+        )
+        never = [name for name, t in zip(classes, abstention.thresholds, strict=True) if t is None]
+        if never:
+            say(f"{', '.join(never)}: cannot be reached, so cells called so are uncertain")
+    if "set" in rows[0]:
+        sizes = [len(set_names(row["set"], classes)) for row in rows]
+        say(
+            f"prediction sets: {sum(sizes) / len(sizes):.2f} classes in the mean, "
+            f"{sizes.count(1):,} of one class, {sizes.count(0):,} of none"
+        )
+
+
+def fractions_report(found: Fractions) -> None:
+    """Print counts and shares of the classes in a sample, raw and corrected."""
+    table(
+        ("class", "cells", "raw share", "adjusted count (95 %)", "EM (95 %)"),
+        [
+            (
+                one.name,
+                f"{one.count:,}",
+                f"{100 * one.raw:.1f} %",
+                _share(one.adjusted),
+                _share(one.em),
+            )
+            for one in found.classes
+        ],
+        title=f"Shares of the classes in this sample of {found.cells:,} cells",
+    )
+    if any(one.em is not None for one in found.classes):
+        say(
+            "corrected for the card's own mistakes, on the assumption that cells of a class look "
+            "as they did in training and only the shares differ; EM is nearer in the mean, but "
+            "where the shares differ much its interval is too narrow: believe that of the adjusted "
+            "count"
+        )
+    for note in found.notes:
+        say(note)
+
+
+def _share(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
