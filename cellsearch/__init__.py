@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cellsearch.util.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard, load_card
     from cellsearch.card.replay import VerifyReport
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from cellsearch.space.search_space import SearchSpace
     from cellsearch.terminal.progress import Terminal
     from cellsearch.tune.study import TrialRow
-
-__version__ = "0.1.0"
 
 import_module("cellsearch.util.telemetry").keep_silent()
 

@@ -15,6 +15,7 @@ from cellsearch.card.predictions import predictions_of
 from cellsearch.card.rules import find_rules
 from cellsearch.errors import CellsearchError
 from cellsearch.learn.provenance import Provenance
+from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
 from cellsearch.stats.evaluation import OofFigures
 
@@ -174,7 +175,7 @@ def _search_facts(evidence: Evidence) -> dict[str, Any]:
 
 def _predicted(evidence: Evidence) -> set[str]:
     try:
-        return set(predictions_of(evidence.folder, "holdout").ids)
+        return set(predictions_of(card_of(evidence.folder), "holdout").ids)
     except CellsearchError:
         return set()
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
-import cellsearch
 from cellsearch.card.config import (
     CardConfig,
     DatasetFacts,
@@ -19,6 +18,7 @@ from cellsearch.card.config import (
 from cellsearch.card.export import Exported
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
+from cellsearch.util.version import __version__
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
@@ -49,7 +49,7 @@ def described(
         members: networks in it.
     """
     return CardConfig(
-        cellsearch_version=cellsearch.__version__,
+        cellsearch_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         classes=dataset.classes,
         channels=dataset.channels,

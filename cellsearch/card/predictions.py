@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from cellsearch.card.config import read_config
 from cellsearch.errors import CardError, RunError
-from cellsearch.run.history import card_of
 
 Part = Literal["holdout", "oof"]
 FILES: Mapping[Part, str] = {"holdout": "predictions.csv", "oof": "out_of_fold.csv"}
@@ -42,13 +41,12 @@ class Predictions:
     known: frozenset[str]
 
 
-def predictions_of(run: Path, part: Part) -> Predictions:
-    """What the model of a run gave for the cells of one part.
+def predictions_of(card: Path, part: Part) -> Predictions:
+    """What a card's model gave for the cells of one part.
 
     Raises:
-        RunError: no card, or a card without these predictions.
+        RunError: a card without these predictions.
     """
-    card = card_of(run)
     config = read_config(card)
     rows = _rows(card / FILES[part])
     position = {name: k for k, name in enumerate(config.classes)}

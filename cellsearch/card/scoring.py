@@ -1,4 +1,4 @@
-"""TODO cellsearch.card.scoring."""
+"""Winner and baseline on the hold-out and out-of-fold, from their probabilities."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ app.add_typer(spaces.app, name="spaces")
 
 def _print_version(value: bool) -> None:
     if value:
-        from cellsearch import __version__
+        from cellsearch.util.version import __version__
 
         typer.echo(f"cellsearch {__version__}")
         raise typer.Exit

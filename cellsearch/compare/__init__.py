@@ -1,1 +1,1 @@
-"""TODO compare."""
+"""Runs and raters side by side."""

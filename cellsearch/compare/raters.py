@@ -15,6 +15,7 @@ from cellsearch.card.predictions import FILES, NAMES, Part, Predictions, predict
 from cellsearch.card.whole_files import write_csv
 from cellsearch.data.readers.table import Row, read_rows
 from cellsearch.errors import CardError, DataError, RunError
+from cellsearch.run.history import card_of
 from cellsearch.stats.comparison import compare
 from cellsearch.stats.evaluation import LEVEL, Estimate, Evaluation
 from cellsearch.stats.intervals import clopper_pearson
@@ -130,7 +131,7 @@ def compare_answers(
         RunError: the run has no card yet, or no predictions of this part.
         DataError: the answers cannot be used; all problems with their lines.
     """
-    ours = predictions_of(Path(run), part)
+    ours = predictions_of(card_of(Path(run)), part)
     given = read_answers(Path(answers), ids=ours.known, classes=ours.classes)
     place = {cell: row for row, cell in enumerate(ours.ids)}
     by_rater: dict[str, dict[int, int]] = {}

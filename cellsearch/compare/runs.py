@@ -146,7 +146,7 @@ def compare_runs(
         raise ConfigError("compare: the same run is given twice")
     cards = [ModelCard.load(card_of(folder)) for folder in folders]
     _require_same(folders, cards)
-    said = [predictions_of(folder, part) for folder in folders]
+    said = [predictions_of(card_of(folder), part) for folder in folders]
     reference = said[0]
     predicted = [
         _in_order(folder, one, reference) for folder, one in zip(folders, said, strict=True)

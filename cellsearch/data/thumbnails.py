@@ -1,14 +1,13 @@
-"""TODO cellsearch.data.thumbnails."""
+"""Small pictures of cells: which are shown, in which colours, with which contrast."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.arrays import UNLABELLED
-from cellsearch.data.dataset import CellDataset
 
 Picture = NDArray[np.float32]
 
@@ -19,7 +18,25 @@ _COLOURS = ("red", "green", "blue")
 _CONTRAST = (0.3, 99.7)
 
 
-def chosen_rows(dataset: CellDataset, most: int, seed: int) -> list[tuple[str, NDArray[np.int64]]]:
+class LabelledImages(Protocol):
+    """What is asked of a data set to choose what to show of it."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """C names."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) positions among the classes, -1 where not known."""
+
+
+def chosen_rows(
+    dataset: LabelledImages, most: int, seed: int
+) -> list[tuple[str, NDArray[np.int64]]]:
     """Row title and cells of each row."""
     rng = np.random.default_rng(seed)
     named = [*enumerate(dataset.classes), (UNLABELLED, "unlabelled")]
@@ -32,7 +49,7 @@ def chosen_rows(dataset: CellDataset, most: int, seed: int) -> list[tuple[str, N
     return rows
 
 
-def colour_blocks(dataset: CellDataset) -> list[tuple[str, list[int]]]:
+def colour_blocks(dataset: LabelledImages) -> list[tuple[str, list[int]]]:
     """Title and channels of each block: one channel in grey, or three in colour."""
     names = [name.lower() for name in dataset.channels]
     if not set(_COLOURS) <= set(names):

@@ -1,4 +1,4 @@
-"""TODO cellsearch.learn.cell_module."""
+"""From raw intensities to class probabilities, as one module."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""TODO reference."""
+"""Pages of the documents that are generated from the code."""

@@ -42,7 +42,7 @@ def render(template: str, **values: Any) -> str:
 
 def made() -> str:
     """When, and by which cellsearch."""
-    from cellsearch import __version__
+    from cellsearch.util.version import __version__
 
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"cellsearch {__version__}, {now}"

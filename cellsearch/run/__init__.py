@@ -1,1 +1,1 @@
-"""TODO run."""
+"""The whole job: from a request to a verified card in a run folder."""

@@ -1,4 +1,4 @@
-"""TODO cellsearch.run.search.config."""
+"""What was asked of a run, and of repeated searches."""
 
 from __future__ import annotations
 

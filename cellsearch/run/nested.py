@@ -35,6 +35,7 @@ from cellsearch.run.folder import (
     read_request,
     replace_text,
 )
+from cellsearch.run.history import card_of
 from cellsearch.run.inputs import cells_and_twins
 from cellsearch.run.search import SearchResult, start
 from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, as_plain, evaluate
@@ -301,7 +302,7 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
             name: _mean([each.winner[name] for each in searches], searches) for name in METRICS
         }
         return NestedSummary("repeats", metric, searches, None, means, groups=False)
-    parts = [predictions_of(run, "holdout") for run in runs]
+    parts = [predictions_of(card_of(run), "holdout") for run in runs]
     pooled = _pooled(parts, dataset, seed=request.config.seed)
     return NestedSummary("outer", metric, searches, pooled, {}, groups=grouped)
 

@@ -1,4 +1,4 @@
-"""TODO cellsearch.run.search.observer."""
+"""Who watches a run."""
 
 from __future__ import annotations
 

@@ -208,8 +208,8 @@ def start(
         splits, accepted = splits_for(config, cells, splits, checked), checked.accepted
     require_feasible(space, cells, splits)
     require_told_apart(config, cells)
-    for line in without_effect(space):
-        observer.message(f"space {space.name!r}: {line}")
+    for finding in without_effect(space):
+        observer.message(f"space {space.name!r}: {finding}")
     require_device(config)
     folder, made = (
         (out, False) if old and out else make_folder(out, config, runs, was_there=was_there)

@@ -45,7 +45,7 @@ def create_app(
     Raises:
         CardError: no card, a file of it missing or changed, or rules that cannot be had.
     """
-    from cellsearch import __version__
+    from cellsearch.util.version import __version__
 
     desk = open_desk(card, limits=limits, threads=threads, fit=fit, abstain=abstain, sets=sets)
 

@@ -64,7 +64,7 @@ class Desk:
 
     def facts(self) -> answers.CardFacts:
         """What a client must know of the card."""
-        from cellsearch import __version__
+        from cellsearch.util.version import __version__
 
         config, limits = self.config, self.limits
         abstention = self.abstention and answers.CardAbstention(

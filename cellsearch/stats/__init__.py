@@ -1,1 +1,1 @@
-"""TODO stats."""
+"""Statistics: arrays in, values out; no files, no networks."""

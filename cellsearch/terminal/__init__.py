@@ -1,1 +1,1 @@
-"""TODO terminal."""
+"""What the commands show on a terminal: tables, results, progress."""

@@ -1,4 +1,4 @@
-"""TODO cellsearch.util.cache_folder."""
+"""Where read cells, generators and weights are kept between runs."""
 
 from __future__ import annotations
 

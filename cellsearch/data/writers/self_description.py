@@ -1,4 +1,4 @@
-"""TODO cellsearch.data.writers.self_description."""
+"""What a written file says of its cells, so that it reads back as it was."""
 
 from __future__ import annotations
 
