@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from cellsearch.cli import app
-from cellsearch.reference.cli import commands
+from cli_page import commands
 
 from conftest import REPOSITORY
 from document_cases import Block, blocks, make_cells, make_new, needs, pages

@@ -10,8 +10,8 @@ import typer
 import cellsearch
 from cellsearch.cli import app
 from cellsearch.data.readers import registry
-from cellsearch.reference.__main__ import PAGES
-from cellsearch.reference.cli import commands
+from pages import PAGES
+from cli_page import commands
 
 from document_cases import DOCS
 
@@ -19,7 +19,7 @@ from document_cases import DOCS
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_a_generated_page_is_not_stale(name: str) -> None:
     page = (DOCS / name).read_text(encoding="utf-8")
-    assert page == PAGES[name](), "run: python -m cellsearch.reference.__main__"
+    assert page == PAGES[name](), "run: python docs/generate/pages.py"
 
 
 def test_every_command_and_reader_is_there() -> None:

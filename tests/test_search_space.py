@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from cellsearch.errors import CatalogError, SpaceError
-from cellsearch.reference import space as reference
+import space_page
 from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 
@@ -497,13 +497,13 @@ def test_neither_torch_nor_ray_nor_optuna_is_loaded() -> None:
 
 def test_the_page_is_not_stale() -> None:
     page = Path(__file__).parents[1] / "docs" / "search-space.md"
-    assert page.read_text(encoding="utf-8") == reference.page(), (
-        "run: python -m cellsearch.reference.__main__"
+    assert page.read_text(encoding="utf-8") == space_page.page(), (
+        "run: python docs/generate/pages.py"
     )
 
 
 def test_examples_in_the_page_are_valid(tmp_path: Path) -> None:
-    blocks = [b.split("```")[0] for b in reference.page().split("```yaml\n")[1:]]
+    blocks = [b.split("```")[0] for b in space_page.page().split("```yaml\n")[1:]]
     whole, alternatives = blocks
     assert SearchSpace.load(write(tmp_path, whole)).name == "mine"
     text = "extends: default\nparameters:\n" + alternatives

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-__all__ = ["ARRAYS", "UNLABELLED", "CellDataset", "Provenance"]
+__all__ = ["ARRAYS", "CellDataset", "Provenance"]
 
 
 @dataclass(frozen=True, eq=False)

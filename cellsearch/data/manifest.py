@@ -181,7 +181,8 @@ class DatasetManifest(_Section):
             return "", Variant()
         if chosen not in self.variants:
             raise CatalogError(
-                f"{self.name} has no variant {chosen!r}{yaml_files.near_miss(chosen, self.variants)}; "
+                f"{self.name} has no variant {chosen!r}"
+                f"{yaml_files.near_miss(chosen, self.variants)}; "
                 f"variants: {', '.join(self.variants) or 'none'}"
             )
         return chosen, self.variants[chosen]

@@ -1,6 +1,6 @@
 """The pages of the documents that are generated from the code, and their command.
 
-``python -m cellsearch.reference.__main__`` writes them all below ``docs/`` of the folder it is run in;
+``python docs/generate/pages.py`` writes them all below ``docs/`` of the folder it is run in;
 ``tests/test_reference.py`` fails where one is stale.
 """
 
@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cellsearch.reference import cli as cli
-from cellsearch.reference import manifest as manifests
-from cellsearch.reference import space as spaces
+import cli_page
+import manifest_page
+import space_page
 
 PAGES: Mapping[str, Callable[[], str]] = {
-    "reference/cli.md": cli.page,
-    "reference/manifest.md": manifests.page,
-    "search-space.md": spaces.page,
+    "reference/cli.md": cli_page.page,
+    "reference/manifest.md": manifest_page.page,
+    "search-space.md": space_page.page,
 }
 """Path below ``docs/`` to what makes the page."""
 

@@ -1,1 +1,0 @@
-"""Pages of the documents that are generated from the code."""
