@@ -64,11 +64,11 @@ def test_an_old_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
         return "1.0" if name == "optuna" else real(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    checks = list(checks.packages())
-    assert one(checks, "timm").state == "problem"
-    assert "pip install" in one(checks, "timm").remedy
-    assert one(checks, "optuna").state == "problem"
-    assert "1.0" in one(checks, "optuna").found
+    found = list(checks.packages())
+    assert one(found, "timm").state == "problem"
+    assert "pip install" in one(found, "timm").remedy
+    assert one(found, "optuna").state == "problem"
+    assert "1.0" in one(found, "optuna").found
 
 
 def test_a_torch_that_is_compiled_anew_each_time(

@@ -17,8 +17,8 @@ import pytest
 import typer
 
 from cellsearch.cli import app
-from cli_page import commands
 
+from cli_page import commands
 from conftest import REPOSITORY
 from document_cases import Block, blocks, make_cells, make_new, needs, pages
 

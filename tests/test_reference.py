@@ -10,10 +10,10 @@ import typer
 import cellsearch
 from cellsearch.cli import app
 from cellsearch.data.readers import registry
-from pages import PAGES
-from cli_page import commands
 
+from cli_page import commands
 from document_cases import DOCS
+from pages import PAGES
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))

@@ -11,9 +11,10 @@ import optuna
 import pytest
 
 from cellsearch.errors import CatalogError, SpaceError
-import space_page
 from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.space.search_space import SearchSpace, sample
+
+import space_page
 
 CONDITIONAL: dict[str, Any] = {
     "model.depth": {"int": [1, 3]},

@@ -25,7 +25,6 @@ from cellsearch.data.readers.options import Names, Renames, known_names, new_lab
 from cellsearch.data.readers.paths import Finder
 from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.stack import find_groups, read_images
-from cellsearch.data.readers.table import GROUP_COLUMN, GROUP_NAMES
 from cellsearch.data.readers.table_text import Dialect, TextOptions, read_records
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, Setting, joined, some
@@ -59,6 +58,7 @@ LABEL_NAMES = (
 )
 
 
+GROUP_NAMES = ("group", "groups")
 KNOWN_NAMES = frozenset(
     {*PATH_NAMES, *ID_NAMES, *LABEL_NAMES, *GROUP_NAMES, "split", "object number", "source"}
 )
@@ -69,6 +69,8 @@ _SHOWN = 80
 
 
 PLAIN_STEMS = {"labels", "label", "cells", "index", "table", "annotations", "metadata", "images"}
+
+GROUP_COLUMN = "column with the group; default: group or groups; none: no groups"
 
 
 class Options(TextOptions):
@@ -454,12 +456,6 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         fitting=fitting,
         file_traits=traits,
     )
-
-
-GROUP_NAMES = ("group", "groups")
-
-
-GROUP_COLUMN = "column with the group; default: group or groups; none: no groups"
 
 
 WITHOUT_GROUPS = Setting("group_column", "none", reader=True)
