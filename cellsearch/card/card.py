@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +14,11 @@ from numpy.typing import NDArray
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.inputs import Images
 from cellsearch.card.markdown import found_of
-from cellsearch.card.metrics_file import rival
+from cellsearch.card.metrics import CardMetrics
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.replay import README, REQUIRED, VerifyReport, verify
 from cellsearch.errors import CardError
-from cellsearch.stats.evaluation import FEW_CELLS
+from cellsearch.stats.evaluation import FEW_CELLS, Estimate
 from cellsearch.util.html import Markup, block, line, note, table
 
 
@@ -31,12 +29,12 @@ class ModelCard:
     Attributes:
         folder: where it lies.
         config: what a program needs to use it.
-        metrics: ``metrics.json``: every figure with its interval, winner and baseline.
+        figures: ``metrics.json``: every figure with its interval, winner and baseline.
     """
 
     folder: Path
     config: CardConfig
-    metrics: dict[str, Any]
+    figures: CardMetrics
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -50,14 +48,7 @@ class ModelCard:
         missing = [name for name in REQUIRED if not (folder / name).is_file()]
         if missing:
             raise CardError(f"{folder} is not a complete card: {', '.join(missing)} missing")
-        path = folder / "metrics.json"
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CardError(f"{path} is damaged: {error}") from None
-        if not isinstance(metrics, dict):
-            raise CardError(f"{path} is damaged: expected a table of figures")
-        return cls(folder, config, metrics)
+        return cls(folder, config, CardMetrics.read(folder))
 
     def __repr__(self) -> str:
         return f"ModelCard({str(self.folder)!r}, {len(self.classes)} classes, {self.headline})"
@@ -65,6 +56,11 @@ class ModelCard:
     def _repr_html_(self) -> str:
 
         return card_html(self)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """``figures`` as plain values, as they stand in ``metrics.json``."""
+        return self.figures.model_dump(exclude_unset=True)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,13 +70,13 @@ class ModelCard:
     @property
     def headline(self) -> str:
         """Balanced accuracy on the hold-out with its interval, and the baseline's."""
-        holdout = self.metrics["hold_out"]
+        holdout = self.figures.hold_out
         parts = []
-        for name in ("winner", "baseline"):
-            if holdout[name] is not None:
-                figure = holdout[name]["metrics"]["balanced_accuracy"]
-                interval = f"{figure['low']:.3f} to {figure['high']:.3f}"
-                parts.append(f"{name} {figure['value']:.3f} (95 % interval {interval})")
+        for name, side in (("winner", holdout.winner), ("baseline", holdout.baseline)):
+            if side is not None:
+                figure = side.metrics["balanced_accuracy"]
+                interval = f"{figure.low:.3f} to {figure.high:.3f}"
+                parts.append(f"{name} {figure.value:.3f} (95 % interval {interval})")
         return f"hold-out balanced accuracy: {', '.join(parts)}"
 
     @property
@@ -168,42 +164,41 @@ def card_html(card: ModelCard) -> str:
 def headline_parts(card: ModelCard) -> list[Markup]:
     """Headline, verdict, and the table of classes."""
     parts = [line(card.headline)]
-    verdict = card.metrics.get("verdict")
-    if verdict:
-        parts.append(line(f"verdict: {verdict['sentence']}"))
-    holdout = card.metrics["hold_out"]
-    winner, baseline = holdout["winner"], rival(card.metrics, "hold_out")
+    figures = card.figures
+    if figures.verdict is not None:
+        parts.append(line(f"verdict: {figures.verdict.sentence}"))
+    winner, baseline = figures.hold_out.winner, figures.baseline("hold_out")
     rows = []
-    for name, facts in winner["per_class"].items():
-        cells = int(facts["support"])
-        if not facts["estimable"]:
+    for name, own in winner.per_class.items():
+        cells = own.support
+        if not own.estimable:
             rows.append((name, f"{cells:,}", "not estimable", "", "", *([""] if baseline else [])))
             continue
-        before = baseline["per_class"][name]["recall"] if baseline else None
+        before = baseline.per_class[name].recall if baseline else None
         rows.append(
             (
                 name,
                 f"{cells:,}",
-                _recall(facts["recall"], cells),
-                "none predicted" if facts["precision"] is None else _figure(facts["precision"]),
-                _figure(facts["f1"]),
+                _recall(own.recall, cells),
+                "none predicted" if own.precision is None else _figure(own.precision),
+                _figure(own.f1),
                 *([_recall(before, cells)] if baseline else []),
             )
         )
     heads = ["class", "cells", "recall", "precision", "F1"]
     heads += ["recall of the baseline"] if baseline else []
     parts.append(table(heads, rows, numbers=range(1, len(heads))))
-    parts.append(note(f"{winner['cells']:,} cells of the hold-out; 95 % intervals"))
+    parts.append(note(f"{winner.cells:,} cells of the hold-out; 95 % intervals"))
     return parts
 
 
-def _recall(figure: Mapping[str, Any] | None, cells: int) -> str:
+def _recall(figure: Estimate | None, cells: int) -> str:
     if figure is None or cells >= FEW_CELLS:
         return _figure(figure)
-    return found_of(round(figure["value"] * cells), cells, figure["low"], figure["high"])
+    return found_of(round(figure.value * cells), cells, figure.low, figure.high)
 
 
-def _figure(figure: Mapping[str, Any] | None) -> str:
+def _figure(figure: Estimate | None) -> str:
     if figure is None:
         return "-"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -19,7 +19,7 @@ from cellsearch.card.embedding import Projection
 from cellsearch.card.evidence import write_evidence
 from cellsearch.card.export import Fitted, export, feature_facts, inputs_of, whole_module
 from cellsearch.card.generated import GeneratorFigures
-from cellsearch.card.metrics_file import write_metrics
+from cellsearch.card.metrics import METRICS_FILE, card_metrics
 from cellsearch.card.parts import (
     versions,
     write_importance,
@@ -209,18 +209,16 @@ def _write_into(
         seed=seed,
     )
     write_tables(folder, dataset, held, holdout_probabilities, oof)
-    write_metrics(
-        folder / "metrics.json",
+    figures = card_metrics(
         holdout,
         pooled,
         found,
-        {
-            "export_largest_difference": exported.largest_difference,
-            "not_estimable": list(splits.not_estimable),
-            "search": dict(search_facts),
-            "confidence": confidence_as_json(confidence, dataset.classes),
-        },
+        export_largest_difference=exported.largest_difference,
+        not_estimable=tuple(splits.not_estimable),
+        search=search_facts,
+        confidence=confidence_as_json(confidence, dataset.classes),
     )
+    write_json(folder / METRICS_FILE, figures.model_dump(exclude_unset=True))
     splits.save(folder / "splits.json")
     np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
     write_recipe(folder / "recipe.yaml", recipe)

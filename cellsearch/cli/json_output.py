@@ -61,13 +61,13 @@ def card_facts(card: Path) -> dict[str, Any] | None:
 
     if not card.is_dir():
         return None
-    metrics = ModelCard.load(card).metrics
-    verdict = metrics.get("verdict")
+    opened = ModelCard.load(card)
+    verdict = opened.figures.verdict
     return {
         "folder": card,
-        "verdict": verdict["sentence"] if verdict else None,
-        "hold_out": metrics["hold_out"],
-        "out_of_fold": metrics["out_of_fold"],
+        "verdict": verdict.sentence if verdict else None,
+        "hold_out": opened.metrics["hold_out"],
+        "out_of_fold": opened.metrics["out_of_fold"],
     }
 
 

@@ -151,9 +151,7 @@ def compare_runs(
     predicted = [
         _in_order(folder, one, reference) for folder, one in zip(folders, said, strict=True)
     ]
-    chosen = metric_named(
-        metric or str(cards[0].metrics.get("search", {}).get("metric") or METRICS[0])
-    )
+    chosen = metric_named(metric) if metric else cards[0].figures.metric
     groups = _groups(folders, cards, reference)
     steps = Steps("comparing runs", 2 * len(predicted) - 1, on_progress)
     pairs = [
@@ -273,7 +271,7 @@ def _groups(
     folders: Sequence[Path], cards: Sequence[ModelCard], reference: Predictions
 ) -> Codes | None:
     """Groups of the compared cells, where the cells themselves can still be read."""
-    if cards[0].metrics.get("hold_out", {}).get("winner", {}).get("groups") is None:
+    if cards[0].figures.hold_out.winner.groups is None:
         return None
     for folder in folders:
         try:

@@ -44,30 +44,30 @@ def temperature_sentence(card: CardFacts) -> str:
 
 def abstention_tables(card: CardFacts) -> tuple[str, Table, Table] | None:
     """What was asked for, the figures of both parts, and the hold-out's classes."""
-    found = (card.metrics.get("confidence") or {}).get("abstention")
-    if not found:
+    found = card.metrics.confidence.abstention
+    if found is None:
         return None
-    held, oof = found["hold_out"], found["out_of_fold"]
-    asked = f"Asked for: a {held['rule']} of {100 * held['level']:g} % in each predicted class."
+    held, oof = found.hold_out, found.out_of_fold
+    asked = f"Asked for: a {held.rule} of {100 * held.level:g} % in each predicted class."
     names = {
         "coverage": "coverage: share given a class",
         "selective_accuracy": "accuracy of those",
         "selective_balanced_accuracy": "balanced accuracy of those",
     }
     rows = [
-        (title, figure(estimate(held.get(key))), figure(estimate((oof or {}).get(key))))
+        (title, figure(getattr(held, key)), figure(getattr(oof, key, None)))
         for key, title in names.items()
     ]
     classes = [
         (
             name,
-            f"{each['threshold']:.3f}" if each["threshold"] is not None else "-",
-            f"{each['cells']:,}",
-            figure(estimate(each["coverage"]), cells=each["cells"]),
-            f"{each['kept']:,} of {each['called']:,}",
-            "none kept" if each["precision"] is None else figure(estimate(each["precision"])),
+            f"{each.threshold:.3f}" if each.threshold is not None else "-",
+            f"{each.cells:,}",
+            figure(each.coverage, cells=each.cells),
+            f"{each.kept:,} of {each.called:,}",
+            "none kept" if each.precision is None else figure(each.precision),
         )
-        for name, each in held["per_class"].items()
+        for name, each in held.per_class.items()
     ]
     header = ("class", "threshold", "cells", "coverage", "kept of those called so", "precision")
     return asked, Table(("figure", "hold-out", "out-of-fold"), rows), Table(header, classes)
@@ -75,24 +75,24 @@ def abstention_tables(card: CardFacts) -> tuple[str, Table, Table] | None:
 
 def sets_table(card: CardFacts) -> tuple[str, Table] | None:
     """Prediction sets: what they cover on the hold-out."""
-    found = (card.metrics.get("confidence") or {}).get("sets")
-    if not found:
+    found = card.metrics.confidence.sets
+    if found is None:
         return None
-    held = found["hold_out"]
+    held = found.hold_out
     said = (
-        f"Sets that shall hold the true class {100 * held['level']:g} % of the time. Hold-out: "
-        f"coverage {figure(estimate(held['coverage']))}, {held['mean_size']:.2f} classes in a set, "
-        f"{100 * held['single']:.1f} % of the sets hold one class, {100 * held['empty']:.1f} % "
+        f"Sets that shall hold the true class {100 * held.level:g} % of the time. Hold-out: "
+        f"coverage {figure(held.coverage)}, {held.mean_size:.2f} classes in a set, "
+        f"{100 * held.single:.1f} % of the sets hold one class, {100 * held.empty:.1f} % "
         "none."
     )
     rows = [
         (
             name,
-            f"{each['out_of_fold_cells']:,}",
-            "in every set" if each["in_every_set"] else f"{each['threshold']:.4f}",
-            figure(estimate(each["coverage"])),
+            f"{each.out_of_fold_cells:,}",
+            "in every set" if each.in_every_set else f"{each.threshold:.4f}",
+            figure(each.coverage),
         )
-        for name, each in held["per_class"].items()
+        for name, each in held.per_class.items()
     ]
     return said, Table(("class", "out-of-fold cells", "threshold", "hold-out coverage"), rows)
 

@@ -114,7 +114,7 @@ def study_note(facts: RunFacts, study: int, report: str) -> str:
         from cellsearch.card.markdown import table
 
         found = metric_table(facts.card, "hold_out")
-        cells = facts.card.metrics["hold_out"]["winner"]["cells"]
+        cells = facts.card.metrics.hold_out.winner.cells
         text += f"\nHold-out, {cells:,} cells, 95 % intervals:\n\n"
         text += table(found.header, found.rows)
         if facts.card.importance is not None:

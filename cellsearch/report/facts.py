@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellsearch.card.config import CONFIG, CardConfig, read_config
+from cellsearch.card.metrics import CardMetrics
 from cellsearch.errors import CellsearchError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
 
@@ -53,7 +54,7 @@ class CardFacts:
 
     folder: Path
     config: CardConfig
-    metrics: Mapping[str, Any]
+    metrics: CardMetrics
     calibration: Mapping[str, Any] | None
     importance: Mapping[str, Any] | None
     curves: Mapping[str, Any] | None
@@ -119,7 +120,7 @@ class RunFacts:
     def winner(self) -> Trial | None:
         """The trial whose recipe the card has, or the best complete one so far."""
         if self.card is not None:
-            chosen = self.trial(self.card.metrics.get("search", {}).get("winner"))
+            chosen = self.trial(self.card.metrics.search.winner)
             if chosen is not None:
                 return chosen
         done = [each for each in self.trials if each.row.state == "COMPLETE"]
@@ -129,8 +130,8 @@ class RunFacts:
     def verdict(self) -> str:
         """One sentence, also of a run without a card."""
         if self.card is not None:
-            found = self.card.metrics.get("verdict")
-            return str(found["sentence"]) if found else "no verdict: the card holds none"
+            found = self.card.metrics.verdict
+            return found.sentence if found else "no verdict: the card holds none"
         if self.holdout is not None:
             return "no verdict yet: the hold-out has been scored, but the card is not written"
         return "no verdict yet: the run has no card, and its hold-out has not been scored"
@@ -222,13 +223,9 @@ def _card(folder: Path, missing: list[str]) -> CardFacts | None:
     if not (folder / CONFIG).is_file():
         return None
     try:
-        config = read_config(folder)
+        config, metrics = read_config(folder), CardMetrics.read(folder)
     except CellsearchError as error:
         missing.append(str(error))
-        return None
-    metrics = _json(folder / "metrics.json")
-    if metrics is None or "hold_out" not in metrics:
-        missing.append(f"{folder / 'metrics.json'} cannot be read")
         return None
     readme = folder / "README.md"
     return CardFacts(

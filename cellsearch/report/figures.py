@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cellsearch.card.metrics import ClassEntry, Figures
 from cellsearch.card.plots import BASELINE, WINNER
 from cellsearch.report.facts import RunFacts, Trial
 from cellsearch.report.search_story import best_so_far
 from cellsearch.report.svg import CELL_DARK, CELL_LIGHT
-from cellsearch.stats.evaluation import FEW_CELLS
+from cellsearch.stats.evaluation import FEW_CELLS, Estimate
 
 WIDE = 4.7
 """Inches; on a phone the type is then about as large as that of the page."""
@@ -108,11 +109,9 @@ def lanes(facts: RunFacts, metric: str) -> Figure | None:
     return figure
 
 
-def per_class(
-    winner: Mapping[str, Any], baseline: Mapping[str, Any] | None, figure_names: Sequence[str]
-) -> Figure:
+def per_class(winner: Figures, baseline: Figures | None, figure_names: Sequence[str]) -> Figure:
     """Recall, precision and the like of each class with 95 % intervals, winner above baseline."""
-    names = list(winner["per_class"])
+    names = list(winner.per_class)
     figure = Figure(figsize=(WIDE, 0.95 + 0.42 * len(names)), layout="constrained")
     panels = figure.subplots(1, len(figure_names), sharey=True, squeeze=False)[0]
     sides = [("winner", winner, WINNER, "o", -0.14)]
@@ -120,12 +119,12 @@ def per_class(
         sides.append(("baseline", baseline, BASELINE, "s", 0.14))
     for axes, which in zip(panels, figure_names, strict=True):
         for label, side, colour, marker, shift in sides:
-            _intervals(axes, side["per_class"], which, colour, marker, shift, label)
+            _intervals(axes, side.per_class, which, colour, marker, shift, label)
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.5, 1], labels=["0", "0.5", "1"])
         axes.set_xlabel(which if which != "f1" else "F1")
         _calm(axes, "x")
-    support = [winner["per_class"][name]["support"] for name in names]
+    support = [winner.per_class[name].support for name in names]
     labels = [f"{_short(name)}\nn = {n:,}" for name, n in zip(names, support, strict=True)]
     panels[0].set_yticks(range(len(names)), labels=labels)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
@@ -137,23 +136,23 @@ def per_class(
 
 def _intervals(
     axes: Axes,
-    classes: Mapping[str, Any],
+    classes: Mapping[str, ClassEntry],
     which: str,
     colour: str,
     marker: str,
     shift: float,
     label: str,
 ) -> None:
-    for place, facts in enumerate(classes.values()):
-        found = facts[which] if facts["estimable"] else None
+    for place, own in enumerate(classes.values()):
+        found: Estimate | None = getattr(own, which) if own.estimable else None
         if found is None:
-            said = "none predicted" if facts["estimable"] else "not estimable"
+            said = "none predicted" if own.estimable else "not estimable"
             axes.text(0.0, place + shift, said, fontsize=6.5, color="0.4", va="center")
             continue
-        axes.hlines(place + shift, found["low"], found["high"], color=colour, linewidth=1.6)
-        few = facts["support"] < FEW_CELLS
+        axes.hlines(place + shift, found.low, found.high, color=colour, linewidth=1.6)
+        few = own.support < FEW_CELLS
         axes.plot(
-            [found["value"]],
+            [found.value],
             [place + shift],
             marker,
             color=colour,

@@ -9,13 +9,14 @@ from typing import Any
 from markupsafe import Markup
 
 from cellsearch.card.markdown import figure, recall_of
+from cellsearch.card.metrics import Figures
 from cellsearch.report import figures
 from cellsearch.report.facts import gather
 from cellsearch.report.nested_facts import NestedFacts
 from cellsearch.report.page import render
 from cellsearch.report.pictures import LEVEL, Picture
 from cellsearch.report.svg import drawing, inline
-from cellsearch.report.tables import Table, estimate, named
+from cellsearch.report.tables import Table, named
 from cellsearch.run.folder import read_record
 from cellsearch.stats.evaluation import Estimate
 from cellsearch.stats.metrics import TITLES, metric_named
@@ -40,7 +41,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
     headline = (
         str(summary["headline"]) if summary else "no estimate yet: not all searches have ended"
     )
-    pooled = summary["pooled"] if summary else None
+    pooled = Figures.model_validate(summary["pooled"]) if summary and summary["pooled"] else None
     pictures = _pictures(pooled) if pooled else []
     with drawing():
         shown = [
@@ -53,7 +54,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
             }
             for each in pictures
         ]
-    metrics, caption = _metrics(summary) if summary else (None, "")
+    metrics, caption = _metrics(summary, pooled) if summary else (None, "")
     text = render(
         "nested.html.j2",
         title=f"{request.config.dataset}: {facts.folder.resolve().name}",
@@ -83,46 +84,45 @@ def _search(run: Path, link: str, metric: str) -> dict[str, str]:
     row |= {"name": run.name, "link": link, "verdict": facts.verdict}
     row["state"] = "ended" if facts.ended else "not ended"
     if facts.card is not None:
-        held = facts.card.metrics["hold_out"]
-        row["winner"] = f"trial {facts.card.metrics.get('search', {}).get('winner')}"
-        row["cells"] = f"{held['winner']['cells']:,}"
-        row["score"] = figure(estimate(held["winner"]["metrics"][metric]))
-        if held["baseline"]:
-            row["baseline"] = figure(estimate(held["baseline"]["metrics"][metric]))
+        held = facts.card.metrics.hold_out
+        row["winner"] = f"trial {facts.card.metrics.search.winner}"
+        row["cells"] = f"{held.winner.cells:,}"
+        row["score"] = figure(held.winner.metrics[metric])
+        if held.baseline:
+            row["baseline"] = figure(held.baseline.metrics[metric])
     return row
 
 
-def _metrics(summary: Mapping[str, Any]) -> tuple[Table, str]:
-    pooled = summary["pooled"]
-    found = pooled["metrics"] if pooled else summary["means"]
-    rows = [(TITLES[metric_named(name)], figure(estimate(each))) for name, each in found.items()]
+def _metrics(summary: Mapping[str, Any], pooled: Figures | None) -> tuple[Table, str]:
+    means = {name: Estimate(**each) for name, each in summary["means"].items()}
+    found = pooled.metrics if pooled else means
+    rows = [(TITLES[metric_named(name)], figure(each)) for name, each in found.items()]
     what = (
-        f"pooled, n = {pooled['cells']:,} cells, each predicted once"
+        f"pooled, n = {pooled.cells:,} cells, each predicted once"
         if pooled
         else f"mean of n = {len(summary['searches'])} searches"
     )
     return Table(("figure", "value"), rows), f"Figures with 95 % intervals, {what}"
 
 
-def _classes(pooled: Mapping[str, Any]) -> Table:
+def _classes(pooled: Figures) -> Table:
     rows = []
-    for name, each in pooled["per_class"].items():
-        recall: Estimate | None = estimate(each["recall"])
-        cells = int(each["support"])
+    for name, each in pooled.per_class.items():
+        recall, cells = each.recall, each.support
         rows.append(
             (
                 name,
                 f"{cells:,}",
                 figure(None, cells=cells) if recall is None else recall_of(recall, cells),
-                figure(estimate(each["precision"])),
-                figure(estimate(each["f1"])),
+                figure(each.precision),
+                figure(each.f1),
             )
         )
     return Table(("class", "cells", "recall", "precision", "F1"), rows)
 
 
-def _pictures(pooled: Mapping[str, Any]) -> list[Picture]:
-    classes, n = list(pooled["per_class"]), f"n = {pooled['cells']:,} cells"
+def _pictures(pooled: Figures) -> list[Picture]:
+    classes, n = list(pooled.per_class), f"n = {pooled.cells:,} cells"
     with drawing():
         return [
             Picture(
@@ -134,7 +134,7 @@ def _pictures(pooled: Mapping[str, Any]) -> list[Picture]:
             Picture(
                 "confusion_pooled",
                 "pooled",
-                figures.confusion(pooled["confusion"], classes),
+                figures.confusion(pooled.confusion, classes),
                 f"Outer folds together: counts, and share of the true class ({n}).",
             ),
         ]

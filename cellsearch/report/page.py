@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from cellsearch.card.markdown import difference, figure
-from cellsearch.card.metrics_file import rival
 from cellsearch.report import confidence, tables
 from cellsearch.report.facts import CardFacts, RunFacts
 from cellsearch.report.from_card import read_importance
@@ -118,7 +117,7 @@ def _card(facts: RunFacts, card: CardFacts) -> dict[str, Any]:
             for part in tables.PARTS
         },
         "part_titles": tables.PARTS,
-        "intervals": card.metrics.get("intervals", ""),
+        "intervals": card.metrics.intervals,
         "optimism": _optimism(card),
         "mistakes": mistakes(card.folder, facts.cells),
         "importance": importance,
@@ -152,33 +151,27 @@ def _sentence(text: str) -> str:
 
 def _headline(card: CardFacts) -> list[tuple[str, str, str]]:
     """Tiles: what, the figure, and its interval or the like."""
-    metric = str(card.metrics.get("search", {}).get("metric") or "balanced_accuracy")
-    facts = card.metrics["hold_out"]
-    rows = []
-    baseline = rival(card.metrics, "hold_out")
-    for who, figures in (("winner", facts["winner"]), ("baseline", baseline)):
-        if figures:
-            value = figures["metrics"][metric]
-            span = f"{value['low']:.3f} to {value['high']:.3f}"
-            rows.append((f"{who}, hold-out", f"{value['value']:.3f}", span))
-    if baseline and facts.get("difference"):
-        value = facts["difference"][metric]
-        span = f"{value['low']:+.3f} to {value['high']:+.3f}"
-        rows.append(("paired difference", f"{value['value']:+.3f}", span))
-    value = card.metrics["out_of_fold"]["winner"]["metrics"][metric]
-    rows.append(
+    metrics = card.metrics
+    held, baseline = metrics.hold_out, metrics.baseline("hold_out")
+    shown = [("winner, hold-out", held.winner.metrics[metrics.metric], "")]
+    if baseline:
+        shown.append(("baseline, hold-out", baseline.metrics[metrics.metric], ""))
+    if baseline and held.difference:
+        shown.append(("paired difference", held.difference[metrics.metric], "+"))
+    shown.append(("winner, out-of-fold", metrics.out_of_fold.winner.metrics[metrics.metric], ""))
+    return [
         (
-            "winner, out-of-fold",
-            f"{value['value']:.3f}",
-            f"{value['low']:.3f} to {value['high']:.3f}",
+            what,
+            f"{value.value:{sign}.3f}",
+            f"{value.low:{sign}.3f} to {value.high:{sign}.3f}",
         )
-    )
-    return rows
+        for what, value, sign in shown
+    ]
 
 
 def _optimism(card: CardFacts) -> str:
-    metric = str(card.metrics.get("search", {}).get("metric") or "balanced_accuracy")
-    value = tables.estimate((card.metrics.get("optimism") or {}).get(metric))
+    metric = card.metrics.metric
+    value = card.metrics.optimism.get(metric)
     if value is None:
         return ""
     return (

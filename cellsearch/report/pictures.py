@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cellsearch.card.metrics_file import rival
+from cellsearch.card.metrics import Part
 from cellsearch.report import figures, from_card
 from cellsearch.report.facts import CardFacts, RunFacts
 from cellsearch.report.svg import drawing
@@ -90,16 +90,15 @@ def _search(facts: RunFacts) -> Iterator[Picture]:
         )
 
 
-def _figures(card: CardFacts, part: str, title: str) -> Iterator[Picture]:
-    facts = card.metrics[part]
-    winner, baseline = facts["winner"], rival(card.metrics, part)
-    classes = list(winner["per_class"])
+def _figures(card: CardFacts, part: Part, title: str) -> Iterator[Picture]:
+    winner, baseline = card.metrics.part(part).winner, card.metrics.baseline(part)
+    classes = list(winner.per_class)
     beside = ", winner above baseline" if baseline else ""
     yield Picture(
         f"per_class_{part}",
         part,
         figures.per_class(winner, baseline, ("recall", "precision")),
-        f"{title}: recall and precision of each class{beside} (n = {winner['cells']:,} cells; n of "
+        f"{title}: recall and precision of each class{beside} (n = {winner.cells:,} cells; n of "
         f"each class at its name). {LEVEL}. Hollow marks: classes of fewer than {FEW_CELLS} cells.",
     )
     for who, side in (("winner", winner), ("baseline", baseline)):
@@ -107,8 +106,8 @@ def _figures(card: CardFacts, part: str, title: str) -> Iterator[Picture]:
             yield Picture(
                 f"confusion_{part}_{who}",
                 "confusion",
-                figures.confusion(side["confusion"], classes),
-                f"{title}, {who}: counts, and share of the true class (n = {side['cells']:,} "
+                figures.confusion(side.confusion, classes),
+                f"{title}, {who}: counts, and share of the true class (n = {side.cells:,} "
                 "cells).",
             )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellsearch.card.markdown import difference, figure, recall_of
-from cellsearch.card.metrics_file import rival
+from cellsearch.card.metrics import ClassEntry, Part
 from cellsearch.data.crop_sizes import told_in, without_choice
 from cellsearch.report.facts import CardFacts, RunFacts, Trial
 from cellsearch.report.search_story import saving
@@ -15,7 +15,7 @@ from cellsearch.stats.evaluation import Estimate
 from cellsearch.stats.metrics import TITLES, metric_named
 from cellsearch.util.durations import spoken
 
-PARTS = {"hold_out": "Hold-out", "out_of_fold": "Out-of-fold"}
+PARTS: Mapping[Part, str] = {"hold_out": "Hold-out", "out_of_fold": "Out-of-fold"}
 STATES = {
     "COMPLETE": "complete",
     "PRUNED": "stopped early",
@@ -55,49 +55,44 @@ def estimate(facts: Mapping[str, float] | None) -> Estimate | None:
     return None if facts is None else Estimate(facts["value"], facts["low"], facts["high"])
 
 
-def metric_table(card: CardFacts, part: str) -> Table:
+def metric_table(card: CardFacts, part: Part) -> Table:
     """Each metric of winner and baseline, and their paired difference."""
-    facts = card.metrics[part]
-    winner, baseline = facts["winner"], rival(card.metrics, part)
+    facts, baseline = card.metrics.part(part), card.metrics.baseline(part)
     rows = []
-    for name, value in winner["metrics"].items():
-        row = [TITLES[metric_named(name)], figure(estimate(value))]
+    for name, value in facts.winner.metrics.items():
+        row = [TITLES[metric_named(name)], figure(value)]
         if baseline:
-            row += [figure(estimate(baseline["metrics"][name])), _apart(facts["difference"][name])]
+            row += [figure(baseline.metrics[name]), _apart(facts.difference[name])]
         rows.append(row)
     header = ["figure", "winner"] + (["baseline", "paired difference"] if baseline else [])
     return Table(header, rows)
 
 
-def class_table(card: CardFacts, part: str) -> Table:
+def class_table(card: CardFacts, part: Part) -> Table:
     """Recall, precision and F1 of each class; ``6 of 14 found`` where there are few cells."""
-    facts = card.metrics[part]
-    baseline = rival(card.metrics, part)
+    facts, baseline = card.metrics.part(part), card.metrics.baseline(part)
     rows = []
-    for name, own in facts["winner"]["per_class"].items():
-        cells = int(own["support"])
-        row = [name, f"{cells:,}", _recall(own, cells)]
+    for name, own in facts.winner.per_class.items():
+        row = [name, f"{own.support:,}", _recall(own, own.support)]
         if baseline:
             row += [
-                _recall(baseline["per_class"][name], cells),
-                _apart((facts.get("recall_difference") or {}).get(name)),
+                _recall(baseline.per_class[name], own.support),
+                _apart(facts.recall_difference.get(name)),
             ]
-        known = own["estimable"]
-        precision = estimate(own["precision"])
-        row.append("none predicted" if known and precision is None else figure(precision))
-        rows.append([*row, figure(estimate(own["f1"]))])
+        none_called = own.estimable and own.precision is None
+        row.append("none predicted" if none_called else figure(own.precision))
+        rows.append([*row, figure(own.f1)])
     header = ["class", "cells", "recall"]
     header += ["recall of the baseline", "difference"] if baseline else []
     return Table([*header, "precision", "F1"], rows)
 
 
-def _recall(facts: Mapping[str, Any], cells: int) -> str:
-    value = estimate(facts["recall"])
+def _recall(entry: ClassEntry, cells: int) -> str:
+    value = entry.recall
     return f"not estimable ({cells:,} cells)" if value is None else recall_of(value, cells)
 
 
-def _apart(facts: Mapping[str, float] | None) -> str:
-    value = estimate(facts)
+def _apart(value: Estimate | None) -> str:
     return "-" if value is None else difference(value)
 
 

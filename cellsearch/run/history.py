@@ -137,20 +137,13 @@ def verdict_lines(card: Path) -> list[str]:
         CardError: the card is damaged.
     """
     from cellsearch.card.card import ModelCard
-    from cellsearch.stats.evaluation import Estimate
-    from cellsearch.stats.metrics import metric_named
     from cellsearch.tune.findings import optimism_line, optimism_of
 
-    metrics = ModelCard.load(card).metrics
-    metric = metric_named(str(metrics.get("search", {}).get("metric") or "balanced_accuracy"))
-    verdict = metrics.get("verdict")
-    lines = [f"verdict: {verdict['sentence']}"] if verdict else []
-    oof, held = (
-        Estimate(**metrics[part]["winner"]["metrics"][metric])
-        for part in ("out_of_fold", "hold_out")
-    )
-    gap = optimism_of(oof, held)
-    return [*lines, optimism_line({"value": gap.value, "low": gap.low, "high": gap.high}, metric)]
+    figures = ModelCard.load(card).figures
+    metric, verdict = figures.metric, figures.verdict
+    lines = [f"verdict: {verdict.sentence}"] if verdict else []
+    oof, held = (part.winner.metrics[metric] for part in (figures.out_of_fold, figures.hold_out))
+    return [*lines, optimism_line(optimism_of(oof, held), metric)]
 
 
 def run_folders(parent: Path) -> list[Path]:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.card import ModelCard
+from cellsearch.card.metrics import Figures
 from cellsearch.card.predictions import Predictions, predictions_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import MismatchError, RunError
@@ -309,19 +310,18 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
 
 def _one(run: Path) -> OneSearch:
     card = ModelCard.load(run / "card")
-    holdout = card.metrics["hold_out"]
+    holdout = card.figures.hold_out
 
-    def figures(who: str) -> dict[str, float]:
-        facts = holdout[who]
-        return {name: facts["metrics"][name]["value"] for name in METRICS} if facts else {}
+    def values(side: Figures | None) -> dict[str, float]:
+        return {name: side.metrics[name].value for name in METRICS} if side else {}
 
     return OneSearch(
         name=run.name,
-        trial=int(card.metrics["search"]["winner"]),
-        cells=int(holdout["winner"]["cells"]),
-        winner=figures("winner"),
-        baseline=figures("baseline"),
-        development=int(card.config.dataset.cells) - int(holdout["winner"]["cells"]),
+        trial=int(card.figures.search.winner or 0),
+        cells=holdout.winner.cells,
+        winner=values(holdout.winner),
+        baseline=values(holdout.baseline),
+        development=int(card.config.dataset.cells) - holdout.winner.cells,
     )
 
 

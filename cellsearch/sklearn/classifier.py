@@ -226,12 +226,12 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             named = ", ".join(f"{name}={value}" for name, value in self.recipe_.to_params().items())
             return f"one recipe, trained on every cell given: {named}\n{self.verdict_}"
         lines = [card.headline, f"verdict: {self.verdict_}"]
-        for name, facts in card.metrics["hold_out"]["winner"]["per_class"].items():
-            recall = facts["recall"]
-            said = "not estimable"
-            if facts["estimable"] and recall is not None:
-                said = f"recall {recall['value']:.3f} ({recall['low']:.3f} to {recall['high']:.3f})"
-            lines.append(f"  {name}, {facts['support']} cells held out: {said}")
+        for name, own in card.figures.hold_out.winner.per_class.items():
+            shown = "not estimable"
+            if own.estimable and own.recall is not None:
+                recall = own.recall
+                shown = f"recall {recall.value:.3f} ({recall.low:.3f} to {recall.high:.3f})"
+            lines.append(f"  {name}, {own.support} cells held out: {shown}")
         lines.append("the model was refitted on all cells outside the hold-out, and on none of it")
         return "\n".join(lines)
 
@@ -382,11 +382,11 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
         raise RunError(
             f"the search was interrupted; go on with cellsearch.resume({str(result.folder)!r})"
         )
-    verdict = result.card.metrics.get("verdict")
+    verdict = result.card.figures.verdict
     return Fitted(
         model=KeptCard(result.card.folder),
         recipe=result.best.recipe,
-        verdict=verdict["sentence"] if verdict else "no verdict: the card holds none",
+        verdict=verdict.sentence if verdict else "no verdict: the card holds none",
         result=result,
     )
 

@@ -7,13 +7,17 @@ pivot and plot without a word of ours.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellsearch.card.metrics import CardMetrics
+from cellsearch.card.metrics import Part as Section
 from cellsearch.card.predictions import FILES, NAMES, Part
 from cellsearch.errors import CellsearchError, RunError
+from cellsearch.stats.evaluation import Estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,10 +29,10 @@ if TYPE_CHECKING:
 
 _TEXTS = ("id", "source", "true_class", "predicted_class", "decision", "set")
 _FIGURES = ("precision", "recall", "specificity", "f1")
-_SECTIONS: Mapping[Part, str] = {"holdout": "hold_out", "oof": "out_of_fold"}
+_SECTIONS: Mapping[Part, Section] = {"holdout": "hold_out", "oof": "out_of_fold"}
 _OF_TRIAL = ("trial", "state", "score", "folds", "seconds", "baseline", "reason")
 _OF_FOLD = ("trial", "state", "fold", "cells", "score", "seconds", "epochs", "images_per_second")
-_ABSENT: Mapping[str, float] = {"value": np.nan, "low": np.nan, "high": np.nan}
+_ABSENT = Estimate(np.nan, np.nan, np.nan)
 
 
 def trials_frame(run: SearchResult | Path | str) -> DataFrame:
@@ -136,34 +140,28 @@ def figures_frame(card: ModelCard | SearchResult | Path | str) -> DataFrame:
     import pandas as pd
 
     columns = ("part", "model", "class", "cells", "figure", "value", "low", "high")
-    return pd.DataFrame(_figures(_card_of(card).metrics), columns=list(columns))
+    return pd.DataFrame(_figures(_card_of(card).figures), columns=list(columns))
 
 
-def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+def _figures(metrics: CardMetrics) -> Iterator[tuple[Any, ...]]:
     for part, section in _SECTIONS.items():
-        compared = metrics[section]
-        for model in ("winner", "baseline"):
-            if compared[model] is None:
+        compared = metrics.part(section)
+        for model, side in (("winner", compared.winner), ("baseline", compared.baseline)):
+            if side is None:
                 continue
-            cells = compared[model]["cells"]
-            for name, figure in compared[model]["metrics"].items():
-                yield (NAMES[part], model, "", cells, name, *_estimate(figure))
-            for label, facts in compared[model]["per_class"].items():
+            for name, figure in side.metrics.items():
+                yield (NAMES[part], model, "", side.cells, name, *astuple(figure))
+            for label, own in side.per_class.items():
                 for name in _FIGURES:
-                    shown = facts.get(name) if facts["estimable"] else None
-                    yield (NAMES[part], model, label, facts["support"], name, *_estimate(shown))
+                    shown = getattr(own, name) if own.estimable else None
+                    yield (NAMES[part], model, label, own.support, name, *astuple(shown or _ABSENT))
         between = "winner minus baseline"
-        winner = compared["winner"]
-        for name, figure in (compared.get("difference") or {}).items():
-            yield (NAMES[part], between, "", winner["cells"], name, *_estimate(figure))
-        for label, figure in (compared.get("recall_difference") or {}).items():
-            support = winner["per_class"][label]["support"]
-            yield (NAMES[part], between, label, support, "recall", *_estimate(figure))
-
-
-def _estimate(figure: Mapping[str, float] | None) -> tuple[float, float, float]:
-    facts = figure or _ABSENT
-    return facts["value"], facts["low"], facts["high"]
+        winner = compared.winner
+        for name, figure in compared.difference.items():
+            yield (NAMES[part], between, "", winner.cells, name, *astuple(figure))
+        for label, gap in compared.recall_difference.items():
+            support = winner.per_class[label].support
+            yield (NAMES[part], between, label, support, "recall", *astuple(gap or _ABSENT))
 
 
 def confusion_frame(
@@ -182,7 +180,7 @@ def confusion_frame(
 
     opened = _card_of(card)
     return pd.DataFrame(
-        opened.metrics[_SECTIONS[_part(part)]]["winner"]["confusion"],
+        opened.figures.part(_SECTIONS[_part(part)]).winner.confusion,
         index=pd.Index(opened.classes, name="true"),
         columns=pd.Index(opened.classes, name="predicted"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cellsearch.card.markdown import difference, figure, recall_of
 from cellsearch.card.predict import set_names
@@ -17,6 +17,7 @@ from cellsearch.terminal.tables import counted, interval, leaderboard, say, tabl
 if TYPE_CHECKING:
     from cellsearch.card.abstain import Abstention
     from cellsearch.card.card import ModelCard
+    from cellsearch.card.metrics import CardMetrics
     from cellsearch.card.prevalence import Fractions
     from cellsearch.compare.runs import RunsReport
     from cellsearch.run.nested import NestedResult
@@ -34,7 +35,7 @@ def run_result(result: SearchResult, metric: str) -> None:
         from cellsearch.run.history import verdict_lines
 
         card_figures(result.card)
-        for line in (*decided_lines(result.card.metrics), *verdict_lines(result.card.folder)):
+        for line in (*decided_lines(result.card.figures), *verdict_lines(result.card.folder)):
             say(line)
         next_steps(result.folder)
 
@@ -51,23 +52,21 @@ def next_steps(run: Path) -> None:
 
 def card_figures(card: ModelCard) -> None:
     """Print the hold-out's figures of a card, winner beside baseline."""
-    from cellsearch.card.metrics_file import rival
-
-    holdout = card.metrics["hold_out"]
-    winner, baseline = holdout["winner"], rival(card.metrics, "hold_out")
+    holdout = card.figures.hold_out
+    winner, baseline = holdout.winner, card.figures.baseline("hold_out")
     rows = []
-    for name, facts in winner["per_class"].items():
-        if not facts["estimable"]:
-            row = [name, str(facts["support"]), "not estimable", "", "", ""]
+    for name, own in winner.per_class.items():
+        if not own.estimable:
+            row = [name, str(own.support), "not estimable", "", "", ""]
         else:
-            before = baseline["per_class"][name]["recall"] if baseline else None
-            cells = int(facts["support"])
+            before = baseline.per_class[name].recall if baseline else None
+            cells = own.support
             row = [
                 name,
                 str(cells),
-                _recall(facts["recall"], cells),
-                interval(facts["precision"]),
-                interval(facts["f1"]),
+                _recall(own.recall, cells),
+                interval(own.precision),
+                interval(own.f1),
                 _recall(before, cells),
             ]
         rows.append(row if baseline else row[:-1])
@@ -75,46 +74,47 @@ def card_figures(card: ModelCard) -> None:
     table(
         [*header, "recall of the baseline"] if baseline else header,
         rows,
-        title=f"Hold-out, {winner['cells']:,} cells the search never saw (95 % intervals)",
+        title=f"Hold-out, {winner.cells:,} cells the search never saw (95 % intervals)",
     )
     for metric in ("balanced_accuracy", "weighted_f1"):
-        line = f"hold-out {metric.replace('_', ' ')} {interval(winner['metrics'][metric])}"
+        line = f"hold-out {metric.replace('_', ' ')} {interval(winner.metrics[metric])}"
         if baseline:
             line += (
-                f"; baseline {interval(baseline['metrics'][metric])}"
-                f"; difference {interval(holdout['difference'][metric], sign='+')}"
+                f"; baseline {interval(baseline.metrics[metric])}"
+                f"; difference {interval(holdout.difference[metric], sign='+')}"
             )
         say(line)
 
 
-def decided_lines(metrics: Mapping[str, Any]) -> list[str]:
+def decided_lines(figures: CardMetrics) -> list[str]:
     """What abstention and prediction sets gave on the hold-out; none where none was asked for."""
-    found = metrics.get("confidence") or {}
+    abstention, sets = figures.confidence.abstention, figures.confidence.sets
     lines = []
-    if held := (found.get("abstention") or {}).get("hold_out"):
+    if abstention is not None:
+        held = abstention.hold_out
         lines.append(
-            f"abstaining ({held['rule']} {held['level']:g}): a class for "
-            f"{interval(held['coverage'])} of the hold-out, right in "
-            f"{interval(held['selective_accuracy'])} of it"
+            f"abstaining ({held.rule} {held.level:g}): a class for {interval(held.coverage)} of "
+            f"the hold-out, right in {interval(held.selective_accuracy)} of it"
         )
-    if held := (found.get("sets") or {}).get("hold_out"):
+    if sets is not None:
+        covered = sets.hold_out
         lines.append(
-            f"prediction sets ({held['level']:g}): hold the class of {interval(held['coverage'])} "
-            f"of the hold-out, with {held['mean_size']:.2f} classes in the mean"
+            f"prediction sets ({covered.level:g}): hold the class of {interval(covered.coverage)} "
+            f"of the hold-out, with {covered.mean_size:.2f} classes in the mean"
         )
-        if always := [name for name, each in held["per_class"].items() if each["in_every_set"]]:
+        if always := [name for name, each in covered.per_class.items() if each.in_every_set]:
             lines.append(f"in every set, for want of cells: {', '.join(always)}")
     return lines
 
 
-def _recall(figure: dict[str, float] | None, cells: int) -> str:
+def _recall(figure: Estimate | None, cells: int) -> str:
     """``0 of 3 found: 0-71 %`` for a class of a few cells."""
     from cellsearch.card.markdown import found_of
     from cellsearch.stats.evaluation import FEW_CELLS
 
     if figure is None or cells >= FEW_CELLS:
         return interval(figure)
-    return found_of(round(figure["value"] * cells), cells, figure["low"], figure["high"])
+    return found_of(round(figure.value * cells), cells, figure.low, figure.high)
 
 
 def nested_result(result: NestedResult) -> None:

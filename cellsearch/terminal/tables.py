@@ -76,12 +76,12 @@ def summary_lines(cells: CellDataset) -> list[str]:
     ]
 
 
-def interval(figure: dict[str, float] | None, *, sign: str = "") -> str:
+def interval(figure: Estimate | None, *, sign: str = "") -> str:
     """``0.767 (0.653 to 0.841)``; a dash where there is no figure."""
     if figure is None:
         return "-"
     spec = f"{sign}.3f"
-    return f"{figure['value']:{spec}} ({figure['low']:{spec}} to {figure['high']:{spec}})"
+    return f"{figure.value:{spec}} ({figure.low:{spec}} to {figure.high:{spec}})"
 
 
 def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
@@ -208,9 +208,9 @@ def answers_report(report: AnswersReport) -> None:
             (
                 named[each.rater],
                 f"{each.cells:,}",
-                _estimate(pick(each.model)),
-                _estimate(pick(each.answers)),
-                _estimate(pick(each.difference), sign="+"),
+                interval(pick(each.model)),
+                interval(pick(each.answers)),
+                interval(pick(each.difference), sign="+"),
             )
             for each in report.raters
         ]
@@ -235,11 +235,6 @@ def answers_report(report: AnswersReport) -> None:
             )
     for each in report.raters:
         say(f"model against {named[each.rater]}: {each.verdict}")
-
-
-def _estimate(estimate: Estimate, *, sign: str = "") -> str:
-    facts = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return interval(facts, sign=sign)
 
 
 def _p(value: float) -> str:

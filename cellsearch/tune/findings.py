@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -144,9 +143,9 @@ def optimism_of(oof: Estimate, holdout: Estimate) -> Estimate:
     return Estimate(value, found.low, found.high)
 
 
-def optimism_line(figure: Mapping[str, float], metric: Metric) -> str:
+def optimism_line(figure: Estimate, metric: Metric) -> str:
     """``optimism of the search (...): +0.031 (-0.020 to +0.080)``."""
     return (
         f"optimism of the search (out-of-fold minus hold-out {TITLES[metric]}): "
-        f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f})"
+        f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
     )

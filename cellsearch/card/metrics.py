@@ -1,0 +1,277 @@
+"""``metrics.json``: every figure of a card with its interval, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cellsearch.errors import CardError
+from cellsearch.stats.comparison import Comparison, comparison_as_json
+from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, as_plain
+from cellsearch.stats.metrics import METRICS, Metric, metric_named
+from cellsearch.tune.findings import Found, Outcome, optimism
+
+Part = Literal["hold_out", "out_of_fold"]
+METRICS_FILE = "metrics.json"
+
+
+class _Value(BaseModel):
+    """Frozen; fields that a newer cellsearch writes are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ClassEntry(_Value):
+    """Figures of one class.
+
+    Attributes:
+        support: its cells.
+        estimable: whether figures are stated at all.
+        recall, precision, specificity, f1: None where one cannot be estimated.
+    """
+
+    support: int
+    estimable: bool
+    recall: Estimate | None = None
+    precision: Estimate | None = None
+    specificity: Estimate | None = None
+    f1: Estimate | None = None
+
+
+class Figures(_Value):
+    """Figures of one model on one part of the cells.
+
+    Attributes:
+        cells: scored.
+        groups: among them; None where cells are independent.
+        metrics: by name, over the estimable classes.
+        per_class: by name, in the order of the classes.
+        confusion: (K, K) counts, rows true.
+    """
+
+    cells: int
+    groups: int | None = None
+    metrics: dict[str, Estimate]
+    per_class: dict[str, ClassEntry]
+    confusion: list[list[int]]
+
+
+class PartMetrics(_Value):
+    """Winner and baseline on one part of the cells.
+
+    Attributes:
+        winner: its figures.
+        baseline: of trial 0; None where it did not finish.
+        difference: winner minus baseline, paired, by metric.
+        recall_difference: the same by class; None of a class without figures.
+    """
+
+    winner: Figures
+    baseline: Figures | None = None
+    difference: dict[str, Estimate] = {}
+    recall_difference: dict[str, Estimate | None] = {}
+
+
+class SearchFacts(_Value):
+    """What the search was, and which trial won."""
+
+    metric: str | None = None
+    winner: int | None = None
+    baseline_trial: int | None = None
+
+
+class AbstentionClass(_Value):
+    """Abstention in one class."""
+
+    threshold: float | None
+    cells: int
+    coverage: Estimate | None
+    called: int
+    kept: int
+    precision: Estimate | None
+
+
+class AbstentionPart(_Value):
+    """What abstaining gave on one part of the cells."""
+
+    rule: str
+    level: float
+    coverage: Estimate
+    selective_accuracy: Estimate | None = None
+    selective_balanced_accuracy: Estimate | None = None
+    classes_never_given: list[str] = []
+    per_class: dict[str, AbstentionClass]
+
+
+class AbstentionMetrics(_Value):
+    """On the hold-out, and out-of-fold where its probabilities are known."""
+
+    hold_out: AbstentionPart
+    out_of_fold: AbstentionPart | None = None
+
+
+class SetClass(_Value):
+    """Prediction sets of one class."""
+
+    threshold: float | None
+    out_of_fold_cells: int
+    in_every_set: bool
+    coverage: Estimate | None
+
+
+class SetPart(_Value):
+    """What prediction sets hold on one part of the cells."""
+
+    level: float
+    coverage: Estimate
+    mean_size: float
+    empty: float
+    single: float
+    per_class: dict[str, SetClass]
+
+
+class SetMetrics(_Value):
+    """On the hold-out."""
+
+    hold_out: SetPart
+
+
+class ConfidenceMetrics(_Value):
+    """Temperature, calibration, and the rules that were asked for."""
+
+    temperature: float = 1.0
+    calibration_error_before: Estimate | None = None
+    calibration_error_after: Estimate | None = None
+    calibration_error_by_chance: float | None = None
+    abstention: AbstentionMetrics | None = None
+    sets: SetMetrics | None = None
+
+
+class VerdictEntry(_Value):
+    """The winner against trial 0, as ``Verdict`` says it."""
+
+    metric: Metric
+    outcome: Outcome
+    sentence: str
+    hold_out: Estimate | None = None
+    out_of_fold: Estimate | None = None
+    p_out_of_fold: float | None = None
+    trials: int = 0
+
+
+class CardMetrics(_Value):
+    """All figures of a card.
+
+    Attributes:
+        level: of every interval, 0.95.
+        intervals: how they were found, in words.
+        not_estimable: classes without figures.
+        search: what the search was.
+        confidence: of the probabilities.
+        hold_out: scored once, by winner and baseline.
+        out_of_fold: the same for the folds, by which the search chose.
+        optimism: out-of-fold minus hold-out, by metric; empty in cards of older versions.
+        verdict: on the search; None in cards of older versions.
+    """
+
+    level: float = LEVEL
+    bootstrap_samples: int = REPEATS
+    intervals: str = ""
+    export_largest_difference: float | None = None
+    not_estimable: list[str] = []
+    search: SearchFacts = Field(default_factory=SearchFacts)
+    confidence: ConfidenceMetrics = Field(default_factory=ConfidenceMetrics)
+    hold_out: PartMetrics
+    out_of_fold: PartMetrics
+    optimism: dict[str, Estimate] = {}
+    verdict: VerdictEntry | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The figures of the card in a folder.
+
+        Raises:
+            CardError: the file cannot be read, or is not what ``write`` made.
+        """
+        path = folder / METRICS_FILE
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CardError(f"{path} is damaged: {error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            found = f"{where}: {first['msg']}" if where else str(first["msg"])
+            raise CardError(f"{path} is damaged: {found}") from None
+
+    @property
+    def metric(self) -> Metric:
+        """What the search maximised."""
+        return metric_named(self.search.metric or METRICS[0])
+
+    def part(self, name: Part) -> PartMetrics:
+        """Hold-out or out-of-fold."""
+        return self.hold_out if name == "hold_out" else self.out_of_fold
+
+    def baseline(self, part: Part) -> Figures | None:
+        """The baseline's figures, to hold the winner against.
+
+        None where trial 0 did not finish, and where it is the winner.
+        """
+        search = self.search
+        # Cards of older versions do not name the baseline's trial, which was always 0.
+        named = "baseline_trial" in search.model_fields_set
+        first = search.baseline_trial if named else 0
+        if search.winner is not None and search.winner == first:
+            return None
+        return self.part(part).baseline
+
+
+def card_metrics(
+    holdout: Comparison,
+    pooled: Comparison,
+    found: Found,
+    *,
+    export_largest_difference: float,
+    not_estimable: tuple[str, ...],
+    search: Mapping[str, Any],
+    confidence: Mapping[str, Any],
+) -> CardMetrics:
+    """All that ``metrics.json`` holds.
+
+    Args:
+        holdout: winner and baseline on the hold-out.
+        pooled: the same out-of-fold.
+        found: verdict, where there is one.
+        export_largest_difference: of the exported model's probabilities to the trained one's.
+        not_estimable: classes without figures.
+        search: facts of the search, as ``write_card`` takes them.
+        confidence: of ``confidence_as_json``.
+
+    Raises:
+        CardError: a value that does not fit.
+    """
+    gaps = optimism(pooled.winner, holdout.winner)
+    try:
+        return CardMetrics.model_validate(
+            {
+                "level": LEVEL,
+                "bootstrap_samples": REPEATS,
+                "intervals": "smoothed bootstrap within classes; recall and specificity of a "
+                "class: Clopper-Pearson; where groups is a number, the wider of these and of a "
+                "bootstrap of groups, recall and specificity Korn-Graubard",
+                "export_largest_difference": export_largest_difference,
+                "not_estimable": list(not_estimable),
+                "search": dict(search),
+                "confidence": dict(confidence),
+                "hold_out": comparison_as_json(holdout),
+                "out_of_fold": comparison_as_json(pooled),
+                "optimism": {name: as_plain(value) for name, value in gaps.items()},
+                "verdict": None if found.verdict is None else found.verdict.to_dict(),
+            }
+        )
+    except ValidationError as error:
+        raise CardError(f"metrics.json cannot be written: {error}") from None
