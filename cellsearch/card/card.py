@@ -19,6 +19,7 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.replay import README, REQUIRED, VerifyReport, verify
 from cellsearch.errors import CardError
 from cellsearch.stats.evaluation import FEW_CELLS, Estimate
+from cellsearch.util.atomic import whole_folder
 from cellsearch.util.html import Markup, block, line, note, table
 
 
@@ -125,12 +126,10 @@ class ModelCard:
         if target.exists():
             raise CardError(f"{target} exists; name a folder that does not")
         self.verify()
-        temporary = target.with_name(f"{target.name}.tmp")
         try:
-            shutil.copytree(self.folder, temporary)
-            temporary.replace(target)
+            with whole_folder(target) as building:
+                shutil.copytree(self.folder, building)
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
             raise CardError(f"cannot write {target}: {error.strerror or error}") from None
         return type(self).load(target)
 

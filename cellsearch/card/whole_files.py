@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsearch.errors import CardError
+from cellsearch.util.atomic import whole_file
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,7 +34,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             with path.open("wb") as stream:
                 stream.write(data)
         else:
-            _replace(Path(os.path.realpath(path)), data)
+            with whole_file(Path(os.path.realpath(path))) as file:
+                file.write(data)
     except OSError as error:
         raise CardError(f"cannot write {path}: {error.strerror}") from None
 
@@ -55,17 +56,3 @@ def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +40,7 @@ from cellsearch.stats.calibration import scaled
 from cellsearch.stats.comparison import Comparison
 from cellsearch.stats.evaluation import BaselineFigures, OofFigures, predicted_classes
 from cellsearch.tune.findings import Found
+from cellsearch.util.atomic import whole_folder
 
 __all__ = ["BaselineFigures", "GeneratorFigures", "OofFigures", "write_card"]
 
@@ -74,7 +74,7 @@ def write_card(
 ) -> ModelCard:
     """Export, measure and describe the winner of a search.
 
-    All is written to ``<folder>.tmp`` and renamed at the end, so a failure leaves nothing behind
+    All is written beside the folder and renamed at the end, so a failure leaves nothing behind
     and an older card as it was.
 
     Args:
@@ -108,34 +108,30 @@ def write_card(
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG).is_file() and not _is_empty(folder):
         raise CardError(f"{folder} exists and is not a card; name another folder")
-    building = folder.with_name(f"{folder.name}.tmp")
     try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        _write_into(
-            building,
-            predictors=predictors,
-            recipe=recipe,
-            dataset=dataset,
-            splits=splits,
-            holdout_probabilities=holdout_probabilities,
-            oof=oof,
-            baseline=baseline or BaselineFigures(),
-            search_facts=search_facts,
-            command=command,
-            generators=generators,
-            projection=projection,
-            abstain=abstain,
-            sets=sets,
-            findings=findings,
-            tell=on_stage or _to_nobody,
-        )
-        write_checksums(building)
-        _replace(building, folder)
+        with whole_folder(folder) as building:
+            building.mkdir()
+            _write_into(
+                building,
+                predictors=predictors,
+                recipe=recipe,
+                dataset=dataset,
+                splits=splits,
+                holdout_probabilities=holdout_probabilities,
+                oof=oof,
+                baseline=baseline or BaselineFigures(),
+                search_facts=search_facts,
+                command=command,
+                generators=generators,
+                projection=projection,
+                abstain=abstain,
+                sets=sets,
+                findings=findings,
+                tell=on_stage or _to_nobody,
+            )
+            write_checksums(building)
     except OSError as error:
         raise CardError(f"cannot write the card {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return ModelCard.load(folder)
 
 
@@ -289,15 +285,3 @@ def _require_same(
 
 def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
-
-
-def _replace(building: Path, folder: Path) -> None:
-    """Put the finished card in place; an older one goes only when the new one is there."""
-    if not folder.exists():
-        building.replace(folder)
-        return
-    older = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(older, ignore_errors=True)
-    folder.replace(older)
-    building.replace(folder)
-    shutil.rmtree(older, ignore_errors=True)

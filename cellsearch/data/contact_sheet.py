@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.thumbnails import Picture, chosen_rows, colour_blocks, scaled
 from cellsearch.errors import ConfigError, DataError
+from cellsearch.util.atomic import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,17 +58,12 @@ def contact_sheet(
     target = Path(path)
     rows = chosen_rows(dataset, cells_per_class, seed)
     figure = _draw(dataset, rows, cells_per_class)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with lettered(figure):
-            figure.savefig(temporary, format="png", dpi=_DPI)
-        temporary.replace(target)
+        with whole_file(target) as file, lettered(figure):
+            figure.savefig(file, format="png", dpi=_DPI)
     except OSError as error:
         raise DataError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     return target
 
 

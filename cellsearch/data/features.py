@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from cellsearch.data import measures
 from cellsearch.data.cell_mask import border_median, cell_masks
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import DataError
+from cellsearch.util.atomic import whole_file
 from cellsearch.util.cache_folder import cache_folder
 
 FEATURES_VERSION = 1
@@ -141,12 +141,5 @@ def _opened(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
 
 def _write(path: Path, values: NDArray[np.float32]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, values, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.save(file, values, allow_pickle=False)

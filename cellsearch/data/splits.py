@@ -5,10 +5,8 @@ A fixed split has one fold, its validation part, and trains on cells that are in
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from cellsearch.data.placing import FREE, HOLDOUT, place
 from cellsearch.data.plan import Plan
 from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import MismatchError, RunError, SplitError
+from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.html import block, note, table
 from cellsearch.util.messages import Message, Setting
 
@@ -398,18 +397,10 @@ def write_splits(splits: Splits, path: Path) -> Path:
             inner = ",\n  ".join(json.dumps(each, ensure_ascii=False) for each in folds)
             text = f"[\n  {inner}\n ]"
         lines.append(f" {json.dumps(key)}: {text}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write("{\n" + ",\n".join(lines) + "\n}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     return path
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.errors import DataError
+from cellsearch.util.atomic import write_whole_text
 
 FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
@@ -37,13 +38,6 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
         step = rows_per_chunk(array)
         for start in range(0, len(array), step):
             file.write(np.ascontiguousarray(array[start : start + step]).tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
@@ -78,7 +72,7 @@ def write_folder(
             temporary.mkdir()
             for name, array in arrays.items():
                 _write_array(temporary / f"{name}.npy", array)
-            _write_text(temporary / DESCRIPTION, json.dumps(description, indent=1))
+            write_whole_text(temporary / DESCRIPTION, json.dumps(description, indent=1))
             _move_into_place(temporary, folder, description)
     except OSError as error:
         raise DataError(f"cannot save the data set to {folder}: {_reason(error)}") from error
@@ -105,12 +99,7 @@ def _holds(folder: Path, description: Mapping[str, Any]) -> bool:
         if not isinstance(found, dict) or found.get("sha256") != description["sha256"]:
             return False
         if found != json.loads(json.dumps(description)):
-            temporary = folder / f".{DESCRIPTION}.{secrets.token_hex(6)}.tmp"
-            try:
-                _write_text(temporary, json.dumps(description, indent=1))
-                temporary.replace(folder / DESCRIPTION)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_whole_text(folder / DESCRIPTION, json.dumps(description, indent=1))
         return True
     return False
 

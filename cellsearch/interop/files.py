@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cellsearch.errors import CardError
+from cellsearch.util.atomic import whole_folder
 from cellsearch.util.messages import Setting
 
 
@@ -31,14 +30,9 @@ def new_folder(folder: Path, *, mark: str, force: bool = False) -> Iterator[Path
         raise CardError(
             f"{folder} exists; name another folder, or replace it with ", Setting("force", True)
         )
-    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        building.mkdir(parents=True)
-        yield building
-        if folder.exists():
-            shutil.rmtree(folder)
-        building.replace(folder)
+        with whole_folder(folder) as building:
+            building.mkdir()
+            yield building
     except OSError as error:
         raise CardError(f"cannot write {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)

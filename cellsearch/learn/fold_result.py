@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import RunError
 from cellsearch.learn.provenance import Provenance
+from cellsearch.util.atomic import whole_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +60,9 @@ class FoldResult:
         if self.provenance is not None:
             facts["provenance"] = self.provenance.facts()
             made_from = self.provenance.arrays()
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with whole_file(path) as file:
                 np.savez(
                     file,
                     cells=self.cells,
@@ -72,13 +70,7 @@ class FoldResult:
                     facts=np.array(json.dumps(facts, allow_nan=False)),
                     **made_from,
                 )
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            _sync_folder(path.parent)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
             raise RunError(f"fold {self.fold}: cannot be written to {path} ({error})") from error
 
     @classmethod
@@ -98,14 +90,3 @@ class FoldResult:
                 return cls(cells=stored["cells"], probabilities=stored["probabilities"], **facts)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise RunError(f"{path}: is not a fold's record ({error})") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder durable, where the system allows opening folders."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -107,8 +107,7 @@ def _figures(card: CardFacts, part: Part, title: str) -> Iterator[Picture]:
                 f"confusion_{part}_{who}",
                 "confusion",
                 figures.confusion(side.confusion, classes),
-                f"{title}, {who}: counts, and share of the true class (n = {side.cells:,} "
-                "cells).",
+                f"{title}, {who}: counts, and share of the true class (n = {side.cells:,} cells).",
             )
 
 

@@ -22,6 +22,7 @@ from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
 from cellsearch.tune.trial_predictions import trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
+from cellsearch.util.atomic import remove
 
 if TYPE_CHECKING:
     import optuna
@@ -60,6 +61,8 @@ def hand_over(
     if best is None:
         raise ValueError("hand_over needs a complete trial")
     _record_scoring(folder, best, outcome)
+    for leftover in folder.glob(".card.*.tmp"):  # of a process that was killed
+        remove(leftover)
     config = record.config
     predictors = _final(best, folder, cells, splits, config, observer, "winner")
     _write_provenance(folder, "winner", predictors)

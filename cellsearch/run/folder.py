@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +31,7 @@ from cellsearch.errors import MismatchError, RunError
 from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.job import FOLD_FILE
+from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
@@ -140,15 +140,9 @@ def _no_run(folder: Path) -> str:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a small file durably and at once."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole_text(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror}") from None
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from cellsearch.space.parameters import ParamValue
 from cellsearch.space.recipe import Recipe
 from cellsearch.tune.job import FOLD_FILE, Report, SearchJob, Task, trial_folder
 from cellsearch.tune.limits import beyond
+from cellsearch.util.atomic import write_whole_text
 
 Compute = Callable[
     [SearchJob, Recipe, CellDataset, Splits, Sequence[int], str | None], Iterator[FoldResult]
@@ -186,7 +186,7 @@ def _identity(
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
     """Make the folder that of this recipe; folds of another one are deleted."""
-    for leftover in folder.glob("*.tmp"):
+    for leftover in folder.glob(".*.tmp"):
         leftover.unlink()
     path = folder / "recipe.json"
     text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
@@ -195,12 +195,7 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
     for stale in folder.glob(FOLD_FILE.format("*")):
         stale.unlink()
     (folder / "error.txt").unlink(missing_ok=True)
-    temporary = folder / "recipe.json.tmp"
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole_text(path, text)
 
 
 def _write_error(job: SearchJob, task: Task) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cellsearch.errors import ConfigError, DataError
+from cellsearch.util.atomic import whole_folder
 from cellsearch.util.messages import Setting
 from cellsearch.util.yaml_files import WITHIN
 
@@ -97,35 +96,10 @@ def placed(out: Path) -> Iterator[Path]:
     Raises:
         DataError: the folder cannot be written, or the disk is full.
     """
-    temporary = out.parent / f".{out.name}.{secrets.token_hex(6)}.tmp"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _swap(temporary, out)
+        with whole_folder(out) as temporary:
+            yield temporary
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else (error.strerror or str(error)).lower()
         raise DataError(f"cannot write {out}: {reason}") from error
-    finally:
-        _remove(temporary)
-
-
-def _swap(temporary: Path, out: Path) -> None:
-    if not out.exists():
-        temporary.replace(out)
-        return
-    old = out.parent / f".{out.name}.{secrets.token_hex(6)}.old"
-    out.replace(old)
-    try:
-        temporary.replace(out)
-    except OSError:
-        old.replace(out)
-        raise
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
