@@ -90,8 +90,8 @@ def test_an_svg_whose_texts_stay_has_no_boxes() -> None:
 
 def test_a_font_that_is_gone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = font_manager.FontEntry(fname="/no/such.ttf", name="Gone", style="normal")
-    fonts = [gone, *font_manager.fontManager.ttflist]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
+    entries = [gone, *font_manager.fontManager.ttflist]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
     fonts._others.cache_clear()
     assert family(drawn(f"a {SCRIPT_G}"))[1:]
 
