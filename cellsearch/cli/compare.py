@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cellsearch.cli import completion
-from cellsearch.cli.options import Json
+from cellsearch.cli.options import Json, SharedStorage
 from cellsearch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def compare(
         Path | None, typer.Option("--csv", help="Write the figures here.", metavar="CSV")
     ] = None,
     as_json: Json = False,
+    storage: SharedStorage = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +60,10 @@ def compare(
     if part not in ("holdout", "oof"):
         raise ConfigError(f"--part: expected holdout or oof, got {part!r}")
     chosen: Part = "oof" if part == "oof" else "holdout"
+    if storage is not None:
+        from cellsearch.run.shared import locate
+
+        runs = [locate(run, storage) for run in runs]
     # Files in the folder of a run are of its user; those of its card are not.
     cards = [run / "card" if (run / "card").is_dir() else run for run in runs]
     if csv is not None:

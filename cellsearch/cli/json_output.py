@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
     from cellsearch.run.nested import NestedResult
     from cellsearch.run.search import SearchResult
+    from cellsearch.run.shared import SharedRun
     from cellsearch.tune.study import TrialRow
 
 
@@ -104,6 +105,31 @@ def past_facts(past: PastRun) -> dict[str, Any]:
         "created": past.record.created,
         "trials": [trial_facts(row) for row in past.rows],
         "card": card_facts(past.folder / "card"),
+    }
+
+
+def shared_facts(run: SharedRun) -> dict[str, Any]:
+    """A run of a shared database."""
+    facts = run.row.facts
+    return {
+        "run": facts.name,
+        "study": facts.study_name,
+        "folder": facts.folder,
+        "is_here": run.is_here,
+        "dataset": facts.dataset,
+        "dataset_sha256": facts.dataset_sha256,
+        "splits_sha256": facts.splits_sha256,
+        "space": facts.space,
+        "metric": facts.metric,
+        "seed": facts.seed,
+        "command": facts.command,
+        "created": run.row.created.isoformat(),
+        "finished": run.row.finished.isoformat() if run.row.finished else None,
+        "state": run.row.state,
+        "card": run.row.card or None,
+        "best": trial_facts(run.best),
+        "baseline": trial_facts(run.baseline),
+        "trials": len(run.trials),
     }
 
 

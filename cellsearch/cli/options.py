@@ -77,6 +77,14 @@ RunArgument = Annotated[
     Path,
     typer.Argument(help="Folder of a run.", metavar="RUN", autocompletion=completion.runs),
 ]
+SharedStorage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        help="Find runs by name in this database, such as postgresql+psycopg://USER@HOST/DB.",
+        metavar="URL",
+    ),
+]
 CardArgument = Annotated[
     Path,
     typer.Argument(help="Folder of a model card.", metavar="CARD", autocompletion=completion.cards),

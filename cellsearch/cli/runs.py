@@ -5,28 +5,37 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cellsearch.cli import completion
-from cellsearch.cli.options import Json, RunArgument
+from cellsearch.cli.options import Json, RunArgument, SharedStorage
+
+if TYPE_CHECKING:
+    from cellsearch.run.shared import SharedRun
 
 
 def runs(
     folder: Annotated[
         Path, typer.Argument(help="Folder that holds runs.", metavar="FOLDER")
     ] = Path("runs"),
+    storage: SharedStorage = None,
     as_json: Json = False,
 ) -> None:
-    """The runs of a folder, newest first.
+    """The runs of a folder, or of everybody who uses one database, newest first.
 
     Example: cellsearch runs
+
+    Example: cellsearch runs --storage postgresql+psycopg://lab@server/cellsearch
     """
     from cellsearch.cli.json_output import run_facts
     from cellsearch.run.history import RUN_COLUMNS, run_folders, run_line
     from cellsearch.terminal.tables import say, say_json, table
 
+    if storage is not None:
+        _shared(storage, as_json=as_json)
+        return
     found = run_folders(folder)
     if as_json:
         say_json([run_facts(run) for run in found])
@@ -38,15 +47,54 @@ def runs(
     say(f"look at one: cellsearch show {shlex.quote(str(found[0]))}")
 
 
+def _shared(storage: str, *, as_json: bool) -> None:
+    from cellsearch.cli.json_output import shared_facts
+    from cellsearch.run.shared import SHARED_COLUMNS, shared_line, shared_runs
+    from cellsearch.terminal.tables import say, say_json, table
+
+    found = shared_runs(storage)
+    if as_json:
+        say_json([shared_facts(run) for run in found])
+        return
+    if not found:
+        say("no runs in this database yet; `cellsearch run ... --storage URL` adds one")
+        return
+    table(SHARED_COLUMNS, [shared_line(run) for run in found])
+    name, url = shlex.quote(found[0].row.facts.name), shlex.quote(storage)
+    say(f"look at one: cellsearch show {name} --storage {url}")
+
+
+def _show_shared(found: SharedRun, *, trials: int, as_json: bool) -> None:
+    """A run whose folder is on another machine: what its study tells."""
+    from cellsearch.cli.json_output import shared_facts
+    from cellsearch.terminal.tables import leaderboard, say, say_json
+
+    if as_json:
+        say_json(shared_facts(found))
+        return
+    leaderboard(found.trials, found.row.facts.metric, limit=trials)
+    say(f"its folder {found.folder} cannot be read from here")
+    say(f"card: {found.row.card}" if found.row.card else "no card yet")
+
+
 def show(
     run: RunArgument,
     trials: Annotated[int, typer.Option("-n", help="Rows of the leaderboard.", min=1)] = 10,
+    storage: SharedStorage = None,
     as_json: Json = False,
 ) -> None:
     """The leaderboard of a run, and where its card lies; of repeated searches, a line each.
 
     Example: cellsearch show runs/jurkat-2026-11-21-1 -n 20
     """
+    if storage is not None and not (run / "run.json").is_file():
+        from cellsearch.run.shared import shared_run
+
+        found = shared_run(storage, str(run))
+        if not found.is_here:
+            _show_shared(found, trials=trials, as_json=as_json)
+            return
+        run = found.folder
     from cellsearch.cli.json_output import past_facts
     from cellsearch.run.folder import is_nested
     from cellsearch.run.history import past_run, require_run, verdict_lines

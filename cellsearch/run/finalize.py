@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
 
 from cellsearch.errors import RunError, StorageError
 from cellsearch.run.check import accepted_lines
@@ -78,7 +79,7 @@ def hand_over(
         baseline = BaselineFigures(
             oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=of_baseline
         )
-    return write_card(
+    card = write_card(
         folder / "card",
         predictors=predictors,
         recipe=best.recipe,
@@ -96,6 +97,21 @@ def hand_over(
         projection="umap" if find_spec("umap") else "tsne",
         on_stage=observer.message,
     )
+    _record_card(record, folder, observer)
+    return card
+
+
+def _record_card(record: RunRecord, folder: Path, observer: RunObserver) -> None:
+    """Let the database that others read know where the card lies."""
+    from cellsearch.tune.store import Store
+
+    try:
+        store = Store(storage_url(record.config, folder))
+        store.record_card(study_name(record, folder), (folder / "card").resolve())
+        store.close()
+    except (StorageError, SQLAlchemyError) as error:
+        # The card is whole without it.
+        observer.message(f"the database was not told where the card lies: {error}")
 
 
 def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+CARD = "card"
+"""Kind of the artifact that is a run's card."""
+
+
 class Base(DeclarativeBase):
     """The tables ``cellsearch_*``; Optuna owns the other names."""
 
@@ -90,13 +94,23 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run of a storage."""
+    """One run of a storage.
+
+    Attributes:
+        id: of its row.
+        facts: what was written when it started.
+        created: when.
+        finished: when it ended; None while it goes on.
+        state: "searching", "searched", "interrupted", "failed", or "finished" with a card.
+        card: where its card lies, on the machine of the run; "" where there is none.
+    """
 
     id: int
     facts: RunFacts
     created: datetime
     finished: datetime | None
     state: str
+    card: str = ""
 
 
 class Store:
@@ -160,6 +174,21 @@ class Store:
             session.add(ArtifactTable(run_id=run_id, trial=trial, kind=kind, path=str(path)))
             session.commit()
 
+    def record_card(self, study_name: str, path: Path) -> None:
+        """Write that a run is finished, and where its card lies."""
+        with self._session() as session:
+            found = session.scalar(sa.select(RunTable).where(RunTable.study_name == study_name))
+            if found is None:
+                return
+            session.execute(
+                sa.delete(ArtifactTable).where(
+                    ArtifactTable.run_id == found.id, ArtifactTable.kind == CARD
+                )
+            )
+            session.add(ArtifactTable(run_id=found.id, trial=None, kind=CARD, path=str(path)))
+            found.state, found.finished = "finished", datetime.now(UTC)
+            session.commit()
+
     def finish_run(self, run_id: int, state: str) -> None:
         """Write how a run ended: "searched", "interrupted" or "failed"."""
         with self._session() as session:
@@ -171,8 +200,15 @@ class Store:
     def runs(self) -> list[RunRow]:
         """All runs, newest first."""
         with self._session() as session:
-            found = session.scalars(sa.select(RunTable).order_by(RunTable.id.desc())).all()
-            return [_row(run) for run in found]
+            query = (
+                sa.select(RunTable, ArtifactTable.path)
+                .outerjoin(
+                    ArtifactTable,
+                    sa.and_(ArtifactTable.run_id == RunTable.id, ArtifactTable.kind == CARD),
+                )
+                .order_by(RunTable.id.desc())
+            )
+            return [_row(run, card or "") for run, card in session.execute(query)]
 
     def folds(self, run_id: int) -> Sequence[FoldTable]:
         """Finished folds of a run, by trial and fold."""
@@ -189,11 +225,22 @@ class Store:
 
 
 def runs(url: str) -> list[RunRow]:
-    """All runs of a storage, newest first.
+    """All runs of a storage, newest first; nothing is written.
 
     Raises:
-        StorageError: it does not answer.
+        StorageError: it does not answer, or there is no such file.
     """
+    place = sa.make_url(url)
+    if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
+        raise StorageError(f"storage {shown_url(url)}: there is no file {place.database}")
+    engine = open_engine(url)
+    try:
+        if not sa.inspect(engine).has_table(RunTable.__tablename__):
+            return []
+    except SQLAlchemyError as error:
+        raise StorageError(f"storage {shown_url(url)}: {brief(error)}") from None
+    finally:
+        engine.dispose()
     store = Store(url)
     try:
         return store.runs()
@@ -201,7 +248,7 @@ def runs(url: str) -> list[RunRow]:
         store.close()
 
 
-def _row(run: RunTable) -> RunRow:
+def _row(run: RunTable, card: str) -> RunRow:
     names = RunFacts.__dataclass_fields__
     facts = RunFacts(**{name: getattr(run, name) for name in names})
-    return RunRow(run.id, facts, run.created, run.finished, run.state)
+    return RunRow(run.id, facts, run.created, run.finished, run.state, card)
