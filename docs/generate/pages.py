@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import rooms
+
 import cli_page
 import manifest_page
 import space_page
@@ -18,6 +20,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/cli.md": cli_page.page,
     "reference/manifest.md": manifest_page.page,
     "search-space.md": space_page.page,
+    "images/rooms.svg": rooms.page,
 }
 """Path below ``docs/`` to what makes the page."""
 
