@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.placing import place
 from cellsearch.data.plan import Plan
 from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import ConfigError, SplitError
@@ -82,6 +84,31 @@ def choices(most_folds: int, *, rare: bool = True, group: str = "") -> Message:
     return Message.of(f"add {'groups with ' if group else ''}cells of these classes")
 
 
+def most_folds(
+    dataset: CellDataset, twins: Sequence[Twin], plan: Plan, *, seed: int, most: int
+) -> int:
+    """Largest number of folds with a hold-out that was drawn; 0 where none was.
+
+    Args:
+        dataset: labelled cells.
+        twins: as from ``find_twins``.
+        plan: its hold-out, or the fixed split, which has one fold.
+        seed: of the draw.
+        most: number to try first.
+    """
+    units = units_of(dataset, twins)
+    counts = units_per_class(dataset, units)
+    everyone = np.arange(len(counts))
+    fewest = 2 if plan.validation is None else 1
+    for folds in range(most, fewest - 1, -1):
+        tried = replace(plan, folds=folds)
+        if int(counts.min()) < tried.units:
+            continue
+        if place(dataset, units, everyone, plan=tried, seed=seed) is not None:
+            return folds
+    return 0
+
+
 def check_rare(rare: str) -> str | None:
     """Check the option.
 
@@ -134,8 +161,6 @@ def apply_rare(
         return dataset
     if name is None:
         if len(dataset.classes) - len(small) < 2:
-            from cellsearch.data.splits import most_folds
-
             raise SplitError(
                 Setting("rare", "drop"),
                 f" would leave {len(dataset.classes) - len(small)} of the classes "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -275,43 +275,18 @@ def _ways_out(
     dataset: CellDataset, twins: Sequence[Twin], plan: Plan, seed: int, *, rare: bool
 ) -> Message:
     """What can be drawn instead, by drawing it; ``rare``: whether classes may be left out."""
-    fewer = most_folds(dataset, twins, plan, seed=seed, most=plan.folds - 1)
+    fewer = rules.most_folds(dataset, twins, plan, seed=seed, most=plan.folds - 1)
     asked = rules.choices(fewer, rare=rare, group=group_word(dataset))
     if dataset.groups is not None and len(np.unique(dataset.groups)) == 1:
         asked = Message.of("all cells are of one group")
 
     def draw(cells: CellDataset) -> tuple[Setting, ...] | None:
-        folds = most_folds(cells, twins, plan, seed=seed, most=plan.folds)
+        folds = rules.most_folds(cells, twins, plan, seed=seed, most=plan.folds)
         if not folds:
             return None
         return () if folds == plan.folds else (Setting("folds", folds),)
 
     return Message.of(asked, what_can_be_drawn(dataset, draw))
-
-
-def most_folds(
-    dataset: CellDataset, twins: Sequence[Twin], plan: Plan, *, seed: int, most: int
-) -> int:
-    """Largest number of folds with a hold-out that was drawn; 0 where none was.
-
-    Args:
-        dataset: labelled cells.
-        twins: as from ``find_twins``.
-        plan: its hold-out, or the fixed split, which has one fold.
-        seed: of the draw.
-        most: number to try first.
-    """
-    units = rules.units_of(dataset, twins)
-    counts = rules.units_per_class(dataset, units)
-    everyone = np.arange(len(counts))
-    fewest = 2 if plan.validation is None else 1
-    for folds in range(most, fewest - 1, -1):
-        tried = replace(plan, folds=folds)
-        if int(counts.min()) < tried.units:
-            continue
-        if place(dataset, units, everyone, plan=tried, seed=seed) is not None:
-            return folds
-    return 0
 
 
 FORMAT_VERSION = 1
