@@ -17,6 +17,7 @@ from torch import nn
 from cellsearch.card.card import load_card
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.export import export, whole_module
+from cellsearch.card.metrics import ConfidenceMetrics
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.rules import find_rules
 from cellsearch.card.write import write_card
@@ -215,10 +216,10 @@ def test_the_card_shows_before_and_after(case: Made, hot: Any) -> None:
     assert coverage <= 1
     assert confidence["sets"]["hold_out"]["level"] == 0.8
     assert "## Abstention" in hot.readme
-    abstaining, in_sets, *_ = decided_lines(hot.metrics)
+    abstaining, in_sets, *_ = decided_lines(hot.figures)
     assert f"(coverage 0.8): a class for {coverage:.3f} (" in abstaining
     assert f"{confidence['sets']['hold_out']['mean_size']:.2f} classes" in in_sets
-    assert decided_lines({"confidence": {}}) == []
+    assert decided_lines(hot.figures.model_copy(update={"confidence": ConfidenceMetrics()})) == []
     assert "## Prediction sets" in hot.readme
 
 

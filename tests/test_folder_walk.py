@@ -22,7 +22,7 @@ from cellsearch.data.natural_order import natural
 from cellsearch.data.passed_over import is_system, is_visible, passed_over_in
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import read_unlabelled
-from cellsearch.errors import DataError, ReadError
+from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.scan import first_look
 from cellsearch.serve.limits import Limits
 from cellsearch.serve.unpack import members
@@ -208,7 +208,7 @@ def test_folders_linked_from_elsewhere_are_read_once(tmp_path: Path) -> None:
     cells = load_dataset(root)
     assert dict(zip(cells.classes, cells.counts.tolist(), strict=True)) == {"A": 3, "B": 4, "D": 2}
     assert "1 link to what is read already, C -> B" in cells.provenance.notes
-    with pytest.raises(DataError, match=r"no class folder C; .*C -> B"):
+    with pytest.raises(ConfigError, match=r"no class folder 'C'; .*C -> B"):
         load_dataset(root, classes="A,C")
     assert load_dataset(root, classes="A,D").classes == ("A", "D")
 

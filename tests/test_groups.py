@@ -101,7 +101,7 @@ def test_the_check_warns_and_says_how_to_declare() -> None:
     assert "3 values of donor (donor0 20 cells, donor1 20 cells, donor2 20 cells)" in str(
         finding.message
     )
-    assert "--option group_pattern='" in finding.message.worded(as_option)
+    assert "--option 'group_pattern=" in finding.message.worded(as_option)
 
 
 def test_groups_of_one_class_each_are_said_to_be_beyond_any_split() -> None:

@@ -205,7 +205,7 @@ class CardMetrics(_Value):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             found = f"{where}: {first['msg']}" if where else str(first["msg"])
-            raise CardError(f"{path} is damaged: {found}") from None
+            raise CardError(f"{path} has changed or is damaged: {found}") from None
 
     @property
     def metric(self) -> Metric:

@@ -27,7 +27,7 @@ from cellsearch.card.predictions import Predictions, predictions_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.run.check import Checked, check_cells, drawn_soundly
-from cellsearch.run.config import IDENTITY, RunConfig
+from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
 from cellsearch.run.folder import (
     REQUEST,
     SUMMARY,
@@ -47,7 +47,6 @@ from cellsearch.util.messages import Message, Setting, joined
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
-    from cellsearch.run.config import NestedRequest
     from cellsearch.run.observer import RunObserver
     from cellsearch.space.search_space import SearchSpace
 

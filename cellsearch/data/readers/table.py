@@ -66,6 +66,8 @@ KNOWN_NAMES = frozenset(
 
 
 _SHOWN = 80
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255
+"""Bytes that systems take."""
 
 
 PLAIN_STEMS = {"labels", "label", "cells", "index", "table", "annotations", "metadata", "images"}
@@ -319,6 +321,12 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
     value = row.values[columns.path]
     if WEB.match(value):
         raise ReadError(f"{value} is a web address: download the images and name the files")
+    if len(text.encode()) > _LONGEST_PATH or any(
+        len(part.encode()) > _LONGEST_NAME for part in text.split("/")
+    ):
+        raise ReadError(
+            f"no such file: {_short(value)!r}, which is no name of a file here: file name too long"
+        )
     try:
         return finder.find(text)
     except ReadError as error:
@@ -327,8 +335,13 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
         raise ReadError(f"{error} ({value})") from None
     except (OSError, ValueError):
         # Longer than the system takes, or with signs that no name may hold.
-        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
-        raise ReadError(f"no such file: {shown!r}, which is no name of a file here") from None
+        raise ReadError(
+            f"no such file: {_short(value)!r}, which is no name of a file here"
+        ) from None
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
 
 
 def require_one_spelling(
