@@ -25,15 +25,14 @@ from cellsearch.card.generated import (
     GeneratorFigures,
     draw_generated,
     file_names,
-    generated_section,
 )
-from cellsearch.card.readme_evidence import evidence_sections
+from cellsearch.card.readme import write_readme
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.learn.normalise import Normalise
 
-from card_cases import Made, made
+from card_cases import Made, made, story_of
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +273,7 @@ def evidence(case: Made, folder: Path, predictors: list[Fitted]) -> tuple[Eviden
         not_estimable=(),
         projection="umap",
     )
-    return found, "\n".join(evidence_sections(found))
+    return found, write_readme(story_of(case.card, evidence=found))
 
 
 @pytest.mark.parametrize("measures", [True, False])
@@ -343,7 +342,9 @@ def test_generated_cells_are_drawn_and_told(case: Made, tmp_path: Path) -> None:
     assert "learned from 1 real cell; nearest-neighbour ratio not known." in card.readme
     assert card.verify().files > 0
     assert "## Generated cells" not in case.card.readme
-    assert generated_section([], []) == ""
+    ratios = [entry.nearest_ratio for entry in card.figures.generated]
+    assert ratios == [pytest.approx(0.834), None]
+    assert case.card.figures.generated == []
 
 
 def test_a_sheet_names_how_many_cells_and_draws_the_critic() -> None:

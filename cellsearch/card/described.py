@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from cellsearch.card.config import (
     CardConfig,
@@ -29,7 +28,7 @@ def described(
     recipe: Recipe,
     dataset: CellDataset,
     splits: Splits,
-    search_facts: Mapping[str, Any],
+    variant: str | None,
     rules: Rules,
     exported: Exported,
     features: FeatureFacts | None,
@@ -42,7 +41,7 @@ def described(
         recipe: of the winner.
         dataset: all cells, hold-out included.
         splits: hold-out and folds.
-        search_facts: of which ``variant`` is read.
+        variant: of the data set.
         rules: of calibration, abstention, sets and priors.
         exported: the graph.
         features: that the graph takes; None where it takes images.
@@ -62,7 +61,7 @@ def described(
         members=members,
         parameters=exported.parameters,
         not_estimable=tuple(splits.not_estimable),
-        dataset=_dataset_facts(dataset, search_facts),
+        dataset=_dataset_facts(dataset, variant),
         splits_sha256=splits.sha256,
         recipe=recipe.to_params(),
         onnx=OnnxFacts(input=exported.input, opset=exported.opset),
@@ -74,11 +73,11 @@ def described(
     )
 
 
-def _dataset_facts(dataset: CellDataset, search_facts: Mapping[str, Any]) -> DatasetFacts:
+def _dataset_facts(dataset: CellDataset, variant: str | None) -> DatasetFacts:
     origin = dataset.provenance
     return DatasetFacts(
         name=dataset.name,
-        variant=search_facts.get("variant"),
+        variant=variant,
         title=origin.title,
         licence=origin.licence,
         citation=origin.citation,

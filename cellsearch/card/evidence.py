@@ -27,7 +27,7 @@ CURVES = "curves.json"
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What was drawn, for README.md.
+    """What was drawn.
 
     Attributes:
         members: networks in the card; the first is the one looked into.
@@ -37,8 +37,6 @@ class Evidence:
         saliency_reason: why there is none; empty where there is.
         embedding: of the hold-out.
         embedding_notes: what was not as asked for; empty where all was.
-        generators: of each class that has one.
-        generated_names: names of their pictures, without suffix.
     """
 
     members: int
@@ -48,8 +46,6 @@ class Evidence:
     saliency_reason: str
     embedding: Embedding
     embedding_notes: tuple[str, ...]
-    generators: tuple[GeneratorFigures, ...]
-    generated_names: tuple[str, ...]
 
 
 def write_evidence(
@@ -108,8 +104,7 @@ def write_evidence(
     laid, notes = _write_embedding(
         folder, predictors[0], dataset, held, probabilities, projection=projection, seed=seed
     )
-    names = file_names(generators)
-    for name, one in zip(names, generators, strict=True):
+    for name, one in zip(file_names(generators), generators, strict=True):
         plots.save(draw_generated(one, dataset.channels), folder / "plots", name)
     return Evidence(
         members=len(predictors),
@@ -119,8 +114,6 @@ def write_evidence(
         saliency_reason=reason,
         embedding=laid,
         embedding_notes=notes,
-        generators=tuple(generators),
-        generated_names=tuple(names),
     )
 
 

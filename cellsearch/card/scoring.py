@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
-from cellsearch.stats.comparison import Comparison, compare, compare_counts
+from cellsearch.stats.comparison import Comparison, Scores, compare, compare_counts
 from cellsearch.stats.evaluation import (
     BaselineFigures,
     OofFigures,
@@ -22,6 +22,36 @@ from cellsearch.stats.groups import (
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
+
+
+def score(
+    dataset: CellDataset,
+    splits: Splits,
+    probabilities: NDArray[np.float32],
+    oof: OofFigures,
+    baseline: BaselineFigures,
+    *,
+    seed: int,
+) -> Scores:
+    """Winner and baseline on the hold-out and out-of-fold.
+
+    Args:
+        dataset: all cells, hold-out included.
+        splits: hold-out and folds.
+        probabilities: (n, K) float32 of the winner, rows in the order of ``splits.holdout``. A
+            temperature changes no predicted class, so it makes no difference here.
+        oof: the winner's out-of-fold predictions.
+        baseline: of trial 0 on the same cells; empty where there is none.
+        seed: of the bootstrap.
+
+    Raises:
+        CardError: probabilities that are not finite or not (cells, classes), or predictions of
+            other cells.
+    """
+    return Scores(
+        compare_holdout(dataset, splits, probabilities, baseline, seed=seed),
+        compare_pooled(dataset, splits, oof, baseline, seed=seed),
+    )
 
 
 def compare_holdout(

@@ -26,6 +26,7 @@ from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.html import block, note, table
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -522,7 +523,7 @@ def splits_html(splits: Splits) -> str:
             rows.append([shown, *(f"{count:,}" for count in found)])
     heads = ["class", *(name for name, _ in parts)]
     rows.append(["all", *(f"{len(part):,}" for _, part in parts)])
-    return block(title, table(heads, rows, numbers=range(1, len(heads))), about)
+    return block(title, table(Table.of(heads, rows)), about)
 
 
 def _named(part: str, folds: int) -> str:

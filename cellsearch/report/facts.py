@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,10 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cellsearch.card.confidence import read_calibration
 from cellsearch.card.config import CONFIG, CardConfig, read_config
-from cellsearch.card.metrics import CardMetrics
+from cellsearch.card.metrics import Calibration, CardMetrics
 from cellsearch.errors import CellsearchError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
+from cellsearch.tune.findings import Importance, read_importance
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -55,18 +55,10 @@ class CardFacts:
     folder: Path
     config: CardConfig
     metrics: CardMetrics
-    calibration: Mapping[str, Any] | None
-    importance: Mapping[str, Any] | None
+    calibration: Calibration | None
+    importance: Importance | None
     curves: Mapping[str, Any] | None
     versions: Mapping[str, Any] | None
-    readme: str
-
-    def section(self, title: str) -> list[str]:
-        """Points of a list in the card's README as plain text; empty without such a section."""
-        found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", self.readme, re.M | re.S)
-        lines = [] if found is None else found.group(1).splitlines()
-        points = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-        return [html.unescape(re.sub(r"\*\*|`", "", point).replace("\\|", "|")) for point in points]
 
     def generated_pictures(self) -> list[Path]:
         """Pictures of real and generated cells, one a class."""
@@ -227,16 +219,15 @@ def _card(folder: Path, missing: list[str]) -> CardFacts | None:
     except CellsearchError as error:
         missing.append(str(error))
         return None
-    readme = folder / "README.md"
+    importance = _json(folder / "importance.json")
     return CardFacts(
         folder=folder,
         config=config,
         metrics=metrics,
-        calibration=_json(folder / "calibration.json"),
-        importance=_json(folder / "importance.json"),
+        calibration=read_calibration(folder),
+        importance=None if importance is None else read_importance(importance),
         curves=_json(folder / "curves.json"),
         versions=_json(folder / "versions.json"),
-        readme=readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else "",
     )
 
 

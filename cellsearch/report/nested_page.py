@@ -8,18 +8,20 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cellsearch.card.markdown import figure, recall_of
 from cellsearch.card.metrics import Figures
+from cellsearch.card.tables import short_class_table
 from cellsearch.report import figures
 from cellsearch.report.facts import gather
 from cellsearch.report.nested_facts import NestedFacts
 from cellsearch.report.page import render
 from cellsearch.report.pictures import LEVEL, Picture
 from cellsearch.report.svg import drawing, inline
-from cellsearch.report.tables import Table, named
+from cellsearch.report.tables import named
 from cellsearch.run.folder import read_record
 from cellsearch.stats.evaluation import Estimate
 from cellsearch.stats.metrics import TITLES, metric_named
+from cellsearch.stats.wording import figure
+from cellsearch.util.tables import Table
 
 _ABOUT = {
     "outer": "The whole search was repeated inside each of {times} outer folds, whose cells had no "
@@ -66,7 +68,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
         searches=[_search(run, links.get(run, ""), request.config.metric) for run in facts.runs],
         metrics=metrics,
         metrics_caption=caption,
-        classes=_classes(pooled) if pooled else None,
+        classes=short_class_table(pooled) if pooled else None,
         pictures={"pooled": shown},
         command=_command(facts),
         folder=facts.folder,
@@ -102,23 +104,7 @@ def _metrics(summary: Mapping[str, Any], pooled: Figures | None) -> tuple[Table,
         if pooled
         else f"mean of n = {len(summary['searches'])} searches"
     )
-    return Table(("figure", "value"), rows), f"Figures with 95 % intervals, {what}"
-
-
-def _classes(pooled: Figures) -> Table:
-    rows = []
-    for name, each in pooled.per_class.items():
-        recall, cells = each.recall, each.support
-        rows.append(
-            (
-                name,
-                f"{cells:,}",
-                figure(None, cells=cells) if recall is None else recall_of(recall, cells),
-                figure(each.precision),
-                figure(each.f1),
-            )
-        )
-    return Table(("class", "cells", "recall", "precision", "F1"), rows)
+    return Table.of(("figure", "value"), rows), f"Figures with 95 % intervals, {what}"
 
 
 def _pictures(pooled: Figures) -> list[Picture]:

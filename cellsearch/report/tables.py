@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from cellsearch.card.markdown import difference, figure, recall_of
-from cellsearch.card.metrics import ClassEntry, Part
+from cellsearch.card import tables
+from cellsearch.card.metrics import Part
 from cellsearch.data.crop_sizes import told_in, without_choice
 from cellsearch.report.facts import CardFacts, RunFacts, Trial
 from cellsearch.report.search_story import saving
-from cellsearch.stats.evaluation import Estimate
 from cellsearch.stats.metrics import TITLES, metric_named
 from cellsearch.util.durations import spoken
+from cellsearch.util.tables import Column, Table
 
-PARTS: Mapping[Part, str] = {"hold_out": "Hold-out", "out_of_fold": "Out-of-fold"}
 STATES = {
     "COMPLETE": "complete",
     "PRUNED": "stopped early",
@@ -24,76 +23,17 @@ STATES = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """Text in rows.
-
-    Attributes:
-        header: of the columns.
-        rows: as many texts each.
-        left: so many columns at the left are text, the others numbers,
-        texts: but for these, counted from 0.
-        marked: rows that stand out.
-        sortable: by a click on a heading.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    left: int = 1
-    marked: frozenset[int] = frozenset()
-    texts: frozenset[int] = frozenset()
-    sortable: bool = False
-
-
 def named(metric: str) -> str:
     """A metric in words."""
     return TITLES[metric_named(metric)]
 
 
-def estimate(facts: Mapping[str, float] | None) -> Estimate | None:
-    """A figure of ``metrics.json``."""
-    return None if facts is None else Estimate(facts["value"], facts["low"], facts["high"])
-
-
-def metric_table(card: CardFacts, part: Part) -> Table:
-    """Each metric of winner and baseline, and their paired difference."""
-    facts, baseline = card.metrics.part(part), card.metrics.baseline(part)
-    rows = []
-    for name, value in facts.winner.metrics.items():
-        row = [TITLES[metric_named(name)], figure(value)]
-        if baseline:
-            row += [figure(baseline.metrics[name]), _apart(facts.difference[name])]
-        rows.append(row)
-    header = ["figure", "winner"] + (["baseline", "paired difference"] if baseline else [])
-    return Table(header, rows)
-
-
 def class_table(card: CardFacts, part: Part) -> Table:
-    """Recall, precision and F1 of each class; ``6 of 14 found`` where there are few cells."""
+    """Recall, precision and F1 of each class; the baseline's recall beside it."""
     facts, baseline = card.metrics.part(part), card.metrics.baseline(part)
-    rows = []
-    for name, own in facts.winner.per_class.items():
-        row = [name, f"{own.support:,}", _recall(own, own.support)]
-        if baseline:
-            row += [
-                _recall(baseline.per_class[name], own.support),
-                _apart(facts.recall_difference.get(name)),
-            ]
-        none_called = own.estimable and own.precision is None
-        row.append("none predicted" if none_called else figure(own.precision))
-        rows.append([*row, figure(own.f1)])
-    header = ["class", "cells", "recall"]
-    header += ["recall of the baseline", "difference"] if baseline else []
-    return Table([*header, "precision", "F1"], rows)
-
-
-def _recall(entry: ClassEntry, cells: int) -> str:
-    value = entry.recall
-    return f"not estimable ({cells:,} cells)" if value is None else recall_of(value, cells)
-
-
-def _apart(value: Estimate | None) -> str:
-    return "-" if value is None else difference(value)
+    beside = tables.BESIDE if baseline else ()
+    found = tables.class_table(facts.winner, baseline, facts.recall_difference)
+    return found.take("class", "cells", "recall", *beside, "precision", "F1")
 
 
 def recipe_tables(
@@ -107,12 +47,12 @@ def recipe_tables(
         for name in names
     ]
     if baseline is None:
-        alone = Table(("parameter", "value"), [row[:2] for row in rows], left=2)
-        return Table(alone.header, (), left=2), alone
-    header = ("parameter", "winner", "baseline")
+        alone = Table.of(("parameter", "value"), [row[:2] for row in rows], numbers=())
+        return replace(alone, rows=()), alone
+    differ, same = [row for row in rows if row[1] != row[2]], [r for r in rows if r[1] == r[2]]
     return (
-        Table(header, [row for row in rows if row[1] != row[2]], left=3),
-        Table((*header[:1], "both"), [row[:2] for row in rows if row[1] == row[2]], left=2),
+        Table.of(("parameter", "winner", "baseline"), differ, numbers=()),
+        Table.of(("parameter", "both"), [row[:2] for row in same], numbers=()),
     )
 
 
@@ -147,10 +87,12 @@ def trial_table(facts: RunFacts) -> Table:
                 row.reason,
             )
         )
-    header = ("trial", "state", "score", "folds", "minutes", "recipe", "why it ended early")
-    return Table(
-        header, rows, left=2, marked=frozenset(marked), texts=frozenset((5, 6)), sortable=True
+    names = (
+        *(Column("trial", "text"), Column("state", "text")),
+        *map(Column, ("score", "folds", "minutes")),
+        *(Column("recipe", "long"), Column("why it ended early", "long")),
     )
+    return Table(names, rows, marked=frozenset(marked), sortable=True)
 
 
 def stopped_table(facts: RunFacts) -> Table | None:
@@ -167,7 +109,8 @@ def stopped_table(facts: RunFacts) -> Table | None:
     ]
     if not rows:
         return None
-    return Table(("trial", "folds trained", "score so far", "why"), rows, texts=frozenset((3,)))
+    names = (Column("trial", "text"), Column("folds trained"), Column("score so far"))
+    return Table((*names, Column("why", "long")), rows)
 
 
 def racing_sentence(facts: RunFacts) -> str:
@@ -233,7 +176,7 @@ def parts_table(facts: RunFacts) -> Table | None:
     sums = [sum(whole.values()), sum(held.values()), sum(sum(fold.values()) for fold in folds)]
     rows.append(("all", f"{sums[0]:,}", "", f"{sums[1]:,}", f"{sums[2]:,}", ""))
     header = ("class", "cells", "share", "hold-out", f"in {len(folds)} folds", "in a fold")
-    return Table(header, rows)
+    return Table.of(header, rows)
 
 
 def search_rows(facts: RunFacts) -> list[tuple[str, str]]:

@@ -46,6 +46,7 @@ from cellsearch.space.without_effect import without_effect
 from cellsearch.tune.lock import HeldError
 from cellsearch.util.html import Markup, block, line, note, table
 from cellsearch.util.messages import Setting
+from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
@@ -400,4 +401,5 @@ def _leaderboard(complete: list[TrialRow]) -> Markup:
         )
         for row in complete[:ROWS]
     ]
-    return table(["trial", "out-of-fold score", "minutes", "recipe"], rows, numbers=(1, 2))
+    names = ("trial", "out-of-fold score", "minutes", "recipe")
+    return table(Table.of(names, rows, numbers=(1, 2)))

@@ -20,6 +20,7 @@ from cellsearch.space.section import Section
 from cellsearch.space.sections import Augment, Balance, Gan, Input, Loss, Optim, Train
 from cellsearch.util import yaml_files
 from cellsearch.util.html import block, note, table
+from cellsearch.util.tables import Table
 
 
 def brief(recipe: Recipe) -> str:
@@ -242,7 +243,7 @@ def recipe_html(recipe: Recipe) -> str:
     same = note(f"{rest} others at their defaults: recipe.to_params() lists them all")
     return block(
         f"recipe: {recipe.model.family}",
-        table(["parameter", "value", "meaning"], rows),
+        table(Table.of(["parameter", "value", "meaning"], rows, numbers=())),
         *([same] if rest else []),
     )
 

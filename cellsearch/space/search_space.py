@@ -23,6 +23,7 @@ from cellsearch.space.parameters import ParamValue, parameters
 from cellsearch.space.recipe import Recipe, split_name
 from cellsearch.util import yaml_files
 from cellsearch.util.html import Markup, block, line, note, table
+from cellsearch.util.tables import Table
 from cellsearch.util.yaml_files import Document
 
 if TYPE_CHECKING:
@@ -307,8 +308,11 @@ def space_html(space: SearchSpace) -> str:
         parts.append(line(space.title))
     parts.append(
         table(
-            ["parameter", "kind", "drawn from", "when", "meaning"],
-            [(r.name, r.kind, r.range, r.condition, r.meaning) for r in drawn],
+            Table.of(
+                ["parameter", "kind", "drawn from", "when", "meaning"],
+                [(r.name, r.kind, r.range, r.condition, r.meaning) for r in drawn],
+                numbers=(),
+            )
         )
     )
     if fixed:
