@@ -179,7 +179,7 @@ def test_what_is_passed_over_is_told_by_every_command(
     told = " ".join((out + error).split())
     if command_name == "check":
         # The table breaks long lines; words are what is compared.
-        assert "passed-over" in told
+        assert "ignored-files" in told
         out = command("datasets", "check", cells, "--folds", "2", "--json")[1]
         told = " ".join(each["message"] for each in json.loads(out)["findings"])
     assert f"passed over: {said}" in told

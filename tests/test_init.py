@@ -323,7 +323,7 @@ def test_folds_follow_groups_and_budget_follows_cells() -> None:
 def test_white_blood_cells(wbc_root: Path, tmp_path: Path) -> None:
     look = first_look(wbc_root)
     assert look.layout.counts == {"1": 176, "2": 53, "3": 48, "4": 22, "5": 1}
-    assert any(each.kind == "exact-twin" for each in look.findings)
+    assert any(each.kind == "exact-duplicate" for each in look.findings)
     written = write(look, tmp_path / "wbc.yaml")
     assert "class_names" in written[0].read_text()
     runnable(look, written)

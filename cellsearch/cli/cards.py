@@ -29,7 +29,7 @@ def predict(
         str, typer.Argument(help="An image, a folder of images, or a dataset by name or path.")
     ],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="CSV with one row a cell.", metavar="CSV")
+        Path | None, typer.Option("-o", "--out", help="CSV with one row per cell.", metavar="CSV")
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -45,14 +45,14 @@ def predict(
     sets: Sets = None,
     fractions: Annotated[
         Path | None,
-        typer.Option(help="CSV of each class's share of the sample, corrected.", metavar="CSV"),
+        typer.Option(help="CSV of the share of each class in the sample, corrected for known mistakes.", metavar="CSV"),
     ] = None,
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
     as_json: Json = False,
 ) -> None:
-    """Classify cells with a card; neither torch nor ray is loaded.
+    """Classify cells with a card. Needs neither torch nor Ray.
 
     Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
     """

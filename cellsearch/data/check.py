@@ -136,7 +136,7 @@ def _passed_over(dataset: CellDataset) -> list[Finding]:
     """What the reader of a folder left: images in hidden folders, links that lead back."""
     notes = passed_over_in(dataset.provenance.notes)
     return [
-        Finding("passed-over", "warning" if "image" in note else "note", (), Message.of(note))
+        Finding("ignored-files", "warning" if "image" in note else "note", (), Message.of(note))
         for note in notes
     ]
 
@@ -161,11 +161,11 @@ def _twins(
             if twin.kind == "exact"
             else f"show the same picture to within {twin.largest_difference:g} grey levels"
         )
-        kind: Kind = "exact-twin" if twin.kind == "exact" else "near-twin"
+        kind: Kind = "exact-duplicate" if twin.kind == "exact" else "near-duplicate"
         severity: Severity = "warning"
         where = f" (both {classes[0]})"
         if classes[0] != classes[1]:
-            kind, severity = "twin-across-classes", "error"
+            kind, severity = "duplicate-across-classes", "error"
             where = f" but are labelled {classes[0]} and {classes[1]}"
         torn = part[twin.a] != part[twin.b] and not (splits is None and splits_follow)
         if torn and splits is not None:

@@ -353,7 +353,7 @@ def _class_told(
             "but look whether classes were cropped or saved in different ways"
         )
     cells = tuple(facts.ids[k] for k in np.flatnonzero(inside & has))
-    return Finding("class-told-by-files", severity, cells, Message.of(f"{what}; {remedy}"))
+    return Finding("class-revealed-by-files", severity, cells, Message.of(f"{what}; {remedy}"))
 
 
 def _differ(trait: _Trait, facts: _Facts) -> Finding:

@@ -13,9 +13,10 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from cellsearch.data.findings import unknown_kind
+from cellsearch.data.findings import present_kind, unknown_kind
 from cellsearch.data.plan import Plan
 from cellsearch.errors import ConfigError, RunError
 from cellsearch.util.messages import Message, Setting, joined
@@ -74,6 +75,10 @@ class NestedRequest(BaseModel):
         return self.config.changed(seed=seed)
 
 
+_SPELT: Mapping[str, str] = {"prediction_sets": "sets", "max_concurrent_trials": "slots"}
+"""Keywords that are spelt as the options are, and the fields they fill."""
+
+
 class RunConfig(BaseModel):
     """What a run was asked to do; every field is an option of ``cellsearch run``.
 
@@ -114,6 +119,13 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last"] = "auto"
     storage: str | None = None
     address: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_options_are_spelt(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        return {_SPELT.get(str(name), name): value for name, value in values.items()}
 
     @field_validator("channels", "only", mode="before")
     @classmethod
@@ -164,7 +176,7 @@ class RunConfig(BaseModel):
     def _known_findings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if found := [text for each in value if (text := unknown_kind(each))]:
             raise ValueError("; ".join(found))
-        return tuple(dict.fromkeys(value))
+        return tuple(dict.fromkeys(map(present_kind, value)))
 
     @field_validator("init_from")
     @classmethod

@@ -68,7 +68,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rare: what is done with classes too small for the folds: ``refuse``, or ``keep`` for
             training alone.
         accept: kinds of errors that the check of the cells finds, such as
-            ``("twin-across-classes",)``, to go on with all the same.
+            ``("duplicate-across-classes",)``, to go on with all the same.
         seed: of splits, sampler and training, 0 or more. On a CPU the same seed gives the same
             model, of a search too where it runs in this process and not against the clock.
         backend: who runs the trials: ``local`` (this process) or ``ray``.

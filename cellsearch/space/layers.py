@@ -24,7 +24,7 @@ class Layer:
 
     Attributes:
         limits: as written, by key; None lifts a parent's.
-        starts: recipes to begin with; a document that names some replaces its parent's.
+        starts: recipes of the initial trials; a document that names some replaces its parent's.
         written: by name, what the entries were made from.
     """
 
@@ -75,7 +75,7 @@ def read_layer(document: Document, chain: Sequence[Path] = ()) -> Layer:
         else:
             written[str(name)] = Written(document, raw)
     starts = parent.starts if parent else ()
-    if file is not None and "starts" in file.model_fields_set:
+    if file is not None and "initial" in file.model_fields_set:
         starts = _starts(file, document, found)
     entries, wrong = expand(written, document)
     if file is None or found or wrong:
@@ -88,13 +88,14 @@ def read_layer(document: Document, chain: Sequence[Path] = ()) -> Layer:
 def _starts(
     file: SpaceFile, document: Document, found: list[tuple[Document, Problem]]
 ) -> tuple[Recipe, ...]:
+    key = "initial" if "initial" in document.data else "starts"
     starts = []
-    for index, params in enumerate(file.starts):
+    for index, params in enumerate(file.initial):
         try:
             starts.append(Recipe.from_params(params))
         except SpaceError as error:
             found += [
-                (document, Problem(("starts", index), line)) for line in str(error).splitlines()
+                (document, Problem((key, index), line)) for line in str(error).splitlines()
             ]
     return tuple(starts)
 
