@@ -118,7 +118,9 @@ def test_the_command_line_stops_names_the_option_and_goes_on_with_it(
     assert not (tmp_path / "run").exists()
     code, out, _ = command("datasets", "check", path)
     assert (code, "duplicate-across-classes" in out) == (1, True)
-    code, _, error = command(*words, "--out", tmp_path / "run", "--accept", "duplicate-across-clases")
+    code, _, error = command(
+        *words, "--out", tmp_path / "run", "--accept", "duplicate-across-clases"
+    )
     assert code == 2
     assert "--accept" in error
     assert "did you mean 'duplicate-across-classes'?" in error

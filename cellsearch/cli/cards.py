@@ -45,7 +45,10 @@ def predict(
     sets: Sets = None,
     fractions: Annotated[
         Path | None,
-        typer.Option(help="CSV of the share of each class in the sample, corrected for known mistakes.", metavar="CSV"),
+        typer.Option(
+            help="CSV of the share of each class in the sample, corrected for known mistakes.",
+            metavar="CSV",
+        ),
     ] = None,
     variant: Variant = None,
     mirror: Mirror = None,

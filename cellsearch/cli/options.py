@@ -53,7 +53,8 @@ OneVsRest = Annotated[
 Abstain = Annotated[
     str | None,
     typer.Option(
-        help="When to call a cell uncertain: coverage=0.9 (the least certain tenth of each class) or "
+        help="When to call a cell uncertain: coverage=0.9 (the least certain tenth of each class) "
+        "or "
         "precision=0.95 (cells that would be right less often). Thresholds come from out-of-fold "
         "cells.",
         metavar="RULE",
@@ -75,9 +76,7 @@ Fit = Annotated[
         "the smaller), resize or refuse (default: as in training)."
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the results as one JSON document.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 RunArgument = Annotated[
     Path,

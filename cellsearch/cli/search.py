@@ -43,9 +43,7 @@ Slots = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option(help="Threads per trial.")]
-Address = Annotated[
-    str | None, typer.Option(help="An existing Ray cluster.", metavar="HOST:PORT")
-]
+Address = Annotated[str | None, typer.Option(help="An existing Ray cluster.", metavar="HOST:PORT")]
 Backend = Annotated[
     str,
     typer.Option(help="What runs the trials: ray or local.", autocompletion=completion.backends),
@@ -62,7 +60,9 @@ def run(
     ],
     space: Annotated[
         str,
-        typer.Option(help="A built-in search space, or a YAML file.", autocompletion=completion.spaces),
+        typer.Option(
+            help="A built-in search space, or a YAML file.", autocompletion=completion.spaces
+        ),
     ] = "default",
     init_from: Annotated[
         Path | None,
@@ -124,7 +124,8 @@ def run(
     final: Annotated[
         str,
         typer.Option(
-            help="The card's model: refit (trained again on all folds) or ensemble (of their networks).",
+            help="The card's model: refit (trained again on all folds) or ensemble (of their "
+            "networks).",
             autocompletion=completion.finals,
         ),
     ] = "refit",
@@ -151,10 +152,14 @@ def run(
     ] = None,
     address: Address = None,
     race: Annotated[
-        bool, typer.Option("--race/--no-race", help="Stop trials early that are very probably worse.")
+        bool,
+        typer.Option("--race/--no-race", help="Stop trials early that are very probably worse."),
     ] = True,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start a new run although an unfinished one like it could be resumed.")
+        bool,
+        typer.Option(
+            "--fresh", help="Start a new run although an unfinished one like it could be resumed."
+        ),
     ] = False,
     outer: Annotated[
         int | None,
@@ -231,7 +236,9 @@ def resume(
     threads: Threads = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="What runs the trials: ray or local.", autocompletion=completion.backends),
+        typer.Option(
+            help="What runs the trials: ray or local.", autocompletion=completion.backends
+        ),
     ] = None,
     address: Address = None,
     abstain: Abstain = None,

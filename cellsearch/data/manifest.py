@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cellsearch.data.readers.registry import VERSIONS
 from cellsearch.errors import CatalogError, ConfigError, ManifestError
 from cellsearch.util import yaml_files
 
 Name = Annotated[str, Field(min_length=1)]
-LayoutName = Literal[
-    "folders",
-    "table",
-    "channel_files",
-    "montage",
-    "npz",
-    "hdf5",
-    "ome_tiff",
-    "ome_zarr",
-    "cif",
-    "rtdc",
-    "synthetic",
-]
+if TYPE_CHECKING:
+    LayoutName = str
+else:
+    LayoutName = Literal[tuple(VERSIONS)]
 
 
 class _Section(BaseModel):

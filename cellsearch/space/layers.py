@@ -94,9 +94,7 @@ def _starts(
         try:
             starts.append(Recipe.from_params(params))
         except SpaceError as error:
-            found += [
-                (document, Problem((key, index), line)) for line in str(error).splitlines()
-            ]
+            found += [(document, Problem((key, index), line)) for line in str(error).splitlines()]
     return tuple(starts)
 
 

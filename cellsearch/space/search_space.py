@@ -208,7 +208,7 @@ class SearchSpace:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of entries, limits and initial trials; not of comments, order, name and title."""
+        """Hex digest of entries, limits and initial trials, not of comments, order and names."""
         text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -8,11 +8,14 @@ from pydantic import Field
 
 from cellsearch.space.section import Section
 
+LossName = Literal["cross_entropy", "focal"]
+"""Losses, each by the name of its file in ``cellsearch/learn/losses/``."""
+
 
 class Loss(Section):
     """What is minimised, and how classes count in it."""
 
-    kind: Literal["cross_entropy", "focal"] = "cross_entropy"
+    kind: LossName = "cross_entropy"
     gamma: float = Field(2.0, ge=0.0, le=10.0, description="focusing of the focal loss")
     weighting: Literal["none", "sqrt", "inv", "effective"] = Field(
         "none", description="class weights from training counts"
