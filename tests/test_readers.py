@@ -474,7 +474,7 @@ def test_tables_with_tabs_groups_splits_and_numbers(tmp_path: Path) -> None:
         ("path,label\nx.bmp,a\n", {}, ReadError, "line 2: no such file: x.bmp"),
         ("path,label\n0,a\n000,b\n", {}, ReadError, "named twice: 000.bmp in lines 2 and 3"),
         ("path,label\n0,a,b\n", {}, ReadError, "more values than the 2 columns in line 2"),
-        ("path,path\n0,a\n", {}, ReadError, "columns named twice: path"),
+        ("path,path\n0,a\n", {}, ReadError, "columns have the same name: path"),
         ("path,label\n", {}, ReadError, "a table without rows"),
         ("", {}, ReadError, "a table without rows"),
         ("a,b\n0,1\n", {}, ConfigError, 'give path_column="COLUMN".*columns: a, b'),

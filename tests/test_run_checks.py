@@ -114,7 +114,7 @@ def test_the_command_line_stops_names_the_option_and_goes_on_with_it(
     code, _, error = command(*words, "--out", tmp_path / "run")
     assert code == 2
     assert "duplicate-across-classes: " in error
-    assert "go on all the same with --accept duplicate-across-classes" in error
+    assert "run anyway with --accept duplicate-across-classes" in error
     assert not (tmp_path / "run").exists()
     code, out, _ = command("datasets", "check", path)
     assert (code, "duplicate-across-classes" in out) == (1, True)
@@ -127,7 +127,7 @@ def test_the_command_line_stops_names_the_option_and_goes_on_with_it(
 
 
 def test_ids_given_twice_stop_a_run(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="duplicate-id: 1 ids are given to more than one cell"):
+    with pytest.raises(DataError, match="duplicate-id: 1 ids belong to more than one cell"):
         tiny_search(tmp_path / "run", with_double_ids())
 
 

@@ -190,7 +190,7 @@ def _write_into(
     _require_same(predictor, dataset, held, holdout_probabilities)
     write_test_cells(folder, predictor, dataset, held)
 
-    tell("finding the intervals of the hold-out's figures")
+    tell("computing intervals of the hold-out figures")
     holdout = compare_holdout(dataset, splits, holdout_probabilities, baseline, seed=seed)
     pooled = compare_pooled(dataset, splits, oof, baseline, seed=seed)
     found = findings(holdout) if findings is not None else Found()
@@ -219,7 +219,7 @@ def _write_into(
     np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
     write_recipe(folder / "recipe.yaml", recipe)
     write_json(folder / "versions.json", versions())
-    tell("drawing the card's figures")
+    tell("drawing the figures of the card")
     names = write_plots(
         folder / "plots",
         [predictor.history for predictor in predictors],

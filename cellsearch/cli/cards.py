@@ -131,7 +131,7 @@ def predict(
 
 
 def verify(card: CardArgument, as_json: Json = False) -> None:
-    """Replay a card's test cells and compare every checksum.
+    """Check a card: compare every checksum and predict its test cells again.
 
     Example: cellsearch verify runs/demo/card
     """
@@ -145,7 +145,7 @@ def verify(card: CardArgument, as_json: Json = False) -> None:
         say_json(report)
         return
     typer.echo(
-        f"{card}: {report.files} files as written, {report.cells} test cells replayed, "
+        f"{card}: {report.files} files unchanged, {report.cells} test cells replayed, "
         f"largest difference {report.largest_difference:.1e}"
     )
 

@@ -22,7 +22,7 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="bioimageio, huggingface or onnx.",
+            help="Format: bioimageio, huggingface or onnx.",
             metavar="FORMAT",
             autocompletion=completion.card_formats,
         ),

@@ -48,7 +48,7 @@ def abstention_tables(card: CardFacts) -> tuple[str, Table, Table] | None:
     if found is None:
         return None
     held, oof = found.hold_out, found.out_of_fold
-    asked = f"Asked for: a {held.rule} of {100 * held.level:g} % in each predicted class."
+    asked = f"Requested: a {held.rule} of {100 * held.level:g} % in each predicted class."
     names = {
         "coverage": "coverage: share given a class",
         "selective_accuracy": "accuracy of those",
@@ -80,7 +80,7 @@ def sets_table(card: CardFacts) -> tuple[str, Table] | None:
         return None
     held = found.hold_out
     said = (
-        f"Sets that shall hold the true class {100 * held.level:g} % of the time. Hold-out: "
+        f"Sets meant to contain the true class {100 * held.level:g} % of the time. Hold-out: "
         f"coverage {figure(held.coverage)}, {held.mean_size:.2f} classes in a set, "
         f"{100 * held.single:.1f} % of the sets hold one class, {100 * held.empty:.1f} % "
         "none."

@@ -120,7 +120,7 @@ def _card(card: CardFacts) -> Iterator[Picture]:
                 "importance",
                 "importance",
                 drawn,
-                f"Which choices went with good trials (n = {found.trials:,} complete trials). "
+                f"Which choices the good trials share (n = {found.trials:,} complete trials). "
                 "Grey: no more than by chance, or not distinguishable from no effect.",
             )
     if card.calibration is not None:

@@ -167,16 +167,16 @@ def _refused(
     acceptable = tuple(kind for kind in kinds if kind not in NEVER)
     given = (each for each in map(present_kind, accept) if each not in (*acceptable, *NEVER))
     every = (*given, *acceptable)
-    last = Message.of("mend them, or go on all the same with ", Setting("accept", every))
+    last = Message.of("fix them, or run anyway with ", Setting("accept", every))
     if failure is not None or len(acceptable) < len(kinds):
         only = (
-            f"; of {', '.join(acceptable)} they may be accepted with ",
+            f"; errors of the kind {', '.join(acceptable)} can be accepted with ",
             Setting("accept", every),
         )
-        last = Message.of("mend them", *(only if acceptable else ()))
+        last = Message.of("fix them", *(only if acceptable else ()))
     count = len(checked.errors) + (failure is not None)
     what = "an error" if count == 1 else f"{count} errors"
-    return DataError(f"{name}: the check of the cells finds {what}:\n", joined([*lines, last]))
+    return DataError(f"{name}: the check of the cells found {what}:\n", joined([*lines, last]))
 
 
 def _shown_by(config: RunConfig, *, named: bool) -> str:

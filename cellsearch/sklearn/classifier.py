@@ -380,7 +380,7 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
     )
     if result.card is None or result.best is None:
         raise RunError(
-            f"the search was interrupted; go on with cellsearch.resume({str(result.folder)!r})"
+            f"the search was interrupted; resume with cellsearch.resume({str(result.folder)!r})"
         )
     verdict = result.card.figures.verdict
     return Fitted(

@@ -45,7 +45,9 @@ class Limits(_Model):
 class SpaceFile(_Model):
     """One search_spaces/*.yaml."""
 
-    name: StrictStr = Field("custom", min_length=1, description="by which the space is chosen")
+    name: StrictStr = Field(
+        "custom", min_length=1, description="name of the space, by which it is chosen"
+    )
     title: StrictStr = Field("", description="one line for `spaces list`")
     extends: StrictStr | None = Field(None, description="name or path of the space to start from")
     limits: Limits = Limits()

@@ -70,7 +70,7 @@ def read_layer(document: Document, chain: Sequence[Path] = ()) -> Layer:
         if raw is None and str(name) in written:
             del written[str(name)]
         elif raw is None:
-            text = "has no value, and there is none to take away"
+            text = "has no value, and no inherited parameter to remove"
             found.append((document, Problem(("parameters", str(name)), text)))
         else:
             written[str(name)] = Written(document, raw)
@@ -114,6 +114,6 @@ def _parent(
     visited = [*chain, *([document.path.resolve()] if document.path else [])]
     if path.resolve() in visited:
         names = " -> ".join(p.stem for p in [*visited, path])
-        found.append((document, Problem(("extends",), f"goes round in a circle: {names}")))
+        found.append((document, Problem(("extends",), f"extends itself in a circle: {names}")))
         return None
     return read_layer(read_document(path), visited)

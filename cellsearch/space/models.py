@@ -124,9 +124,11 @@ class VitModel(Family):
 
     family: Literal["vit"] = "vit"
     patch: int = Field(8, ge=2, le=64, description="side of a patch, px")
-    dim: int = Field(32, ge=8, le=768, multiple_of=4, description="numbers that stand for a patch")
+    dim: int = Field(32, ge=8, le=768, multiple_of=4, description="size of the vector of a patch")
     heads: int = Field(8, ge=1, le=16, description="attention heads")
-    head_dim: int = Field(64, ge=1, le=128, description="numbers of a patch in an attention head")
+    head_dim: int = Field(
+        64, ge=1, le=128, description="size of the vector of a patch in an attention head"
+    )
     blocks: int = Field(2, ge=1, le=12, description="transformer blocks")
     mlp: int = Field(64, ge=8, le=3072, description="units of the dense layer of a block")
     dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
@@ -140,7 +142,7 @@ class TimmModel(Family):
 
     family: Literal["timm"] = "timm"
     name: str = Field("resnet18", min_length=1, description="as timm spells it")
-    pretrained: bool = Field(False, description="begin with weights learnt on other images")
+    pretrained: bool = Field(False, description="start from weights trained on other images")
     weights: str = Field("", description="file of those weights; empty for timm's own, cached")
     trainable: Literal["all", "last", "head"] = Field(
         "all", description="what is trained: all, the last stage and the head, or the head alone"
@@ -156,8 +158,8 @@ class TimmModel(Family):
 class _Classical(Family):
     features: Features = Field(
         "pixels",
-        description="what is learnt from: pixels, or shape, "
-        "intensity, texture and radial profile measured on them",
+        description="input of the model: pixels, or shape, intensity, texture and radial profile "
+        "measured on them",
     )
     copies: int = Field(0, ge=0, le=16, description="augmented copies of each training cell")
 

@@ -280,7 +280,7 @@ def _prove(space: SearchSpace) -> None:
         try:
             space.suggest(Dice(seed))
         except SpaceError as error:
-            raise SpaceError(f"{space.name}: some draws are no recipe: ", error) from None
+            raise SpaceError(f"{space.name}: some draws are not valid recipes: ", error) from None
 
 
 def _flow(value: Any) -> Any:
