@@ -383,7 +383,9 @@ def test_mixed_sizes_are_listed_or_made_alike(tmp_path: Path) -> None:
 
 def test_fields_of_view_are_not_taken_for_cells(tmp_path: Path) -> None:
     save(tmp_path / "set" / "a" / "x.png", np.zeros((1, 30, 1200), np.uint8))
-    with pytest.raises(DataError, match="30x1200 px are large for single cells; to read montages, use"):
+    with pytest.raises(
+        DataError, match="30x1200 px are large for single cells; to read montages, use"
+    ):
         read(tmp_path / "set")
     assert np.shape(read(tmp_path / "set", size="30x1200").images) == (1, 1, 30, 1200)
 
