@@ -381,7 +381,7 @@ def test_missing_files_are_all_named_at_loading(case: Made, tmp_path: Path) -> N
 
 
 def test_what_is_no_card(case: Made, tmp_path: Path) -> None:
-    with pytest.raises(CardError, match="is no folder"):
+    with pytest.raises(CardError, match="is not a folder"):
         load_card(tmp_path / "nowhere")
     with pytest.raises(CardError, match=r"holds no config\.json"):
         load_card(tmp_path)

@@ -151,7 +151,7 @@ PLANTED: dict[str, tuple[Save, Save, str, str]] = {
 def test_a_class_that_was_saved_otherwise_is_named(name: str, tmp_path: Path) -> None:
     of_rare, of_others, title, value = PLANTED[name]
     findings = checked(planted(tmp_path / "cells", of_rare, of_others))
-    (told,) = of_kind(findings, "class-told-by-files")
+    (told,) = of_kind(findings, "class-revealed-by-files")
     assert told.severity == "error"
     assert str(told.message).startswith(f"{RARE} can be told by the {title}")
     assert f"8 of 8 files of {RARE} have" in str(told.message)
@@ -177,7 +177,7 @@ def test_two_classes_saved_alike_are_told_from_the_rest(tmp_path: Path) -> None:
         for number in range(12):
             compression = "lzw" if name in "AB" else None
             tif(root / name / str(number), cell(100 * k + number), compression=compression)
-    (told,) = of_kind(checked(root), "class-told-by-files")
+    (told,) = of_kind(checked(root), "class-revealed-by-files")
     assert str(told.message).startswith("A and B can be told by the compression")
     assert "24 of 24 files of A and B have compression LZW" in str(told.message)
 
@@ -201,7 +201,7 @@ def test_every_class_saved_in_its_own_way_is_told(tmp_path: Path) -> None:
         (root / name).mkdir(parents=True)
         for number in range(12):
             tif(root / name / str(number), cell(100 * k + number), compression=compression)
-    told = of_kind(checked(root), "class-told-by-files")
+    told = of_kind(checked(root), "class-revealed-by-files")
     assert sorted(str(each.message)[0] for each in told) == ["A", "B", "C"]
 
 
@@ -211,7 +211,7 @@ def test_some_files_that_differ_are_named_and_tell_no_class(tmp_path: Path) -> N
         return tif(path, image, photometric="miniswhite" if white else "minisblack")
 
     findings = checked(planted(tmp_path / "cells", save, save))
-    assert not of_kind(findings, "class-told-by-files")
+    assert not of_kind(findings, "class-revealed-by-files")
     (differ,) = of_kind(findings, "files-differ")
     assert differ.severity == "warning"
     assert "72 have photometric interpretation MinIsBlack, such as A/0.tif" in str(differ.message)
@@ -224,7 +224,7 @@ def test_larger_crops_of_a_class_are_a_warning_that_says_what_may_cause_it(tmp_p
 
     root = planted(tmp_path / "cells", tif, any_size)
     findings = checked(root, size="20x20", fit="pad")
-    (told,) = of_kind(findings, "class-told-by-files")
+    (told,) = of_kind(findings, "class-revealed-by-files")
     assert told.severity == "warning"
     assert str(told.message).startswith(f"{RARE} can be told by the crop size")
     assert "20 x 20 px" in str(told.message)
@@ -249,7 +249,7 @@ def test_files_of_another_day_are_a_warning_and_copies_of_one_hour_nothing(tmp_p
         os.utime(file, (1.7e9, 1.7e9))
         return file
 
-    (told,) = of_kind(checked(planted(tmp_path / "days", another_day)), "class-told-by-files")
+    (told,) = of_kind(checked(planted(tmp_path / "days", another_day)), "class-revealed-by-files")
     assert told.severity == "warning"
     assert "file date 2023-11-14" in str(told.message)
     assert "a copy or an archive renews file dates" in str(told.message)
@@ -262,7 +262,7 @@ def test_files_of_another_day_are_a_warning_and_copies_of_one_hour_nothing(tmp_p
             moment += 30
             os.utime(file, (moment, moment))
         moment += 3600
-    assert not of_kind(checked(root), "class-told-by-files")
+    assert not of_kind(checked(root), "class-revealed-by-files")
 
 
 def test_a_date_in_the_header_is_one_that_a_copy_keeps(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_date_in_the_header_is_one_that_a_copy_keeps(tmp_path: Path) -> None:
         lambda path, image: tif(path, image, datetime="2021:03:04 10:00:00"),
         lambda path, image: tif(path, image, datetime="2021:05:04 10:00:00"),
     )
-    (told,) = of_kind(checked(root), "class-told-by-files")
+    (told,) = of_kind(checked(root), "class-revealed-by-files")
     assert str(told.message).startswith(f"{RARE} can be told by the date in the file")
     assert "2021-03-04" in str(told.message)
     assert told.severity == "warning"
@@ -282,7 +282,7 @@ def test_file_size_that_tells_a_class_is_a_warning(tmp_path: Path) -> None:
         return pil(path, image // 40, ".png")
 
     root = planted(tmp_path / "cells", flat, lambda path, image: pil(path, image, ".png"))
-    (told,) = of_kind(checked(root), "class-told-by-files")
+    (told,) = of_kind(checked(root), "class-revealed-by-files")
     assert told.severity == "warning"
     assert str(told.message).startswith(f"{RARE} can be told by the file size")
     assert "texture" in str(told.message)
@@ -291,7 +291,7 @@ def test_file_size_that_tells_a_class_is_a_warning(tmp_path: Path) -> None:
 def test_a_class_of_another_depth_is_named_by_init_though_it_cannot_be_read(tmp_path: Path) -> None:
     root = planted(tmp_path / "cells", lambda path, image: tif(path, image.astype(np.uint16) * 257))
     look = first_look(root)
-    (told,) = of_kind(look.findings, "class-told-by-files")
+    (told,) = of_kind(look.findings, "class-revealed-by-files")
     assert str(told.message).startswith(f"{RARE} can be told by the bit depth")
     assert "16-bit samples" in str(told.message)
     assert any("several dtypes" in problem for problem in look.problems)
@@ -317,7 +317,7 @@ def test_the_command_gives_the_finding_and_exit_code_1(tmp_path: Path) -> None:
     root = planted(tmp_path / "cells", of_rare, of_others)
     result = CliRunner().invoke(app, ["datasets", "check", str(root), "--json"])
     kinds = {each["kind"]: each for each in json.loads(result.stdout)["findings"]}
-    assert kinds["class-told-by-files"]["severity"] == "error"
+    assert kinds["class-revealed-by-files"]["severity"] == "error"
     assert result.exit_code == 1
 
 
@@ -328,7 +328,7 @@ def test_a_table_and_channel_files_are_asked_too(tmp_path: Path) -> None:
     rows = [f"{file.relative_to(root).as_posix()},{file.parent.name}" for file in files]
     (root / "labels.csv").write_text("\n".join(["path,label", *rows]))
     cells = CellDataset.from_table(root / "labels.csv")
-    assert len(of_kind(file_findings(cells), "class-told-by-files")) == 1
+    assert len(of_kind(file_findings(cells), "class-revealed-by-files")) == 1
 
     channels = tmp_path / "channels"
     for file in files:
@@ -338,7 +338,7 @@ def test_a_table_and_channel_files_are_asked_too(tmp_path: Path) -> None:
         tif(folder / f"{file.stem}_Ch1", image)
         odd = file.parent.name == RARE
         tif(folder / f"{file.stem}_Ch2", image, compression="lzw" if odd else None)
-    (told,) = of_kind(file_findings(CellDataset.from_folder(channels)), "class-told-by-files")
+    (told,) = of_kind(file_findings(CellDataset.from_folder(channels)), "class-revealed-by-files")
     assert "compression none and LZW" in str(told.message)
 
 
@@ -352,7 +352,7 @@ def test_traits_travel_with_the_cache_and_change_no_digest(
     assert again.file_traits is not None
     assert again.file_traits.dtype == first.file_traits.dtype
     assert (again.file_traits == first.file_traits).all()
-    assert len(of_kind(file_findings(again), "class-told-by-files")) == 1
+    assert len(of_kind(file_findings(again), "class-revealed-by-files")) == 1
 
     plain = CellDataset.from_arrays(
         np.asarray(again.images),
@@ -377,7 +377,7 @@ def test_traits_follow_the_cells_that_are_picked(tmp_path: Path) -> None:
     assert texts(last.file_traits, "format").tolist() == ["PNG", "TIFF"]
     assert set(texts(cells.drop_classes(["A", "B"]).file_traits, "format")) == {"PNG"}
     merged = cells.merge_classes({"AC": ["A", "C"]})
-    assert not of_kind(file_findings(merged), "class-told-by-files")
+    assert not of_kind(file_findings(merged), "class-revealed-by-files")
     assert len(of_kind(file_findings(merged), "files-differ")) == 1
 
 
@@ -394,7 +394,7 @@ def found(
     findings = trait_findings(
         traits, labels=labels, classes=classes, ids=names, files=names, groups=groups
     )
-    return of_kind(findings, "class-told-by-files")
+    return of_kind(findings, "class-revealed-by-files")
 
 
 def test_files_that_tell_nothing_give_a_finding_in_at_most_one_in_a_hundred() -> None:

@@ -179,10 +179,10 @@ def test_what_is_passed_over_is_told_by_every_command(
     told = " ".join((out + error).split())
     if command_name == "check":
         # The table breaks long lines; words are what is compared.
-        assert "passed-over" in told
+        assert "ignored-files" in told
         out = command("datasets", "check", cells, "--folds", "2", "--json")[1]
         told = " ".join(each["message"] for each in json.loads(out)["findings"])
-    assert f"passed over: {said}" in told
+    assert f"ignored: {said}" in told
     assert len(images_below(cells)) == 12
 
 
@@ -396,7 +396,7 @@ def test_a_link_to_nothing_that_may_hold_cells_is_refused(
 def test_a_link_to_nothing_of_another_kind_is_told(cells: Path) -> None:
     (cells / "readme.txt").symlink_to("/nowhere/readme.txt")
     notes = load_dataset(cells).provenance.notes
-    assert notes == "passed over: 1 link to nothing, readme.txt -> /nowhere/readme.txt"
+    assert notes == "ignored: 1 link to nothing, readme.txt -> /nowhere/readme.txt"
 
 
 @pytest.fixture

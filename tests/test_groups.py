@@ -156,7 +156,7 @@ def test_the_probe_finds_a_batch_effect() -> None:
     assert probe.low > 0.6
     assert probe.chance == pytest.approx(1 / 3, abs=0.06)
     assert re.search(
-        r"the donor can be told from the image: balanced accuracy 0\.\d\d", probe.describe()
+        r"the donor can be recognised from the image: balanced accuracy 0\.\d\d", probe.describe()
     )
     assert "batch effect" in probe.describe()
 

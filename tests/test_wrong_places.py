@@ -47,8 +47,8 @@ def test_what_is_no_run_is_told_what_it_is(command, card: Path, tmp_path: Path, 
         (tmp_path / "file", "it is a file; name a folder"),
         (card, f"give {run}\n"),
         (run / "run.json", f"give {run}\n"),
-        (alone, "it is a card without its run"),
-        (run.parent, f"it holds runs; `cellsearch runs {run.parent}` lists them"),
+        (alone, "it is a card, not its run"),
+        (run.parent, f"it contains runs; `cellsearch runs {run.parent}` lists them"),
         (tmp_path / "empty", "it holds no run.json"),
     ):
         code, out, error = command(verb, place)

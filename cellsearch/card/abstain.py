@@ -97,9 +97,7 @@ def requirement(text: str) -> Requirement:
     except ValueError:
         value = 0.0
     if rule not in ("coverage", "precision") or not 0.0 < value < 1.0:
-        raise ValueError(
-            "expected coverage=0.9 or precision=0.95, a share between 0 and 1 exclusively"
-        )
+        raise ValueError("expected coverage=0.9 or precision=0.95, a share above 0 and below 1")
     return Requirement(cast(Rule, rule), value)
 
 

@@ -198,7 +198,7 @@ def read_config(folder: Path) -> CardConfig:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        what = "holds no config.json" if folder.is_dir() else "is no folder"
+        what = "holds no config.json" if folder.is_dir() else "is not a folder"
         inside = folder / "card"
         hint = f"; the card of this run is {inside}" if (inside / CONFIG).is_file() else ""
         raise CardError(f"{folder} is not a card: it {what}{hint}") from None

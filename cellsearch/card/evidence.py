@@ -184,7 +184,7 @@ def _write_embedding(
             notes.append(f"log-probabilities stand in for features: {error}")
     places, method = embedding.laid_out(values, projection=projection, seed=seed)
     if projection == "umap" and method == "t-SNE":
-        notes.append("UMAP was asked for but is not installed (`pip install umap-learn`)")
+        notes.append("UMAP was requested but is not installed (`pip install umap-learn`)")
     found = Embedding(rows, places, method, of)
     embedding.save_table(folder, found, dataset, held, predicted)
     picture = embedding.embedding_plot(found, labels[rows], predicted[rows], dataset.classes)

@@ -191,7 +191,7 @@ def fractions_of(probabilities: NDArray[np.floating], config: CardConfig) -> Fra
             ClassFraction(name, int(count), float(count / n), None, None)
             for name, count in zip(config.classes, counts, strict=True)
         ),
-        ("the card does not know its own mistakes, so no share is corrected",),
+        ("the card does not record its own mistakes, so no share is corrected",),
     )
 
 
@@ -223,8 +223,8 @@ def _adjusted(
     rates = part / part.sum(axis=1, keepdims=True)
     if np.linalg.cond(rates) > WORST_CONDITION:
         return nothing, (
-            "no adjusted count: out-of-fold, some classes are called so much alike that their "
-            "shares cannot be told apart"
+            "no adjusted count: out-of-fold, some classes are confused so often that their shares "
+            "cannot be separated"
         )
     raw = called / called.sum()
     drawn_rates = np.stack(

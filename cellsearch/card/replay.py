@@ -66,7 +66,8 @@ def verify(folder: Path) -> VerifyReport:
     problems += [f"{name} is not listed in {CHECKSUMS}" for name in unlisted]
     if problems:
         raise CardError(
-            f"{folder} is not as it was written:\n" + "\n".join(f"  {line}" for line in problems)
+            f"{folder} has changed since it was written:\n"
+            + "\n".join(f"  {line}" for line in problems)
         )
     check_front_matter(folder / README)
     cells, difference = _replay(folder)
@@ -107,8 +108,9 @@ def _replay(folder: Path) -> tuple[int, float]:
     # Written so that a NaN fails too.
     if not difference <= TOLERANCE:
         raise CardError(
-            f"{folder} does not give what it gave when it was written: its probabilities of "
-            f"{len(found)} test cells differ by up to {difference:.2g} "
+            f"{folder} no longer gives the predictions it gave when it was written: its "
+            f"probabilities for {len(found)} test cells differ by up to"
+            f" {difference:.2g} "
             f"(at most {TOLERANCE:g} is allowed)"
         )
     return len(found), difference

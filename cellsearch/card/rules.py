@@ -100,9 +100,7 @@ def sets_of(
         CardError: the level is no share.
     """
     if not 0.0 < level < 1.0:
-        raise CardError(
-            Setting("sets"), f": expected a share between 0 and 1 exclusively, got {level:g}"
-        )
+        raise CardError(Setting("sets"), f": expected a share above 0 and below 1, got {level:g}")
     return fit_sets(level, labels, probabilities)
 
 

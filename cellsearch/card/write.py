@@ -220,7 +220,7 @@ def _write_into(
     np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
     write_recipe(folder / "recipe.yaml", winner.recipe)
     write_json(folder / "versions.json", versions())
-    on_stage("drawing the card's figures")
+    on_stage("drawing the figures of the card")
     histories = [predictor.history for predictor in predictors]
     names = write_plots(folder / "plots", histories, scores.hold_out, scores.out_of_fold)
     write_confidence(folder, confidence)

@@ -29,7 +29,7 @@ def predict(
         str, typer.Argument(help="An image, a folder of images, or a dataset by name or path.")
     ],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="CSV with one row a cell.", metavar="CSV")
+        Path | None, typer.Option("-o", "--out", help="CSV with one row per cell.", metavar="CSV")
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -45,14 +45,17 @@ def predict(
     sets: Sets = None,
     fractions: Annotated[
         Path | None,
-        typer.Option(help="CSV of each class's share of the sample, corrected.", metavar="CSV"),
+        typer.Option(
+            help="CSV of the share of each class in the sample, corrected for known mistakes.",
+            metavar="CSV",
+        ),
     ] = None,
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
     as_json: Json = False,
 ) -> None:
-    """Classify cells with a card; neither torch nor ray is loaded.
+    """Classify cells with a card. Needs neither torch nor Ray.
 
     Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
     """
@@ -128,7 +131,7 @@ def predict(
 
 
 def verify(card: CardArgument, as_json: Json = False) -> None:
-    """Replay a card's test cells and compare every checksum.
+    """Check a card: compare every checksum and predict its test cells again.
 
     Example: cellsearch verify runs/demo/card
     """
@@ -142,7 +145,7 @@ def verify(card: CardArgument, as_json: Json = False) -> None:
         say_json(report)
         return
     typer.echo(
-        f"{card}: {report.files} files as written, {report.cells} test cells replayed, "
+        f"{card}: {report.files} files unchanged, {report.cells} test cells replayed, "
         f"largest difference {report.largest_difference:.1e}"
     )
 

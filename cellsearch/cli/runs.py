@@ -23,7 +23,7 @@ def runs(
     storage: SharedStorage = None,
     as_json: Json = False,
 ) -> None:
-    """The runs of a folder, or of everybody who uses one database, newest first.
+    """List the runs of a folder, or of everybody who uses one database, newest first.
 
     Example: cellsearch runs
 
@@ -41,7 +41,7 @@ def runs(
         say_json([run_facts(run) for run in found])
         return
     if not found:
-        say(f"no runs in {folder}; begin one: cellsearch run --dataset demo --space quick")
+        say(f"no runs in {folder}; start one: cellsearch run --dataset demo --space quick")
         return
     table(RUN_COLUMNS, [run_line(run) for run in found])
     say(f"look at one: cellsearch show {shlex.quote(str(found[0]))}")
@@ -83,7 +83,7 @@ def show(
     storage: SharedStorage = None,
     as_json: Json = False,
 ) -> None:
-    """The leaderboard of a run, and where its card lies; of repeated searches, a line each.
+    """Show the leaderboard of a run and where its card is. Repeated searches get one line each.
 
     Example: cellsearch show runs/jurkat-2026-11-21-1 -n 20
     """
@@ -152,9 +152,9 @@ def dashboard(
             autocompletion=completion.runs,
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8080,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; another than loopback is open to others.")
+        str, typer.Option(help="Address to listen on; any other than loopback is open to others.")
     ] = "127.0.0.1",
 ) -> None:
     """Optuna's dashboard on a run: note, report, and each trial's figures and learning curves.

@@ -146,8 +146,8 @@ def compare_answers(
     if silent:
         other = "oof" if part == "holdout" else "holdout"
         raise DataError(
-            f"{answers}: {', '.join(silent)} answered no cell of the {NAMES[part]}, only others of "
-            "the data set; try ",
+            f"{answers}: {', '.join(silent)} answered no cell of the {NAMES[part]}, only other "
+            "cells of the data set; try ",
             Setting("part", other),
             f", or ask for the cells of {FILES[part]}",
         )
@@ -197,7 +197,7 @@ def _figures(
         labels, model, answers, ours.classes, not_estimable=ours.not_estimable, seed=seed
     )
     if found.baseline is None:
-        raise ValueError("compare was given no second side")
+        raise ValueError("compare needs a second run, or answers of raters")
     difference = Scores(found.differences["accuracy"], found.differences["balanced_accuracy"])
     first, second = _alone(*pair)
     return RaterFigures(
@@ -327,7 +327,7 @@ def read_answers(path: Path, *, ids: Collection[str], classes: Sequence[str]) ->
     if problems:
         raise DataError(_listed(path, problems, ids))
     if not found:
-        raise DataError(f"{path}: no row gives a class in column {columns.given!r}")
+        raise DataError(f"{path}: no row has a class in column {columns.given!r}")
     return tuple(found[key] for key in sorted(found))
 
 
@@ -389,4 +389,4 @@ def _listed(path: Path, problems: Sequence[str], ids: Collection[str]) -> str:
     if any("no cell" in each for each in problems):
         shown.append(f"  (cells of the run are named as {min(ids)!r})")
     count = f"{len(problems):,} problem{'s' * (len(problems) > 1)}"
-    return f"{path}: {count}; mend these lines:\n" + "\n".join(shown)
+    return f"{path}: {count}; correct these lines:\n" + "\n".join(shown)

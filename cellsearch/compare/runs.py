@@ -240,7 +240,8 @@ def _require_same(folders: Sequence[Path], cards: Sequence[ModelCard]) -> None:
     if problems:
         raise MismatchError(
             f"runs on other data or splits cannot be compared with {folders[0]}; repeat one with "
-            "the seed, folds and hold-out of the other:\n  " + "\n  ".join(problems)
+            "the same seed, folds and hold-out"
+            ":\n  " + "\n  ".join(problems)
         )
 
 
@@ -259,7 +260,7 @@ def _in_order(folder: Path, one: Predictions, reference: Predictions) -> np.ndar
     try:
         rows = np.array([place[cell] for cell in reference.ids], np.int64)
     except KeyError as error:
-        raise MismatchError(f"{folder}: its card says nothing of cell {error}") from None
+        raise MismatchError(f"{folder}: its card has no prediction for cell {error}") from None
     if len(one.ids) != len(reference.ids):
         raise MismatchError(
             f"{folder}: {len(one.ids):,} cells are scored, {len(reference.ids):,} in the first run"
@@ -282,6 +283,7 @@ def _groups(
             place = {str(cell): row for row, cell in enumerate(cells.ids)}
             return group_codes(cells.groups[[place[cell] for cell in reference.ids]])
     raise RunError(
-        "the cells come in groups, which are needed to compare runs, but the data set of none of "
-        f"them can be read any more; {NAMES['holdout']} figures of each are in its card"
+        "the cells come in groups, which are needed to compare runs, but none of their data sets "
+        "can still be read"
+        f"; {NAMES['holdout']} figures of each are in its card"
     )

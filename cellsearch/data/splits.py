@@ -246,8 +246,8 @@ def draw_splits(
         if plan.validation is None:
             parts = f"the hold-out and each of {folds} folds"
         raise SplitError(
-            f"no way was found to give {parts} a cell of each class "
-            f"without tearing groups or twins apart; {word} of each class: "
+            f"no split gives {parts} a cell of each class "
+            f"and keeps groups and near-duplicates together; {word} of each class: "
             f"{_listed(dataset, counts, np.arange(len(counts)))}; ",
             _ways_out(dataset, pairs, plan, seed, rare=len(counts) > 2),
         )

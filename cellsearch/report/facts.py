@@ -72,7 +72,7 @@ class RunFacts:
     Attributes:
         folder: its folder.
         record: ``run.json``.
-        trials: that were begun, by number; draws beyond the limits are not among them.
+        trials: that were begun, by number; draws over budget are not among them.
         beyond: draws that the limits of the space refused.
         splits: ``splits.json``; empty where it cannot be read.
         holdout: ``holdout.json``; None before the hold-out was scored.
@@ -175,7 +175,7 @@ def gather(folder: Path) -> RunFacts:
 def _why_no_card(folder: Path, record: RunRecord, trials: tuple[Trial, ...]) -> str:
     complete = sum(each.row.state == "COMPLETE" for each in trials)
     if not trials:
-        why = "no trial was begun"
+        why = "no trial was started"
     elif not complete:
         reasons = sorted({each.row.reason for each in trials if each.row.reason})
         why = "no trial has finished all folds"
@@ -184,7 +184,7 @@ def _why_no_card(folder: Path, record: RunRecord, trials: tuple[Trial, ...]) -> 
         return f"there is no card in {folder / 'card'}, though the run has ended"
     else:
         why = f"the run has not ended ({complete} trials are complete)"
-    return f"there is no card: {why}; go on with `cellsearch resume {shlex.quote(str(folder))}`"
+    return f"there is no card: {why}; resume with `cellsearch resume {shlex.quote(str(folder))}`"
 
 
 def _trials(folder: Path, record: RunRecord, missing: list[str]) -> tuple[tuple[Trial, ...], int]:

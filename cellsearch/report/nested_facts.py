@@ -35,8 +35,9 @@ class NestedFacts:
         if self.summary is not None:
             return ()
         return (
-            f"{len(self.runs)} of {self.request.times} searches were begun and not all have ended, "
-            f"so nothing is pooled; go on with `cellsearch resume {shlex.quote(str(self.folder))}`",
+            f"{len(self.runs)} of {self.request.times} searches were started and not all have "
+            "ended, so nothing is pooled; resume with"
+            f" `cellsearch resume {shlex.quote(str(self.folder))}`",
         )
 
 

@@ -27,7 +27,7 @@ _ABOUT = {
     "outer": "The whole search was repeated inside each of {times} outer folds, whose cells had no "
     "part in choosing or training the model that predicts them. The pooled figures are of the "
     "whole procedure, search included, and not of one model; no verdict is given.",
-    "repeats": "The whole search was repeated on {times} hold-outs drawn anew. The means are of "
+    "repeats": "The whole search was repeated on {times} newly drawn hold-outs. The means are of "
     "the whole procedure, search included, and not of one model; no verdict is given.",
 }
 
@@ -77,7 +77,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
 
 
 def _command(facts: NestedFacts) -> str:
-    return read_record(facts.runs[0]).command if facts.runs else "no search was begun"
+    return read_record(facts.runs[0]).command if facts.runs else "no search was started"
 
 
 def _search(run: Path, link: str, metric: str) -> dict[str, str]:

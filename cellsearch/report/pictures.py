@@ -121,7 +121,7 @@ def _card(card: CardFacts) -> Iterator[Picture]:
                 "importance",
                 "importance",
                 drawn,
-                "Which choices went with good trials "
+                "Which choices the good trials share "
                 f"(n = {card.importance.trials:,} complete trials). "
                 "Grey: no more than by chance, or not distinguishable from no effect.",
             )

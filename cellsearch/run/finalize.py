@@ -135,7 +135,7 @@ def _record_card(record: RunRecord, folder: Path, observer: RunObserver) -> None
         store.close()
     except (StorageError, SQLAlchemyError) as error:
         # The card is whole without it.
-        observer.message(f"the database was not told where the card lies: {error}")
+        observer.message(f"the database does not know where the card lies: {error}")
 
 
 def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> None:
@@ -146,7 +146,7 @@ def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> Non
         if scored["trial"] != best.number:
             raise RunError(
                 f"the hold-out of {folder} was scored for trial {scored['trial']}; scoring it "
-                f"again for trial {best.number} would be choosing by it"
+                f"again for trial {best.number} would be selecting by it"
             )
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -174,7 +174,11 @@ def _final(
 
     def follow(member: int) -> Callable[[int, dict[str, float]], None]:
         def on_epoch(epoch: int, _: dict[str, float]) -> None:
-            observer.progress(f"refitting the {who}", member * epochs + epoch, members * epochs)
+            observer.progress(
+                f"training the {who} on all development cells",
+                member * epochs + epoch,
+                members * epochs,
+            )
 
         return on_epoch
 
@@ -200,7 +204,9 @@ def _final(
             )
             if not _collapsed(predictor, cells, cells_of):
                 break
-            observer.message(f"the {who} gave one class to all its training cells; training anew")
+            observer.message(
+                f"the {who} predicted one class for all its training cells; training it again"
+            )
         trained.append(predictor)
     return trained
 
@@ -322,7 +328,7 @@ def findings(
         winner=best.number,
         baseline=baseline,
     )
-    observer.message("asking which choices mattered")
+    observer.message("ranking which choices mattered")
     study = _study(record, folder, observer)
     recipes = {row.number: row.recipe for row in outcome.rows}
     found = Found(verdict, importance(metric, trials, recipes, study, seed=seed))

@@ -76,8 +76,9 @@ def as_begun(
     if cells is None and "cells" in old.built:
         if not old.dataset_folder.is_dir():
             raise RunError(
-                f"{folder}: its cells were built in Python and lie in {old.dataset_folder} no "
-                "more; call search(...) again with the same cells and out"
+                f"{folder}: its cells were built in Python and are no longer in "
+                f"{old.dataset_folder}"
+                "; call search(...) again with the same cells and out"
             )
         cells = CellDataset.open(old.dataset_folder)
     if space is None and "space" in old.built:
@@ -169,11 +170,11 @@ def splits_for(
     """The splits of a new run on cells without errors: those given, or drawn.
 
     Raises:
-        MismatchError: the splits given were drawn from other cells.
+        MismatchError: the given splits were drawn from other cells.
         DataError: errors of the check that were not accepted; or no splits can be drawn.
     """
     if given is not None and given.dataset_sha256 != cells.sha256:
-        raise MismatchError("the splits given were drawn from another data set")
+        raise MismatchError("the given splits were drawn from another data set")
 
     def draw() -> Splits:
         return given or draw_splits(

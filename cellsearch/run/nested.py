@@ -1,4 +1,4 @@
-"""A search repeated: inside each of K outer folds, or on R hold-outs drawn anew.
+"""A search repeated: inside each of K outer folds, or on R newly drawn hold-outs.
 
 runs/jurkat-2026-11-21-1/
   nested.json    what was asked, and which kind of repetition
@@ -205,7 +205,7 @@ def _require_same(old: NestedRequest, new: NestedRequest, folder: Path) -> None:
         differences.append(Message.of("was ", was, ", is ", now))
     if differences:
         raise MismatchError(
-            f"{folder} was begun with something else; name another folder with ",
+            f"{folder} was started with other settings; name another folder with ",
             Setting("out", "FOLDER"),
             ", or undo: ",
             joined(differences, "; "),
@@ -266,7 +266,7 @@ class NestedSummary:
             how = "bootstrap of groups" if self.groups else "bootstrap of cells"
         else:
             figure = self.means[self.metric]
-            what = f"mean of {len(self.searches)} hold-outs drawn anew"
+            what = f"mean of {len(self.searches)} newly drawn hold-outs"
             how = "corrected resampled t"
         return (
             f"{named} {figure.value:.3f} (95 % interval {figure.low:.3f} to {figure.high:.3f}, "

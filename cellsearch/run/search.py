@@ -177,8 +177,8 @@ def start(
     old = read_record(out) if out is not None and (out / "run.json").exists() else None
     if old is not None and old.state == "finished":
         raise RunError(
-            f"{out} is finished: its hold-out has been scored, so searching on would be "
-            "choosing by it; see it with `cellsearch show`, or start anew with another folder: ",
+            f"{out} is finished: its hold-out has been scored, and searching further would select "
+            "by it. Look at it with `cellsearch show`, or start a new run in another folder: ",
             Setting("out", "FOLDER"),
         )
     was_there = out is not None and old is None and require_free(out)
@@ -234,7 +234,7 @@ def start(
             old_space=(folder / "space.yaml").read_text(),
             new_space=space.to_yaml(),
         )
-        observer.message(f"going on with {folder}")
+        observer.message(f"resuming {folder}")
     try:
         replace_text(folder / "space.yaml", space.to_yaml())
         splits.save(folder / "splits.json")
@@ -252,7 +252,7 @@ def start(
             card = _handed_over(record, folder, cells, splits, outcome, observer)
         except KeyboardInterrupt:
             observer.message(
-                f"interrupted; go on with: cellsearch resume {shlex.quote(str(folder))}"
+                f"interrupted; resume with: cellsearch resume {shlex.quote(str(folder))}"
             )
             raise
         write_record(folder, record.model_copy(update={"state": "finished"}))
@@ -289,13 +289,13 @@ def _searched(
     job = _job(record, folder, cells)
     if (folder / "holdout.json").exists():
         # Trials from now on would be chosen after the look; what is left to write is the card.
-        observer.message("the hold-out has been scored, so no more trials are made")
+        observer.message("the hold-out has been scored, so no more trials are trained")
         study = read_study(job.storage_url, job.study_name)
         return outcome_of(study, interrupted=False, timed_out=False)
     observer.begins(folder, cells, splits, job)
     if record.config.backend == "ray":
         where = "here" if job.address is None else f"at {job.address}"
-        observer.message(f"starting Ray {where}; trials at a time: {job.slots}")
+        observer.message(f"starting Ray {where}; max concurrent trials: {job.slots}")
     try:
         return search_trials(job, space, observer, backend(record.config.backend))
     finally:
@@ -344,8 +344,8 @@ def _handed_over(
     if outcome.best is None:
         reasons = sorted({row.reason for row in outcome.rows if row.reason})
         raise RunError(
-            "no trial was completed, so there is nothing to hand over: "
-            + ("; ".join(reasons[:3]) or "the budget or the time was too small")
+            "no trial was completed, so there is no model: "
+            + ("; ".join(reasons[:3]) or "the budget or the time limit was too small")
         )
     return hand_over(record, folder, cells, splits, outcome, observer)
 
@@ -374,7 +374,7 @@ def result_html(result: SearchResult) -> str:
     complete = result.leaderboard()
     parts: list[Markup] = []
     if result.interrupted:
-        parts.append(line(f"interrupted; go on with cellsearch.resume({str(result.folder)!r})"))
+        parts.append(line(f"interrupted; resume with cellsearch.resume({str(result.folder)!r})"))
     if result.card is not None:
         parts += headline_parts(result.card)
     parts.append(_leaderboard(complete))

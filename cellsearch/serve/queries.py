@@ -104,7 +104,7 @@ def _keys(
     else:
         raise Problem(
             422,
-            f"sort: no order {query.sort[:50]!r}",
+            f"sort: unknown order {query.sort[:50]!r}",
             "take input, confidence, id, class, or p:<class>",
         )
     return -keys if query.descending else keys

@@ -68,7 +68,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rare: what is done with classes too small for the folds: ``refuse``, or ``keep`` for
             training alone.
         accept: kinds of errors that the check of the cells finds, such as
-            ``("twin-across-classes",)``, to go on with all the same.
+            ``("duplicate-across-classes",)``, to go on with all the same.
         seed: of splits, sampler and training, 0 or more. On a CPU the same seed gives the same
             model, of a search too where it runs in this process and not against the clock.
         backend: who runs the trials: ``local`` (this process) or ``ray``.
@@ -380,7 +380,7 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
     )
     if result.card is None or result.best is None:
         raise RunError(
-            f"the search was interrupted; go on with cellsearch.resume({str(result.folder)!r})"
+            f"the search was interrupted; resume with cellsearch.resume({str(result.folder)!r})"
         )
     verdict = result.card.figures.verdict
     return Fitted(

@@ -240,7 +240,7 @@ def cells_frame(dataset: CellDataset, splits: Splits | None = None) -> DataFrame
         columns["group"] = dataset.groups
     if splits is not None:
         if splits.dataset_sha256 != dataset.sha256:
-            raise RunError("the splits given were drawn from another data set")
+            raise RunError("the given splits were drawn from another data set")
         part = np.full(len(dataset), "train only", dtype=object)
         part[splits.holdout], part[splits.left_out] = "hold-out", "left out"
         for fold, validation in enumerate(splits.folds):

@@ -62,7 +62,7 @@ def search(
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             raise StorageError(
                 f"storage {shown_url(job.storage_url)} stopped answering: {brief(error)}; "
-                "what is finished is kept"
+                "finished trials are kept"
             ) from None
         finally:
             with contextlib.suppress(SQLAlchemyError):

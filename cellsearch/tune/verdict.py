@@ -70,7 +70,7 @@ def judge(
     trials = 0 if corrected is None else len(corrected.numbers)
     named = TITLES[metric]
     if baseline is None or (hold_out is None and corrected is None):
-        said = "no verdict: there is no baseline to compare with, since trial 0 did not finish"
+        said = "no verdict: there is no baseline to compare with, because trial 0 did not finish"
         return Verdict(metric, "no baseline", said, None, None, None, trials)
     if winner == baseline:
         said = "no evidence that the search helped: the baseline itself won"
@@ -91,7 +91,7 @@ def judge(
         outcome = "better"
         said = f"better by {_plain(oof)} {named} out-of-fold, {looked}"
         if hold_out is not None:
-            said += f"; the hold-out is too small to tell: {_signed(hold_out)}"
+            said += f"; the hold-out is too small to decide: {_signed(hold_out)}"
         return Verdict(metric, outcome, said, hold_out, oof, p, trials)
     else:
         said = f"no evidence that the search helped: {named} differs from trial 0's by "

@@ -144,4 +144,4 @@ class Spellings:
         if not found:
             return ""
         first = min(found)
-        return f"; there is {escaped(first)}, which differs in {differences(name, first)}"
+        return f"; there is {escaped(first)}; it differs in {differences(name, first)}"

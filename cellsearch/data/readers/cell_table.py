@@ -263,7 +263,7 @@ def _cells(
         named = plain(row.values.get(file, "")) if file else ""
         where = f" of {named}" if file else ""
         if not _WHOLE.fullmatch(text):
-            remedy = ", which is no whole number" if text else ""
+            remedy = ", which is not a whole number" if text else ""
             bad.append(f"line {row.line}: no cell {text or 'without a number'}{remedy}{where}")
             continue
         cells = place.get((named, int(text))) or place.get((_last(named), int(text))) or set()

@@ -131,7 +131,7 @@ def read_rows(
 
     Raises:
         ConfigError: an encoding or a separator that does not exist.
-        ReadError: missing, not the text of a table, or rows that do not fit the header.
+        ReadError: missing, not a text table, or rows that do not fit the header.
     """
     if path.is_dir():
         raise ReadError(f"{path}: a folder, and a table was expected; name the .csv or .tsv in it")
@@ -279,7 +279,7 @@ def _rows(path: Path, options: Options) -> _Table:
     return _Table(header, columns, rows, found, paths.root)
 
 
-READ_HERE = "are read below the table's folder"
+READ_HERE = "are looked up below the table's folder"
 
 
 NOT_HERE = (
@@ -325,7 +325,7 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
         len(part.encode()) > _LONGEST_NAME for part in text.split("/")
     ):
         raise ReadError(
-            f"no such file: {_short(value)!r}, which is no name of a file here: file name too long"
+            f"no such file: {_short(value)!r}, which cannot be a file name here: file name too long"
         )
     try:
         return finder.find(text)
@@ -336,7 +336,7 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
     except (OSError, ValueError):
         # Longer than the system takes, or with signs that no name may hold.
         raise ReadError(
-            f"no such file: {_short(value)!r}, which is no name of a file here"
+            f"no such file: {_short(value)!r}, which cannot be a file name here"
         ) from None
 
 
@@ -357,8 +357,8 @@ def require_one_spelling(
     if pairs:
         first, other = pairs[0]
         raise ReadError(
-            f"{path.name}: {column}: {places(rows, column, pairs)}; write each class in one way, "
-            "or name what each is: ",
+            f"{path.name}: {column}: {places(rows, column, pairs)}; spell each class one way, or"
+            " name what each is: ",
             Setting("class_names", f"{first}=NAME,{other}=NAME", reader=True),
         )
 
@@ -500,8 +500,8 @@ def one_group_each(
 ) -> str:
     """What is told of groups that are one number written in two ways."""
     return (
-        f"{table}: {column}: {places(rows, column, pairs)}; write each group in one way, or a "
-        "split would tear it apart"
+        f"{table}: {column}: {places(rows, column, pairs)}; spell each group one way, or a split "
+        "would separate its cells"
     )
 
 

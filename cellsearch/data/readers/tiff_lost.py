@@ -46,7 +46,7 @@ def refuse_gaps(tiff: Any, pages: Sequence[Any]) -> None:
         if empty:
             raise ReadError(
                 f"a sparse TIFF: {empty} of {wanted} strips or tiles hold no pixels; "
-                "write it anew in full"
+                "write it again in full"
             )
         if any(a + b > length for a, b in zip(offsets, counts, strict=True)):
             raise ReadError("truncated: pixels that lie beyond the end of the file")
