@@ -16,8 +16,8 @@ from cellsearch.data.outer_splits import draw_outer_splits
 from cellsearch.data.twins import Twin
 from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.run.config import NestedRequest, RunConfig
-from cellsearch.run.folder import nested_runs, read_record
-from cellsearch.run.nested import OneSearch, _mean, nested_search, summarise
+from cellsearch.run.folder import SUMMARY, nested_runs, read_record
+from cellsearch.run.nested import NestedSummary, OneSearch, _mean, nested_search, summarise
 
 from conftest import squares
 
@@ -94,7 +94,7 @@ def test_outer_folds_pool_every_cell_once(finished) -> None:
     assert [run.name for run in nested_runs(finished.folder)] == ["outer-1", "outer-2"]
     assert all(read_record(run).state == "finished" for run in finished.runs)
     pooled = finished.summary.pooled
-    assert pooled.support.tolist() == [24, 16, 8]
+    assert [each.support for each in pooled.per_class.values()] == [24, 16, 8]
     # By hand from the cards.
     counts = np.zeros((3, 3), int)
     for run in finished.runs:
@@ -108,10 +108,18 @@ def test_outer_folds_pool_every_cell_once(finished) -> None:
 
 def test_the_summary_is_a_file_without_a_verdict(finished) -> None:
     facts = json.loads((finished.folder / "summary.json").read_text())
-    assert facts["headline"] == finished.summary.headline()
+    assert facts["headline"] == finished.summary.headline
     assert "48 cells, each predicted once" in facts["headline"]
     assert [each["name"] for each in facts["searches"]] == ["outer-1", "outer-2"]
     assert "better" not in json.dumps(facts)
+    assert NestedSummary.of(finished.folder) == finished.summary
+
+
+def test_a_damaged_summary_is_none(tmp_path: Path) -> None:
+    assert NestedSummary.of(tmp_path) is None
+    for text in ("{", '{"headline": "all is well"}', '{"format_version": 2}'):
+        (tmp_path / SUMMARY).write_text(text)
+        assert NestedSummary.of(tmp_path) is None
 
 
 def test_each_of_the_searches_passes_the_audit(finished) -> None:
@@ -145,7 +153,7 @@ def test_repeated_hold_outs_are_averaged_and_not_pooled(finished) -> None:
     assert summary.pooled is None
     found = [each.winner["balanced_accuracy"] for each in summary.searches]
     assert summary.means["balanced_accuracy"].value == pytest.approx(np.mean(found))
-    assert "mean of 2 hold-outs" in summary.headline()
+    assert "mean of 2 hold-outs" in summary.headline
 
 
 def test_the_interval_of_repeats_counts_what_their_training_cells_share() -> None:

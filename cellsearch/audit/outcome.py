@@ -13,7 +13,8 @@ from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.predictions import predictions_of
 from cellsearch.card.rules import find_rules
-from cellsearch.errors import CellsearchError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
@@ -78,8 +79,12 @@ def card_of_this_run(evidence: Evidence) -> Check:
     problems = []
     if card.dataset.sha256 != record.dataset_sha256:
         problems.append("its data set is another one")
-    copy = json.loads((evidence.folder / "card" / "splits.json").read_text(encoding="utf-8"))
-    if {card.splits_sha256, copy.get("sha256")} != {record.splits_sha256}:
+    found = {card.splits_sha256}
+    try:
+        found.add(SplitsFile.read(evidence.folder / "card" / "splits.json").sha256)
+    except SplitError as error:
+        problems.append(str(error))
+    if found != {record.splits_sha256}:
         problems.append(
             f"its splits are others: sha256 {card.splits_sha256[:12]}, the run's are "
             f"{record.splits_sha256[:12]}"

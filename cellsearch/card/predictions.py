@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.config import read_config
-from cellsearch.errors import CardError, RunError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import CardError, RunError, SplitError
 
 Part = Literal["holdout", "oof"]
 FILES: Mapping[Part, str] = {"holdout": "predictions.csv", "oof": "out_of_fold.csv"}
@@ -76,8 +76,6 @@ def ids_of(card: Path) -> frozenset[str]:
         CardError: its ``splits.json`` cannot be read.
     """
     try:
-        facts = json.loads((card / "splits.json").read_text(encoding="utf-8"))
-        parts = [facts["holdout"], *facts["folds"], facts["train_only"], facts["left_out"]]
-        return frozenset(name for part in parts for name in part.get("ids", ()))
-    except (OSError, ValueError, KeyError) as error:
-        raise CardError(f"{card / 'splits.json'} cannot be read: {error}") from None
+        return SplitsFile.read(card / "splits.json").ids
+    except SplitError as error:
+        raise CardError(f"{card / 'splits.json'} cannot be read: ", error) from None

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from cellsearch.card.config import CONFIG, CardConfig, read_config
 from cellsearch.card.metrics import CardMetrics
-from cellsearch.errors import CellsearchError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class RunFacts:
         record: ``run.json``.
         trials: that were begun, by number; draws beyond the limits are not among them.
         beyond: draws that the limits of the space refused.
-        splits: ``splits.json``; empty where it cannot be read.
+        splits: ``splits.json``; None where it cannot be read.
         holdout: ``holdout.json``; None before the hold-out was scored.
         card: None where there is none that can be read.
         missing: what a report cannot say, and why; each a sentence.
@@ -92,7 +93,7 @@ class RunFacts:
     record: RunRecord
     trials: tuple[Trial, ...]
     beyond: int
-    splits: Mapping[str, Any]
+    splits: SplitsFile | None
     holdout: Mapping[str, Any] | None
     card: CardFacts | None
     missing: tuple[str, ...]
@@ -105,7 +106,7 @@ class RunFacts:
     @property
     def folds(self) -> int:
         """k."""
-        return len(self.splits.get("folds", ())) or int(self.record.config.folds)
+        return len(self.splits.folds) if self.splits else int(self.record.config.folds)
 
     def trial(self, number: int | None) -> Trial | None:
         """By its number."""
@@ -156,8 +157,10 @@ def gather(folder: Path) -> RunFacts:
     record = read_record(folder)
     missing: list[str] = []
     trials, beyond = _trials(folder, record, missing)
-    splits = _json(folder / "splits.json") or {}
-    if not splits:
+    splits = None
+    try:
+        splits = SplitsFile.read(folder / "splits.json")
+    except SplitError:
         missing.append("splits.json cannot be read, so the parts of the cells are not counted")
     card = _card(folder / "card", missing)
     if card is None:

@@ -139,16 +139,14 @@ def nested_result(result: NestedResult) -> None:
         title="Each search on the cells that it never saw",
     )
     if summary.pooled is not None:
-        pooled = summary.pooled
         rows = []
-        for index, name in enumerate(pooled.classes):
-            recall = pooled.estimate(index, "recall")
-            shown = "not estimable"
+        for name, each in summary.pooled.per_class.items():
+            recall, shown = each.recall, "not estimable"
             if recall is not None:
                 shown = f"{recall.value:.3f} ({recall.low:.3f} to {recall.high:.3f})"
-            rows.append((name, f"{pooled.support[index]:,}", shown))
+            rows.append((name, f"{each.support:,}", shown))
         table(("class", "cells", "recall"), rows, title="Pooled (95 % intervals)")
-    say(summary.headline())
+    say(summary.headline)
     say(f"figures: {result.folder / 'summary.json'}")
 
 
