@@ -18,7 +18,7 @@ from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.tune.trial_predictions import out_of_fold
 
 Indices = NDArray[np.int64]
 
@@ -114,15 +114,9 @@ def calibration(evidence: Evidence) -> Check:
     if len(folds) != splits.k:
         return nothing(name, f"folds of trial {winner} are missing")
     folds.sort(key=lambda fold: fold.fold)
-    seen = np.concatenate([fold.cells for fold in folds])
-    probabilities = np.concatenate([fold.probabilities for fold in folds])
+    pooled = out_of_fold(folds, evidence.cells, splits)
     again = find_rules(
-        OofFigures(
-            labels=evidence.cells.labels[seen],
-            predicted=probabilities.argmax(axis=1),
-            cells=seen,
-            probabilities=probabilities,
-        ),
+        pooled,
         card.classes,
         abstain=None if card.abstention is None else _asked(card),
         sets=None if card.sets is None else card.sets.level,
@@ -141,7 +135,7 @@ def calibration(evidence: Evidence) -> Check:
     ):
         if stored is not None and (found is None or not _alike(found, stored)):
             problems.append(f"{what} are not those of the out-of-fold predictions")
-    return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(seen):,} cells")
+    return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(pooled):,} cells")
 
 
 def first_weights(evidence: Evidence) -> Check:

@@ -38,11 +38,12 @@ from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.comparison import Comparison
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures, predicted_classes
+from cellsearch.stats.evaluation import BaselineFigures, predicted_classes
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.util.atomic import whole_folder
 
-__all__ = ["BaselineFigures", "GeneratorFigures", "OofFigures", "write_card"]
+__all__ = ["BaselineFigures", "GeneratorFigures", "write_card"]
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
@@ -61,7 +62,7 @@ def write_card(
     dataset: CellDataset,
     splits: Splits,
     holdout_probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    oof: Predictions,
     baseline: BaselineFigures | None,
     search_facts: Mapping[str, Any],
     command: str,
@@ -147,7 +148,7 @@ def _write_into(
     dataset: CellDataset,
     splits: Splits,
     holdout_probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    oof: Predictions,
     baseline: BaselineFigures,
     search_facts: Mapping[str, Any],
     command: str,

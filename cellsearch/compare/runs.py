@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cellsearch.card.card import ModelCard
-from cellsearch.card.predictions import NAMES, Part, Predictions, predictions_of
+from cellsearch.card.predictions import NAMES, Part, predictions_of
 from cellsearch.card.whole_files import write_csv
 from cellsearch.compare.raters import ALPHA
 from cellsearch.data.dataset import CellDataset
@@ -31,6 +31,7 @@ from cellsearch.stats.evaluation import LEVEL, Estimate
 from cellsearch.stats.groups import Codes, group_codes
 from cellsearch.stats.metrics import METRICS, TITLES, Metric, metric_named
 from cellsearch.stats.permutation import holm, swap_test
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 

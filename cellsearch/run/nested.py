@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cellsearch.card.card import ModelCard
 from cellsearch.card.metrics import Figures
-from cellsearch.card.predictions import Predictions, predictions_of
+from cellsearch.card.predictions import predictions_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.run.check import Checked, check_cells, drawn_soundly
@@ -42,6 +42,7 @@ from cellsearch.run.search import SearchResult, start
 from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, evaluate
 from cellsearch.stats.groups import group_codes
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Message, Setting, joined
 
 if TYPE_CHECKING:
