@@ -37,8 +37,9 @@ from cellsearch.run.folder import (
     replace_text,
 )
 from cellsearch.run.history import card_of
-from cellsearch.run.inputs import cells_and_twins
-from cellsearch.run.search import SearchResult, start
+from cellsearch.run.inputs import Given, cells_and_twins
+from cellsearch.run.observer import Silent
+from cellsearch.run.search import Run, SearchResult
 from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, evaluate
 from cellsearch.stats.groups import group_codes
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
@@ -98,8 +99,6 @@ def nested_search(
         MismatchError: ``out`` holds another request.
         SplitError: a class has too few cells for the outer folds.
     """
-    from cellsearch.run.observer import Silent
-
     observer = observer or Silent()
     request = NestedRequest.of(config, outer=outer, repeats=repeats)
     folder = out or new_folder(config, runs)
@@ -119,16 +118,17 @@ def nested_search(
         own = request.folder(folder, number)
         if not _finished(own):
             observer.message(f"{own.name} of {request.times}")
-            result = start(
-                request.config_of(number),
+            config = request.config_of(number)
+            run = Run.of(
+                config,
                 out=own,
-                cells=cells,
-                space=space,
+                given=Given.of(config, cells, space, observer),
                 splits=splits[number] if splits else None,
                 checked=checked,
                 observer=observer,
                 command=command,
             )
+            result = run.execute()
             if result.interrupted:
                 return NestedResult(folder, tuple(done), None, interrupted=True)
             _require_card(result)
