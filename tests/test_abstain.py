@@ -24,7 +24,7 @@ from cellsearch.cli import app
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError, RunError
 from cellsearch.run.config import IDENTITY, RunConfig
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 
 from card_cases import Made, made
 
@@ -190,7 +190,7 @@ def test_rows_hold_decision_and_set(case: Made) -> None:
 
 
 def test_rules_need_out_of_fold_probabilities_and_a_free_name(case: Made, tmp_path: Path) -> None:
-    bare = OofFigures(case.oof.labels, case.oof.predicted)
+    bare = Predictions(CLASSES, case.oof.labels, case.oof.predicted)
     with pytest.raises(CardError, match="abstain and sets: needs out-of-fold"):
         find_rules(bare, CLASSES, abstain="coverage=0.9", sets=0.9)
     assert find_rules(bare, CLASSES).temperature.value == 1.0

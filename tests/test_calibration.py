@@ -23,7 +23,7 @@ from cellsearch.card.rules import find_rules
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.calibration import FLOOR, fit_temperature, reliability, scaled
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 from cellsearch.terminal.results import decided_lines
 
 from card_cases import Made, made
@@ -145,13 +145,13 @@ def test_a_temperature_changes_no_predicted_class() -> None:
 # -- in a card
 
 
-def wrong_often(case: Made) -> OofFigures:
+def wrong_often(case: Made) -> Predictions:
     """Out-of-fold predictions of a network that is too sure of itself."""
     rng = np.random.default_rng(1)
     labels = case.oof.labels
     sure = np.where(rng.random(len(labels)) < 0.3, rng.integers(0, 3, len(labels)), labels)
     p = (np.eye(3)[sure] * 0.97 + 0.01).astype(np.float32)
-    return OofFigures(labels, p.argmax(axis=1), case.oof.cells, p)
+    return Predictions.of(case.oof.classes, labels, p, cells=case.oof.cells)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from test_cli import card, command
 
 from cellsearch.run.config import NestedRequest
 from cellsearch.run.folder import REQUEST, SUMMARY, read_record
+from cellsearch.run.nested import NestedSummary
 
 __all__ = ["card", "command"]
 
@@ -26,7 +27,12 @@ def nested(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = read_record(card.parent).config
     request = NestedRequest.of(config, outer=None, repeats=2)
     (folder / REQUEST).write_text(request.model_dump_json())
-    (folder / SUMMARY).write_text(json.dumps({"headline": "mean of 2 hold-outs: 0.9"}))
+    NestedSummary(
+        kind="repeats",
+        metric="balanced_accuracy",
+        headline="mean of 2 hold-outs: 0.9",
+        searches=(),
+    ).save(folder)
     return folder
 
 

@@ -13,11 +13,12 @@ from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.predictions import predictions_of
 from cellsearch.card.rules import find_rules
-from cellsearch.errors import CellsearchError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.tune.trial_predictions import out_of_fold
 
 Indices = NDArray[np.int64]
 
@@ -85,8 +86,12 @@ def card_of_this_run(evidence: Evidence) -> Check:
     problems = []
     if card.dataset.sha256 != record.dataset_sha256:
         problems.append("it belongs to another data set")
-    copy = json.loads((evidence.folder / "card" / "splits.json").read_text(encoding="utf-8"))
-    if {card.splits_sha256, copy.get("sha256")} != {record.splits_sha256}:
+    found = {card.splits_sha256}
+    try:
+        found.add(SplitsFile.read(evidence.folder / "card" / "splits.json").sha256)
+    except SplitError as error:
+        problems.append(str(error))
+    if found != {record.splits_sha256}:
         problems.append(
             f"it has other splits: sha256 {card.splits_sha256[:12]}, the run's are "
             f"{record.splits_sha256[:12]}"
@@ -116,15 +121,9 @@ def calibration(evidence: Evidence) -> Check:
     if len(folds) != splits.k:
         return nothing(name, f"folds of trial {winner} are missing")
     folds.sort(key=lambda fold: fold.fold)
-    seen = np.concatenate([fold.cells for fold in folds])
-    probabilities = np.concatenate([fold.probabilities for fold in folds])
+    pooled = out_of_fold(folds, evidence.cells, splits)
     again = find_rules(
-        OofFigures(
-            labels=evidence.cells.labels[seen],
-            predicted=probabilities.argmax(axis=1),
-            cells=seen,
-            probabilities=probabilities,
-        ),
+        pooled,
         card.classes,
         abstain=None if card.abstention is None else _asked(card),
         sets=None if card.sets is None else card.sets.level,
@@ -143,7 +142,7 @@ def calibration(evidence: Evidence) -> Check:
     ):
         if stored is not None and (found is None or not _alike(found, stored)):
             problems.append(f"{what} do not match the out-of-fold predictions")
-    return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(seen):,} cells")
+    return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(pooled):,} cells")
 
 
 def first_weights(evidence: Evidence) -> Check:

@@ -19,7 +19,8 @@ from cellsearch.card.reliability_plot import reliability_plot
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.calibration import Reliability, reliability, scaled
-from cellsearch.stats.evaluation import OofFigures, as_plain
+from cellsearch.stats.evaluation import as_plain
+from cellsearch.stats.predictions import Predictions
 
 CALIBRATION = "calibration.json"
 
@@ -54,7 +55,7 @@ def measure_confidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    oof: Predictions,
     *,
     not_estimable: tuple[str, ...] = (),
     seed: int = 0,

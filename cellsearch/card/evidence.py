@@ -20,7 +20,7 @@ from cellsearch.card.saliency import Saliency
 from cellsearch.card.saliency_plot import saliency_plot
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.curves import Curves, curves_as_json, one_against_rest
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 
 CURVES = "curves.json"
 
@@ -54,7 +54,7 @@ def write_evidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    oof: Predictions,
     *,
     not_estimable: tuple[str, ...],
     generators: Sequence[GeneratorFigures] = (),

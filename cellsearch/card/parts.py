@@ -21,7 +21,8 @@ from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.stats.comparison import Comparison
-from cellsearch.stats.evaluation import LEVEL, OofFigures
+from cellsearch.stats.evaluation import LEVEL
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Importance
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def write_tables(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    oof: Predictions,
 ) -> None:
     """``predictions.csv`` of the hold-out and, where cells are given, ``out_of_fold.csv``."""
     rows = to_rows(dataset, probabilities, dataset.classes, cells=held, truth=True)

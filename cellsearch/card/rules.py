@@ -17,7 +17,7 @@ from cellsearch.card.predict import class_columns
 from cellsearch.card.prior import PriorFacts, fit_prior_facts
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import Temperature, fit_temperature, scaled
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Message, Setting, joined
 
 OUT_OF_FOLD = "out_of_fold.csv"
@@ -34,7 +34,7 @@ class Rules:
 
 
 def find_rules(
-    oof: OofFigures,
+    oof: Predictions,
     classes: tuple[str, ...],
     *,
     abstain: str | None = None,

@@ -12,13 +12,13 @@ from cellsearch.errors import CardError
 from cellsearch.stats.comparison import Comparison, Scores, compare, compare_counts
 from cellsearch.stats.evaluation import (
     BaselineFigures,
-    OofFigures,
     predicted_classes,
 )
 from cellsearch.stats.groups import (
     Codes,
     group_codes,
 )
+from cellsearch.stats.predictions import Predictions
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
@@ -28,7 +28,7 @@ def score(
     dataset: CellDataset,
     splits: Splits,
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    oof: Predictions,
     baseline: BaselineFigures,
     *,
     seed: int,
@@ -90,7 +90,7 @@ def groups_of(dataset: CellDataset, cells: NDArray[np.int64] | None) -> Codes | 
 def compare_pooled(
     dataset: CellDataset,
     splits: Splits,
-    oof: OofFigures,
+    oof: Predictions,
     baseline: BaselineFigures,
     *,
     seed: int,

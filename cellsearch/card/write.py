@@ -44,8 +44,9 @@ from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.comparison import Scores
-from cellsearch.stats.evaluation import OofFigures, predicted_classes
+from cellsearch.stats.evaluation import predicted_classes
 from cellsearch.stats.metrics import confusion
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.util.atomic import whole_folder
 
@@ -73,7 +74,7 @@ class Winner:
     predictors: Sequence[Fitted]
     recipe: Recipe
     holdout_probabilities: NDArray[np.float32]
-    oof: OofFigures
+    oof: Predictions
     generators: Sequence[GeneratorFigures] = ()
 
 

@@ -129,7 +129,8 @@ def _show_repeated(folder: Path, *, as_json: bool) -> None:
         # The keys are those of `cellsearch run --outer 5 --json`.
         unfinished = found.summary is None
         facts = {"run": folder, "interrupted": unfinished, "runs": found.runs}
-        say_json(facts | {"summary": found.summary})
+        summary = None if found.summary is None else found.summary.model_dump(mode="json")
+        say_json(facts | {"summary": summary})
         return
     kind = {"outer": "outer folds", "repeats": "repeats"}[found.request.kind]
     say(f"{folder}: {found.request.times} searches on {kind}")
@@ -138,7 +139,7 @@ def _show_repeated(folder: Path, *, as_json: bool) -> None:
     for line in found.missing:
         say(line)
     if found.summary is not None:
-        say(str(found.summary.get("headline", "")))
+        say(found.summary.headline)
     for each in found.runs[:1]:
         say(f"look at one: cellsearch show {shlex.quote(str(each))}")
 

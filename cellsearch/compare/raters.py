@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.predictions import FILES, NAMES, Part, Predictions, predictions_of
+from cellsearch.card.predictions import FILES, NAMES, Part, ids_of, predictions_of
 from cellsearch.card.whole_files import write_csv
 from cellsearch.data.readers.table import Row, read_rows
 from cellsearch.errors import CardError, DataError, RunError
@@ -20,6 +20,7 @@ from cellsearch.stats.comparison import compare
 from cellsearch.stats.evaluation import LEVEL, Estimate, Evaluation
 from cellsearch.stats.intervals import clopper_pearson
 from cellsearch.stats.permutation import holm, mcnemar
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 from cellsearch.util.spelling import Spellings
@@ -131,8 +132,9 @@ def compare_answers(
         RunError: the run has no card yet, or no predictions of this part.
         DataError: the answers cannot be used; all problems with their lines.
     """
-    ours = predictions_of(card_of(Path(run)), part)
-    given = read_answers(Path(answers), ids=ours.known, classes=ours.classes)
+    card = card_of(Path(run))
+    ours = predictions_of(card, part)
+    given = read_answers(Path(answers), ids=ids_of(card) | set(ours.ids), classes=ours.classes)
     place = {cell: row for row, cell in enumerate(ours.ids)}
     by_rater: dict[str, dict[int, int]] = {}
     outside: dict[str, int] = {}

@@ -11,11 +11,19 @@ from typing import Any
 import numpy as np
 
 from cellsearch.card.card import ModelCard
-from cellsearch.card.predictions import NAMES, Part, Predictions, predictions_of
+from cellsearch.card.predictions import NAMES, Part, predictions_of
 from cellsearch.card.whole_files import write_csv
 from cellsearch.compare.raters import ALPHA
 from cellsearch.data.dataset import CellDataset
-from cellsearch.errors import CardError, CellsearchError, ConfigError, MismatchError, RunError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import (
+    CardError,
+    CellsearchError,
+    ConfigError,
+    MismatchError,
+    RunError,
+    SplitError,
+)
 from cellsearch.run.folder import read_record
 from cellsearch.run.history import card_of
 from cellsearch.stats.comparison import compare
@@ -23,6 +31,7 @@ from cellsearch.stats.evaluation import LEVEL, Estimate
 from cellsearch.stats.groups import Codes, group_codes
 from cellsearch.stats.metrics import METRICS, TITLES, Metric, metric_named
 from cellsearch.stats.permutation import holm, swap_test
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 
@@ -247,11 +256,11 @@ def _require_same(folders: Sequence[Path], cards: Sequence[ModelCard]) -> None:
 
 def _split_facts(card: ModelCard) -> str:
     try:
-        facts = json.loads((card.folder / "splits.json").read_text(encoding="utf-8"))
-        held = len(facts["holdout"].get("ids", facts["holdout"].get("cells", ())))
-        return f" (seed {facts['seed']}, {len(facts['folds'])} folds, hold-out {held:,})"
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        file = SplitsFile.read(card.folder / "splits.json")
+    except SplitError:
         return ""
+    held = len(file.holdout.indices)
+    return f" (seed {file.seed}, {len(file.folds)} folds, hold-out {held:,})"
 
 
 def _in_order(folder: Path, one: Predictions, reference: Predictions) -> np.ndarray[Any, Any]:

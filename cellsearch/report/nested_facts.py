@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cellsearch.run.config import NestedRequest
-from cellsearch.run.folder import SUMMARY, nested_runs, read_request
+from cellsearch.run.folder import nested_runs, read_request
+from cellsearch.run.nested import NestedSummary
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class NestedFacts:
     folder: Path
     request: NestedRequest
     runs: tuple[Path, ...]
-    summary: Mapping[str, Any] | None
+    summary: NestedSummary | None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -47,8 +45,5 @@ def gather_nested(folder: Path) -> NestedFacts:
     Raises:
         RunError: ``nested.json`` is missing or damaged.
     """
-    try:
-        summary = json.loads((folder / SUMMARY).read_bytes())
-    except (OSError, ValueError):
-        summary = None
-    return NestedFacts(folder, read_request(folder), tuple(nested_runs(folder)), summary)
+    runs, summary = tuple(nested_runs(folder)), NestedSummary.of(folder)
+    return NestedFacts(folder, read_request(folder), runs, summary)

@@ -162,11 +162,10 @@ def dataset_rows(facts: RunFacts) -> list[tuple[str, str]]:
 def parts_table(facts: RunFacts) -> Table | None:
     """Cells of each class in the hold-out and in the folds."""
     splits = facts.splits
-    if not splits:
+    if splits is None:
         return None
-    whole: Mapping[str, int] = splits["dataset"]["classes"]
-    held: Mapping[str, int] = splits["holdout"].get("cells", {})
-    folds = [fold.get("cells", {}) for fold in splits["folds"]]
+    whole, held = splits.dataset.classes, splits.holdout.cells
+    folds = [fold.cells for fold in splits.folds]
     total = max(1, sum(whole.values()))
     rows = []
     for name, cells in whole.items():

@@ -18,11 +18,12 @@ from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, replace_text, storage_url, study_name
 from cellsearch.stats.comparison import Comparison
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures
+from cellsearch.stats.evaluation import BaselineFigures
 from cellsearch.stats.metrics import metric_named
+from cellsearch.stats.predictions import Predictions, decided
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
-from cellsearch.tune.trial_predictions import trial_predictions
+from cellsearch.tune.trial_predictions import out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
 from cellsearch.util.atomic import remove
 
@@ -224,7 +225,7 @@ def _collapsed(predictor: Predictor, cells: CellDataset, indices: NDArray[np.int
     Asked of training cells alone, so the hold-out has no part in it.
     """
     some = indices[:: max(1, len(indices) // 1000)]
-    return len(np.unique(predictor.predict_proba(cells, some).argmax(axis=1))) < 2
+    return len(np.unique(decided(predictor.predict_proba(cells, some)))) < 2
 
 
 def _mean_probabilities(
@@ -235,18 +236,10 @@ def _mean_probabilities(
     return mean
 
 
-def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> OofFigures:
+def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> Predictions:
     from cellsearch.tune.job import finished_folds
 
-    folds = finished_folds(folder, row.number, range(splits.k))
-    seen = np.concatenate([fold.cells for fold in folds])
-    probabilities = np.concatenate([fold.probabilities for fold in folds])
-    return OofFigures(
-        labels=cells.labels[seen],
-        predicted=probabilities.argmax(axis=1),
-        cells=seen,
-        probabilities=probabilities,
-    )
+    return out_of_fold(finished_folds(folder, row.number, range(splits.k)), cells, splits)
 
 
 def _generators(predictor: Predictor, cells: CellDataset) -> list[GeneratorFigures]:

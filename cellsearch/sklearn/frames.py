@@ -96,6 +96,7 @@ def fold_scores_frame(run: SearchResult | Path | str) -> DataFrame:
     from cellsearch.data.splits import Splits
     from cellsearch.run.history import past_run
     from cellsearch.stats.metrics import confusion, score
+    from cellsearch.stats.predictions import decided
     from cellsearch.tune.job import finished_folds
 
     folder = Path(run) if isinstance(run, Path | str) else run.folder
@@ -114,7 +115,7 @@ def fold_scores_frame(run: SearchResult | Path | str) -> DataFrame:
     rows = []
     for row in past.rows:
         for fold in finished_folds(folder, row.number, range(row.folds)):
-            predicted = fold.probabilities.argmax(axis=1)
+            predicted = decided(fold.probabilities)
             counts = confusion(cells.labels[fold.cells], predicted, k)
             value = float(score(past.record.config.metric, counts, classes=known))
             facts = (row.number, row.state, fold.fold, len(fold.cells), value)

@@ -14,6 +14,7 @@ from cellsearch.stats.bootstrap import Intervals, bootstrap_intervals
 from cellsearch.stats.groups import Codes
 from cellsearch.stats.intervals import Interval
 from cellsearch.stats.metrics import METRICS, ClassFigures, Metric, confusion, per_class, score
+from cellsearch.stats.predictions import Predictions, decided
 
 LEVEL = 0.95
 REPEATS = 2000
@@ -21,26 +22,6 @@ FEW_CELLS = 10
 FEW_GROUPS = 10
 CLASS_FIGURES = ("precision", "recall", "specificity", "f1")
 """Attributes of ``ClassFigures`` and ``ClassIntervals`` that a card states."""
-
-
-@dataclass(frozen=True, eq=False)
-class OofFigures:
-    """Out-of-fold predictions of one recipe, pooled over the folds.
-
-    Attributes:
-        labels: (n,) int64 true classes.
-        predicted: (n,) int64 predicted classes.
-        cells: (n,) int64 positions in the data set; with ``probabilities`` they become
-            ``out_of_fold.csv``.
-        probabilities: (n, K) float32.
-        confusion: (K, K) counts, where the caller has them at hand; counted anew in any case.
-    """
-
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    cells: NDArray[np.int64] | None = None
-    probabilities: NDArray[np.float32] | None = None
-    confusion: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +37,7 @@ class BaselineFigures:
             winner and baseline are then compared without pairing, by wider intervals.
     """
 
-    oof: OofFigures | None = None
+    oof: Predictions | None = None
     holdout_probabilities: NDArray[np.float32] | None = None
     confusion: NDArray[np.int64] | None = None
 
@@ -160,7 +141,7 @@ def predicted_classes(probabilities: NDArray[np.float32], cells: int, k: int) ->
             f"probabilities must be finite and of shape {(cells, k)}, got "
             f"{probabilities.shape} with {int((~np.isfinite(probabilities)).sum())} not finite"
         )
-    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+    return decided(probabilities)
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -111,14 +111,11 @@ def nested_result(result: NestedResult) -> None:
         title="Each search, on cells it never saw",
     )
     if summary.pooled is not None:
-        pooled = summary.pooled
         rows = []
-        for index, name in enumerate(pooled.classes):
-            cells = int(pooled.support[index])
-            shown = recall_of(pooled.estimate(index, "recall"), cells)
-            rows.append((name, f"{cells:,}", shown))
+        for name, each in summary.pooled.per_class.items():
+            rows.append((name, f"{each.support:,}", recall_of(each.recall, each.support)))
         table(("class", "cells", "recall"), rows, title="Pooled (95 % intervals)")
-    say(summary.headline())
+    say(summary.headline)
     say(f"figures: {result.folder / 'summary.json'}")
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
-from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.stats.metrics import confusion, score
 from cellsearch.tune.job import finished_folds
 from cellsearch.tune.race import look
+from cellsearch.tune.trial_predictions import out_of_fold
 
 NO_PREDICTION = -1
 
@@ -31,16 +31,15 @@ class Pool:
     def __init__(
         self, dataset: CellDataset, splits: Splits, *, metric: str, run_folder: Path
     ) -> None:
-        self._labels, self.folds = dataset.labels, splits.k
+        self._dataset, self._splits, self.folds = dataset, splits, splits.k
         self._metric, self._run_folder = metric, run_folder
-        self._classes = len(dataset.classes)
         self._estimable = np.array([c not in splits.not_estimable for c in dataset.classes])
         self._leader: tuple[int, NDArray[np.int64]] | None = None
 
     def confusion(self, folds: Sequence[FoldResult]) -> NDArray[np.int64]:
         """(K, K) int64 counts of these folds, rows true."""
-        cells, predicted = _pooled(folds)
-        return confusion(self._labels[cells], predicted, self._classes)
+        found = out_of_fold(folds, self._dataset, self._splits)
+        return confusion(found.labels, found.predicted, len(found.classes))
 
     def score(self, matrix: NDArray[np.int64]) -> float:
         """The study's metric over the classes that can be estimated."""
@@ -52,12 +51,12 @@ class Pool:
         Raises:
             RunError: the leader's folds are not on disk.
         """
-        cells, predicted = _pooled(folds)
+        found = out_of_fold(folds, self._dataset, self._splits)
         verdict = look(
-            self._labels[cells],
-            self._predicted(leader)[cells],
-            predicted,
-            self._classes,
+            found.labels,
+            self._predicted(leader)[found.cells],
+            found.predicted,
+            len(found.classes),
             metric=self._metric,
             folds=len(folds),
             looks=self.folds - 1,
@@ -71,17 +70,9 @@ class Pool:
     def _predicted(self, number: int) -> NDArray[np.int64]:
         """(N,) out-of-fold predictions of a complete trial, ``NO_PREDICTION`` elsewhere."""
         if self._leader is None or self._leader[0] != number:
-            found = finished_folds(self._run_folder, number, range(self.folds))
-            cells, predicted = _pooled(found)
-            table = np.full(len(self._labels), NO_PREDICTION, dtype=np.int64)
-            table[cells] = predicted
+            folds = finished_folds(self._run_folder, number, range(self.folds))
+            found = out_of_fold(folds, self._dataset, self._splits)
+            table = np.full(len(self._dataset), NO_PREDICTION, dtype=np.int64)
+            table[found.cells] = found.predicted
             self._leader = (number, table)
         return self._leader[1]
-
-
-def _pooled(folds: Sequence[FoldResult]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if not folds:
-        raise RunError("no finished fold to pool")
-    cells = np.concatenate([result.cells for result in folds])
-    predicted = np.concatenate([result.probabilities.argmax(axis=1) for result in folds])
-    return cells, predicted.astype(np.int64)
