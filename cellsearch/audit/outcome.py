@@ -18,6 +18,7 @@ from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
 from cellsearch.stats.evaluation import OofFigures
+from cellsearch.tune.rule import StudyRule
 
 Indices = NDArray[np.int64]
 
@@ -109,12 +110,13 @@ def calibration(evidence: Evidence) -> Check:
     if len(folds) != splits.k:
         return nothing(name, f"folds of trial {winner} are missing")
     folds.sort(key=lambda fold: fold.fold)
+    rule = StudyRule.load(evidence.folder)
     seen = np.concatenate([fold.cells for fold in folds])
     probabilities = np.concatenate([fold.probabilities for fold in folds])
     again = find_rules(
         OofFigures(
             labels=evidence.cells.labels[seen],
-            predicted=probabilities.argmax(axis=1),
+            predicted=np.concatenate([rule.decided(fold) for fold in folds]),
             cells=seen,
             probabilities=probabilities,
         ),

@@ -52,6 +52,7 @@ def measure_confidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int64],
     oof: OofFigures,
     *,
     not_estimable: tuple[str, ...] = (),
@@ -64,6 +65,7 @@ def measure_confidence(
         dataset: all cells.
         held: (n,) positions of the hold-out.
         probabilities: (n, K) of the hold-out, without the temperature.
+        predicted: (n,) classes that its cells are given.
         oof: out-of-fold predictions of the winner.
         not_estimable: classes without figures.
         seed: of every draw.
@@ -85,6 +87,7 @@ def measure_confidence(
             oof_selection = selection(
                 oof.labels,
                 oof_right,
+                oof.predicted,
                 rules.abstention,
                 names,
                 not_estimable=not_estimable,
@@ -95,6 +98,7 @@ def measure_confidence(
         selected = selection(
             labels,
             right,
+            predicted,
             rules.abstention,
             names,
             not_estimable=not_estimable,

@@ -18,6 +18,7 @@ from cellsearch.card.config import (
 from cellsearch.card.export import Exported
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
+from cellsearch.stats.decision import Decision
 from cellsearch.util.version import __version__
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def described(
     rules: Rules,
     exported: Exported,
     features: FeatureFacts | None,
+    decision: Decision | None,
     *,
     members: int,
 ) -> CardConfig:
@@ -46,6 +48,7 @@ def described(
         rules: of calibration, abstention, sets and priors.
         exported: the graph.
         features: that the graph takes; None where it takes images.
+        decision: of the classes; None where the greatest probability decides.
         members: networks in it.
     """
     return CardConfig(
@@ -65,12 +68,13 @@ def described(
         dataset=_dataset_facts(dataset, search_facts),
         splits_sha256=splits.sha256,
         recipe=recipe.to_params(),
-        onnx=OnnxFacts(input=exported.input, opset=exported.opset),
+        onnx=OnnxFacts(input=exported.input, decided=exported.decided, opset=exported.opset),
         features=features,
         temperature=rules.temperature.value,
         abstention=rules.abstention,
         sets=rules.sets,
         prevalence=rules.prevalence,
+        decision=decision,
     )
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cellsearch.errors import CardError
 from cellsearch.stats.comparison import Comparison, comparison_as_json
-from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, as_plain
+from cellsearch.stats.decision import Decide
+from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, Evaluation, as_json, as_plain
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.tune.findings import Found, Outcome, optimism
 
@@ -173,6 +174,8 @@ class CardMetrics(_Value):
         confidence: of the probabilities.
         hold_out: scored once, by winner and baseline.
         out_of_fold: the same for the folds, by which the search chose.
+        decisions: the winner on the hold-out, as ``balanced`` and as ``natural`` decision; empty
+            in cards without a rule of decision.
         optimism: out-of-fold minus hold-out, by metric; empty in cards of older versions.
         verdict: on the search; None in cards of older versions.
     """
@@ -186,6 +189,7 @@ class CardMetrics(_Value):
     confidence: ConfidenceMetrics = Field(default_factory=ConfidenceMetrics)
     hold_out: PartMetrics
     out_of_fold: PartMetrics
+    decisions: dict[Decide, Figures] = {}
     optimism: dict[str, Estimate] = {}
     verdict: VerdictEntry | None = None
 
@@ -239,6 +243,7 @@ def card_metrics(
     not_estimable: tuple[str, ...],
     search: Mapping[str, Any],
     confidence: Mapping[str, Any],
+    decisions: Mapping[Decide, Evaluation],
 ) -> CardMetrics:
     """All that ``metrics.json`` holds.
 
@@ -250,6 +255,7 @@ def card_metrics(
         not_estimable: classes without figures.
         search: facts of the search, as ``write_card`` takes them.
         confidence: of ``confidence_as_json``.
+        decisions: of ``decided_both_ways``.
 
     Raises:
         CardError: a value that does not fit.
@@ -269,6 +275,7 @@ def card_metrics(
                 "confidence": dict(confidence),
                 "hold_out": comparison_as_json(holdout),
                 "out_of_fold": comparison_as_json(pooled),
+                "decisions": {name: as_json(each) for name, each in decisions.items()},
                 "optimism": {name: as_plain(value) for name, value in gaps.items()},
                 "verdict": None if found.verdict is None else found.verdict.to_dict(),
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cellsearch.card.confidence import Confidence
@@ -12,13 +12,15 @@ from cellsearch.card.evidence import Evidence
 from cellsearch.card.front_matter import front_matter
 from cellsearch.card.markdown import listed, plain, table
 from cellsearch.card.readme_confidence import calibrated_or_not, confidence_sections
+from cellsearch.card.readme_decision import decision_section
 from cellsearch.card.readme_evidence import evidence_sections
 from cellsearch.card.readme_figures import baseline_section, figures_section
 from cellsearch.card.readme_search import importance_section, verdict_section
 from cellsearch.card.usage import FILES, OPTIONAL, usage
 from cellsearch.data.crop_sizes import without_choice
 from cellsearch.stats.comparison import Comparison
-from cellsearch.stats.evaluation import FEW_CELLS
+from cellsearch.stats.decision import Decide
+from cellsearch.stats.evaluation import FEW_CELLS, Evaluation
 from cellsearch.stats.metrics import TITLES, Metric, metric_named
 from cellsearch.tune.findings import Found
 
@@ -56,6 +58,7 @@ class Story:
         development: cells outside the hold-out.
         holdout: winner and baseline on the hold-out.
         oof: winner and baseline on out-of-fold predictions.
+        decisions: the winner on the hold-out as balanced and as natural decision; may be empty.
         search: facts of the search; see ``write_card``.
         command: that made the card.
         plots: names of the pictures of figures, without suffix.
@@ -81,6 +84,7 @@ class Story:
     evidence: Evidence
     export_difference: float
     files: tuple[str, ...]
+    decisions: Mapping[Decide, Evaluation] = field(default_factory=dict)
     confidence: Confidence | None = None
     found: Found | None = None
 
@@ -105,6 +109,7 @@ def write_readme(story: Story) -> str:
         _protocol(story),
         verdict_section(story.found, story.holdout, story.oof, _metric(story)),
         figures_section(story.holdout, story.oof, story.plots),
+        decision_section(story.decisions, config),
         baseline_section(story.holdout, story.oof, story.search),
         importance_section(
             None if story.found is None else story.found.importance,

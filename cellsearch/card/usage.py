@@ -7,7 +7,10 @@ from cellsearch.card.config import CardConfig
 OUT_OF_FOLD = "out_of_fold.csv"
 OPTIONAL = (OUT_OF_FOLD, "saliency.npz", "importance.json")
 FILES = (
-    ("model.onnx", "the model: raw intensities (or their features) in, probabilities out"),
+    (
+        "model.onnx",
+        "the model: raw intensities or features in, probabilities and class out",
+    ),
     ("model.safetensors", "the same weights, for torch; the temperature is not in them"),
     ("config.json", "classes, channels, size, dtype, intensity ranges, recipe, data"),
     ("test_input.npy, test_output.npy", "hold-out cells and what the model gives for them"),
@@ -57,8 +60,8 @@ import onnxruntime
 {imported}classes = json.loads(pathlib.Path("config.json").read_text("utf-8"))["classes"]
 images = numpy.load("test_input.npy")  # {shape}, raw intensities of {config.dtype}
 session = onnxruntime.InferenceSession("model.onnx")
-(probabilities,) = session.run(None, {{"{config.onnx.input}": {given}}})
-print([classes[best] for best in probabilities.argmax(axis=1)])
+probabilities, decided = session.run(None, {{"{config.onnx.input}": {given}}})
+print([classes[k] for k in decided])
 ```
 
 From Python, with dtype, size and intensity range checked:
@@ -70,5 +73,6 @@ from cellsearch import load_card
 card = load_card("card")
 images = numpy.load("card/test_input.npy")  # {shape}, {config.dtype}
 probabilities = card.predict(images)  # (N, {len(config.classes)}) float32
+decided = card.decide(probabilities)  # (N,) positions in card.classes
 ```
 """

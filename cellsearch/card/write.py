@@ -32,12 +32,13 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.card.replay import README
 from cellsearch.card.rules import find_rules
-from cellsearch.card.scoring import compare_holdout, compare_pooled
+from cellsearch.card.scoring import compare_holdout, compare_pooled, decided_both_ways
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.decision import Decision
 from cellsearch.stats.evaluation import BaselineFigures, OofFigures, predicted_classes
 from cellsearch.tune.findings import Found
 from cellsearch.util.atomic import whole_folder
@@ -61,6 +62,7 @@ def write_card(
     dataset: CellDataset,
     splits: Splits,
     holdout_probabilities: NDArray[np.float32],
+    decision: Decision | None = None,
     oof: OofFigures,
     baseline: BaselineFigures | None,
     search_facts: Mapping[str, Any],
@@ -85,6 +87,7 @@ def write_card(
         splits: hold-out and folds.
         holdout_probabilities: (n, K) float32 of the predictors, not calibrated; rows in the order
             of ``splits.holdout``.
+        decision: how the predictors' probabilities become classes; None takes the greatest.
         oof: the winner's out-of-fold predictions.
         baseline: of trial 0, on the same cells; None where there is none.
         search_facts: any of ``metric``, ``seed``, ``budget`` (trials or None), ``trials``
@@ -118,6 +121,7 @@ def write_card(
                 dataset=dataset,
                 splits=splits,
                 holdout_probabilities=holdout_probabilities,
+                decision=decision,
                 oof=oof,
                 baseline=baseline or BaselineFigures(),
                 search_facts=search_facts,
@@ -147,6 +151,7 @@ def _write_into(
     dataset: CellDataset,
     splits: Splits,
     holdout_probabilities: NDArray[np.float32],
+    decision: Decision | None,
     oof: OofFigures,
     baseline: BaselineFigures,
     search_facts: Mapping[str, Any],
@@ -161,7 +166,7 @@ def _write_into(
     tell("exporting the card")
     held = np.asarray(splits.holdout, dtype=np.int64)
     k = len(dataset.classes)
-    predicted_classes(holdout_probabilities, len(held), k)
+    predicted = predicted_classes(holdout_probabilities, len(held), k, decision)
     seed = int(search_facts.get("seed") or 0)
     rules = find_rules(oof, dataset.classes, abstain=abstain, sets=sets, seed=seed)
     plain_probabilities = holdout_probabilities
@@ -173,6 +178,7 @@ def _write_into(
         inputs_of(module, dataset.images[compared]),
         folder,
         temperature=rules.temperature.value,
+        decision=decision,
     )
     config = described(
         recipe,
@@ -182,6 +188,7 @@ def _write_into(
         rules,
         exported,
         feature_facts(module, dataset.channels),
+        decision,
         members=len(predictors),
     )
     write_json(folder / CONFIG, config.model_dump(mode="json"))
@@ -191,8 +198,11 @@ def _write_into(
     write_test_cells(folder, predictor, dataset, held)
 
     tell("finding the intervals of the hold-out's figures")
-    holdout = compare_holdout(dataset, splits, holdout_probabilities, baseline, seed=seed)
+    holdout = compare_holdout(dataset, splits, predicted, baseline, seed=seed)
     pooled = compare_pooled(dataset, splits, oof, baseline, seed=seed)
+    decisions = decided_both_ways(
+        dataset, splits, holdout_probabilities, config, holdout.winner, seed=seed
+    )
     found = findings(holdout) if findings is not None else Found()
     tell("measuring confidence")
     confidence = measure_confidence(
@@ -200,11 +210,12 @@ def _write_into(
         dataset,
         held,
         plain_probabilities,
+        predicted,
         oof,
         not_estimable=tuple(splits.not_estimable),
         seed=seed,
     )
-    write_tables(folder, dataset, held, holdout_probabilities, oof)
+    write_tables(folder, dataset, held, holdout_probabilities, predicted, oof)
     figures = card_metrics(
         holdout,
         pooled,
@@ -213,6 +224,7 @@ def _write_into(
         not_estimable=tuple(splits.not_estimable),
         search=search_facts,
         confidence=confidence_as_json(confidence, dataset.classes),
+        decisions=decisions,
     )
     write_json(folder / METRICS_FILE, figures.model_dump(exclude_unset=True))
     splits.save(folder / "splits.json")
@@ -235,6 +247,7 @@ def _write_into(
         dataset,
         held,
         holdout_probabilities,
+        predicted,
         oof,
         not_estimable=tuple(splits.not_estimable),
         generators=generators,
@@ -251,6 +264,7 @@ def _write_into(
         development=len(splits.development),
         holdout=holdout,
         oof=pooled,
+        decisions=decisions,
         search=search_facts,
         command=command,
         plots=tuple(names),

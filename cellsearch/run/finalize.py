@@ -21,6 +21,7 @@ from cellsearch.stats.comparison import Comparison
 from cellsearch.stats.metrics import metric_named
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
+from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
 from cellsearch.util.atomic import remove
@@ -68,16 +69,21 @@ def hand_over(
     predictors = _final(best, folder, cells, splits, config, observer, "winner")
     _write_provenance(folder, "winner", predictors)
     probabilities = _mean_probabilities(predictors, cells, splits.holdout)
+    rule = StudyRule.load(folder)
+    decision = rule.decision([each.priors for each in predictors])
     baseline = None
     reference = outcome.baseline
     if reference is not None and reference.state == "COMPLETE":
-        of_baseline = probabilities
+        of_baseline, its_decision = probabilities, decision
         if reference.number != best.number:
             members = _final(reference, folder, cells, splits, config, observer, "baseline")
             _write_provenance(folder, "baseline", members)
             of_baseline = _mean_probabilities(members, cells, splits.holdout)
+            its_decision = rule.decision([each.priors for each in members])
         baseline = BaselineFigures(
-            oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=of_baseline
+            oof=_out_of_fold(folder, reference, cells, splits),
+            holdout_probabilities=of_baseline,
+            decision=its_decision,
         )
     card = write_card(
         folder / "card",
@@ -86,6 +92,7 @@ def hand_over(
         dataset=cells,
         splits=splits,
         holdout_probabilities=probabilities,
+        decision=decision,
         oof=_out_of_fold(folder, best, cells, splits),
         baseline=baseline,
         search_facts=_facts(record, outcome, best) | {"precision": str(predictors[0].precision)},
@@ -210,11 +217,12 @@ def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits
     from cellsearch.tune.job import finished_folds
 
     folds = finished_folds(folder, row.number, range(splits.k))
+    rule = StudyRule.load(folder)
     seen = np.concatenate([fold.cells for fold in folds])
     probabilities = np.concatenate([fold.probabilities for fold in folds])
     return OofFigures(
         labels=cells.labels[seen],
-        predicted=probabilities.argmax(axis=1),
+        predicted=np.concatenate([rule.decided(fold) for fold in folds]),
         cells=seen,
         probabilities=probabilities,
     )
@@ -284,7 +292,13 @@ def findings(
         trials = trial_predictions(folder, outcome.rows, cells, splits)
         corrected = None
         if baseline is not None:
-            corrected = corrected_differences(trials, metric, baseline=baseline, seed=seed)
+            corrected = corrected_differences(
+                trials,
+                metric,
+                baseline=baseline,
+                more_looks=StudyRule.load(folder).looks,
+                seed=seed,
+            )
         if corrected is not None and best.number not in (*corrected.numbers, baseline):
             corrected = None
         verdict = judge(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cellsearch.errors import RunError
 from cellsearch.stats.groups import Codes, group_codes
 from cellsearch.tune.job import finished_folds
+from cellsearch.tune.rule import StudyRule
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -55,6 +56,7 @@ def trial_predictions(
     seen = np.concatenate(splits.folds)
     place = np.full(len(cells), -1, np.int64)
     place[seen] = np.arange(len(seen))
+    rule = StudyRule.load(folder)
     kept, predicted = [], []
     for row in rows:
         if row.state not in ("COMPLETE", "PRUNED") or not row.folds:
@@ -65,7 +67,7 @@ def trial_predictions(
             continue
         line = np.full(len(seen), -1, np.int64)
         for fold in found:
-            line[place[fold.cells]] = fold.probabilities.argmax(axis=1)
+            line[place[fold.cells]] = rule.decided(fold)
         kept.append(row)
         predicted.append(line)
     labels = cells.labels[seen].astype(np.int64)
