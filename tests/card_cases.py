@@ -28,6 +28,7 @@ from cellsearch.learn.predictor import Predictor
 from cellsearch.space.recipe import Recipe
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.curves import Curves
+from cellsearch.stats.decision import Decision
 from cellsearch.stats.evaluation import BaselineFigures
 from cellsearch.stats.predictions import Predictions
 
@@ -101,16 +102,23 @@ def ingredients_of(
     facts: Mapping[str, Any] = FACTS,
     recipe: Recipe = RECIPE,
     generators: Sequence[GeneratorFigures] = (),
+    decision: Decision | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Arguments of ``write_card``, scored; ``options`` are those of ``CardOptions``."""
     search = SearchFacts.model_validate(facts)
     return {
-        "winner": Winner(predictors, recipe, probabilities, oof, generators),
+        "winner": Winner(predictors, recipe, probabilities, oof, generators, decision),
         "dataset": dataset,
         "splits": splits,
         "scores": score(
-            dataset, splits, probabilities, oof, baseline or BaselineFigures(), seed=search.seed
+            dataset,
+            splits,
+            probabilities,
+            oof,
+            baseline or BaselineFigures(),
+            decision=decision,
+            seed=search.seed,
         ),
         "search": search,
         "command": COMMAND,

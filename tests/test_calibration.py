@@ -169,10 +169,11 @@ def test_the_graph_itself_gives_calibrated_probabilities(case: Made, hot: Any) -
     assert temperature > 2.0
     images = case.dataset.images[case.splits.holdout].astype(np.float32)
     session = onnxruntime.InferenceSession(str(hot.folder / "model.onnx"))
-    (found,) = session.run(None, {"image": images})
+    found, called = session.run(None, {"image": images})
     np.testing.assert_allclose(found, scaled(case.probabilities, temperature), atol=1e-4)
     assert np.abs(found - case.probabilities).max() > 0.01
     np.testing.assert_array_equal(found.argmax(axis=1), case.probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(called, found.argmax(axis=1))
     assert hot.verify().largest_difference <= 1e-4
 
 
@@ -193,8 +194,9 @@ def test_ensembles_are_scaled_after_their_mean(tmp_path: Path) -> None:
     floats = images.astype(np.float32)
     mean = module(torch.from_numpy(floats)).detach().numpy()
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    (found,) = session.run(None, {"image": floats})
+    found, called = session.run(None, {"image": floats})
     np.testing.assert_allclose(found, scaled(mean, 2.5), atol=1e-5)
+    np.testing.assert_array_equal(called, mean.argmax(axis=1))
     assert set(load_file(tmp_path / "model.safetensors")) == set(module.state_dict())
 
 

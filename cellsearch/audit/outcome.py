@@ -18,6 +18,7 @@ from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
+from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold
 
 Indices = NDArray[np.int64]
@@ -121,7 +122,8 @@ def calibration(evidence: Evidence) -> Check:
     if len(folds) != splits.k:
         return nothing(name, f"folds of trial {winner} are missing")
     folds.sort(key=lambda fold: fold.fold)
-    pooled = out_of_fold(folds, evidence.cells, splits)
+    rule = StudyRule.load(evidence.folder)
+    pooled = out_of_fold(folds, evidence.cells, splits, rule)
     again = find_rules(
         pooled,
         card.classes,

@@ -55,6 +55,7 @@ def measure_confidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int64],
     oof: Predictions,
     *,
     not_estimable: tuple[str, ...] = (),
@@ -67,6 +68,7 @@ def measure_confidence(
         dataset: all cells.
         held: (n,) positions of the hold-out.
         probabilities: (n, K) of the hold-out, without the temperature.
+        predicted: (n,) classes that its cells are given.
         oof: out-of-fold predictions of the winner.
         not_estimable: classes without figures.
         seed: of every draw.
@@ -88,6 +90,7 @@ def measure_confidence(
             oof_selection = selection(
                 oof.labels,
                 oof_right,
+                oof.predicted,
                 rules.abstention,
                 names,
                 not_estimable=not_estimable,
@@ -98,6 +101,7 @@ def measure_confidence(
         selected = selection(
             labels,
             right,
+            predicted,
             rules.abstention,
             names,
             not_estimable=not_estimable,

@@ -10,8 +10,11 @@ import numpy as np
 
 from cellsearch.card.checksums import CHECKSUMS, problems_with, read_checksums
 from cellsearch.card.config import CONFIG, MODEL
+from cellsearch.card.inputs import measured, prepare
 from cellsearch.card.predict import CardPredictor
+from cellsearch.card.session import run_session
 from cellsearch.errors import CardError
+from cellsearch.stats.decision import CLEAR_MARGIN, margin
 
 README = "README.md"
 TEST_INPUT = "test_input.npy"
@@ -100,6 +103,22 @@ def _replay(folder: Path) -> tuple[int, float]:
     except (OSError, ValueError) as error:
         raise CardError(f"the test cells of {folder} cannot be read: {error}") from None
     found = predictor.predict(images)
+    config = predictor.config
+    if config.onnx.decided is not None:
+        images = prepare(images, config)
+        given = run_session(
+            predictor.session,
+            images if config.features is None else measured(images),
+            input_name=config.onnx.input,
+            output_name=config.onnx.decided,
+        )
+        temperature = config.temperature or 1.0
+        clear = margin(found, config.decision, temperature=temperature) > CLEAR_MARGIN
+        if not np.array_equal(given[clear], config.decide(found)[clear]):
+            raise CardError(
+                f"{folder} contradicts itself: its model gives test cells other classes than the "
+                f"rule in {CONFIG}"
+            )
     if found.shape != expected.shape:
         raise CardError(
             f"{folder} gives probabilities of shape {found.shape}, expected {expected.shape}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ from cellsearch.cli.options import (
 )
 
 QUIET_SECONDS = 2.0
+Decide = Literal["balanced", "natural"]
 
 
 def predict(
@@ -43,6 +44,13 @@ def predict(
     fit: Fit = None,
     abstain: Abstain = None,
     sets: Sets = None,
+    decide: Annotated[
+        Decide | None,
+        typer.Option(
+            help="balanced: find rare classes. natural: the fewest mistakes where classes are as "
+            "frequent as in the training. By default the card's own rule.",
+        ),
+    ] = None,
     fractions: Annotated[
         Path | None,
         typer.Option(
@@ -80,8 +88,10 @@ def predict(
     refuse_places(targets, {"out": out, "fractions": fractions}, keep=(*read, card))
     require_card(card)
     predictor = CardPredictor.load(card)
-    abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)
     config = predictor.config
+    if decide is not None:
+        config.require_rule(decide)
+    abstention, asked_sets = rules_for(card, config, abstain=abstain, sets=sets, decide=decide)
     rule = fit_rule(config, fit)
     on_progress = after(QUIET_SECONDS, Terminal().progress)
     cells = cells_to_predict(
@@ -102,7 +112,14 @@ def predict(
         Terminal().message(f"note: {line}")
     sizes = [*told_in(cells.provenance.notes), size_note(cells.images, config, fit=rule)]
     probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
-    rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)
+    rows = to_rows(
+        cells,
+        probabilities,
+        config.classes,
+        called=config.decide(probabilities, decide),
+        abstention=abstention,
+        sets=asked_sets,
+    )
     sample = None
     if fractions is not None or len(rows) > 1:
         sample = fractions_of(probabilities, config)

@@ -18,11 +18,13 @@ from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, replace_text, storage_url, study_name
 from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.decision import decided
 from cellsearch.stats.evaluation import BaselineFigures
 from cellsearch.stats.metrics import metric_named
-from cellsearch.stats.predictions import Predictions, decided
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
+from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
 from cellsearch.util.atomic import remove
@@ -71,17 +73,25 @@ def hand_over(
     config = record.config
     predictors = _final(best, folder, cells, splits, config, observer, "winner")
     _write_provenance(folder, "winner", predictors)
+    rule = StudyRule.load(folder)
     winner = Winner(
         predictors=predictors,
         recipe=best.recipe,
         holdout_probabilities=_mean_probabilities(predictors, cells, splits.holdout),
         oof=_out_of_fold(folder, best, cells, splits),
         generators=_generators(predictors[0], cells),
+        decision=rule.decision([each.priors for each in predictors]),
     )
     baseline = _baseline(folder, cells, splits, outcome, config, observer, winner)
     observer.message("finding the intervals of the hold-out's figures")
     scores = score(
-        cells, splits, winner.holdout_probabilities, winner.oof, baseline, seed=config.seed
+        cells,
+        splits,
+        winner.holdout_probabilities,
+        winner.oof,
+        baseline,
+        decision=winner.decision,
+        seed=config.seed,
     )
     card = write_card(
         folder / "card",
@@ -116,13 +126,16 @@ def _baseline(
     reference = outcome.baseline
     if reference is None or reference.state != "COMPLETE":
         return BaselineFigures()
-    probabilities = winner.holdout_probabilities
+    probabilities, decision = winner.holdout_probabilities, winner.decision
     if outcome.best is None or reference.number != outcome.best.number:
         members = _final(reference, folder, cells, splits, config, observer, "baseline")
         _write_provenance(folder, "baseline", members)
         probabilities = _mean_probabilities(members, cells, splits.holdout)
+        decision = StudyRule.load(folder).decision([each.priors for each in members])
     return BaselineFigures(
-        oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=probabilities
+        oof=_out_of_fold(folder, reference, cells, splits),
+        holdout_probabilities=probabilities,
+        decision=decision,
     )
 
 
@@ -225,7 +238,7 @@ def _collapsed(predictor: Predictor, cells: CellDataset, indices: NDArray[np.int
     Asked of training cells alone, so the hold-out has no part in it.
     """
     some = indices[:: max(1, len(indices) // 1000)]
-    return len(np.unique(decided(predictor.predict_proba(cells, some)))) < 2
+    return len(np.unique(decided(predictor.predict_proba(cells, some), None))) < 2
 
 
 def _mean_probabilities(
@@ -239,7 +252,8 @@ def _mean_probabilities(
 def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> Predictions:
     from cellsearch.tune.job import finished_folds
 
-    return out_of_fold(finished_folds(folder, row.number, range(splits.k)), cells, splits)
+    folds = finished_folds(folder, row.number, range(splits.k))
+    return out_of_fold(folds, cells, splits, StudyRule.load(folder))
 
 
 def _generators(predictor: Predictor, cells: CellDataset) -> list[GeneratorFigures]:
@@ -311,7 +325,13 @@ def findings(
     trials = trial_predictions(folder, outcome.rows, cells, splits)
     corrected = None
     if baseline is not None:
-        corrected = corrected_differences(trials, metric, baseline=baseline, seed=seed)
+        corrected = corrected_differences(
+            trials,
+            metric,
+            baseline=baseline,
+            more_looks=StudyRule.load(folder).looks,
+            seed=seed,
+        )
     if corrected is not None and best.number not in (*corrected.numbers, baseline):
         corrected = None
     verdict = judge(

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import CardError
 from cellsearch.stats.bootstrap import Intervals, bootstrap_intervals
+from cellsearch.stats.decision import Decision, decided
 from cellsearch.stats.groups import Codes
 from cellsearch.stats.intervals import Interval
 from cellsearch.stats.metrics import METRICS, ClassFigures, Metric, confusion, per_class, score
-from cellsearch.stats.predictions import Predictions, decided
+from cellsearch.stats.predictions import Predictions
 
 LEVEL = 0.95
 REPEATS = 2000
@@ -33,12 +34,14 @@ class BaselineFigures:
             finish its folds.
         holdout_probabilities: (n, K) float32 of the baseline refitted like the winner; None when
             it was not refitted.
+        decision: of the baseline's refitted model; None gives the greatest probability.
         confusion: (K, K) counts of the out-of-fold predictions, used where ``oof`` is not given;
             winner and baseline are then compared without pairing, by wider intervals.
     """
 
     oof: Predictions | None = None
     holdout_probabilities: NDArray[np.float32] | None = None
+    decision: Decision | None = None
     confusion: NDArray[np.int64] | None = None
 
 
@@ -130,8 +133,15 @@ def evaluate(
     return Evaluation(classes, estimable, counts, metrics, per_class(counts), intervals)
 
 
-def predicted_classes(probabilities: NDArray[np.float32], cells: int, k: int) -> NDArray[np.int64]:
-    """(n,) int64 classes of the greatest probability.
+def predicted_classes(
+    probabilities: NDArray[np.float32],
+    cells: int,
+    k: int,
+    decision: Decision | None = None,
+    *,
+    temperature: float = 1.0,
+) -> NDArray[np.int64]:
+    """(n,) int64 classes that the cells are given; see ``decided``.
 
     Raises:
         CardError: not one finite row of K probabilities a cell.
@@ -141,7 +151,7 @@ def predicted_classes(probabilities: NDArray[np.float32], cells: int, k: int) ->
             f"probabilities must be finite and of shape {(cells, k)}, got "
             f"{probabilities.shape} with {int((~np.isfinite(probabilities)).sum())} not finite"
         )
-    return decided(probabilities)
+    return decided(probabilities, decision, temperature=temperature)
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

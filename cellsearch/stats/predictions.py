@@ -8,12 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.stats.decision import Decision, decided
 from cellsearch.stats.groups import Codes
-
-
-def decided(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """(n,) int64 class that each of n cells is given: the one of the greatest probability."""
-    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +63,8 @@ class Predictions:
         classes: tuple[str, ...],
         labels: NDArray[np.int64],
         probabilities: NDArray[np.float32],
+        *,
+        decision: Decision | None = None,
         **others: Any,
     ) -> Self:
         """Predictions whose classes are ``decided`` from the probabilities.
@@ -75,12 +73,13 @@ class Predictions:
             classes: K names.
             labels: (n,) int64 true classes.
             probabilities: (n, K) float32.
+            decision: how they become classes; None takes the greatest.
             others: any other attribute.
 
         Raises:
             ValueError: arrays that do not fit each other.
         """
-        return cls(classes, labels, decided(probabilities), probabilities, **others)
+        return cls(classes, labels, decided(probabilities, decision), probabilities, **others)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -159,6 +159,7 @@ class Driver:
         if result.fold in live.folds:
             return Decision(stop=False)
         live.folds[result.fold] = result
+        self._pool.settle(live.results, trial=task.number)
         matrix = self._pool.confusion(live.results)
         score = self._pool.score(matrix)
         alone = self._pool.confusion([result])

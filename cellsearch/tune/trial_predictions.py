@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import RunError
 from cellsearch.stats.groups import Codes, group_codes
-from cellsearch.stats.predictions import Predictions, decided
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.job import finished_folds
+from cellsearch.tune.rule import StudyRule
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -47,8 +48,10 @@ class TrialPredictions:
     groups: Codes | None = None
 
 
-def out_of_fold(folds: Sequence[FoldResult], cells: CellDataset, splits: Splits) -> Predictions:
-    """Folds of one trial as one, in the order given.
+def out_of_fold(
+    folds: Sequence[FoldResult], cells: CellDataset, splits: Splits, rule: StudyRule
+) -> Predictions:
+    """Folds of one trial as one, in the order given, decided by the rule of the study.
 
     Raises:
         RunError: no folds.
@@ -56,9 +59,10 @@ def out_of_fold(folds: Sequence[FoldResult], cells: CellDataset, splits: Splits)
     if not folds:
         raise RunError("no finished fold to pool")
     seen = np.concatenate([fold.cells for fold in folds])
-    return Predictions.of(
+    return Predictions(
         cells.classes,
         cells.labels[seen],
+        np.concatenate([rule.decided(fold) for fold in folds]),
         np.concatenate([fold.probabilities for fold in folds]),
         estimable=_estimable(cells, splits),
         cells=seen,
@@ -80,6 +84,7 @@ def trial_predictions(
     seen = np.concatenate(splits.folds)
     place = np.full(len(cells), -1, np.int64)
     place[seen] = np.arange(len(seen))
+    rule = StudyRule.load(folder)
     kept, predicted = [], []
     for row in rows:
         if row.state not in ("COMPLETE", "PRUNED") or not row.folds:
@@ -90,7 +95,7 @@ def trial_predictions(
             continue
         line = np.full(len(seen), -1, np.int64)
         for fold in found:
-            line[place[fold.cells]] = decided(fold.probabilities)
+            line[place[fold.cells]] = rule.decided(fold)
         kept.append(row)
         predicted.append(line)
     labels = cells.labels[seen].astype(np.int64)
