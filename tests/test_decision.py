@@ -331,6 +331,7 @@ class Cells:
 
     def __init__(self, labels: np.ndarray, k: int) -> None:
         self.labels, self.classes, self.k, self.not_estimable = labels, ("a", "b"), k, ()
+        self.groups = None
 
 
 def pool_of(metric: Metric, labels: np.ndarray, folder: Path) -> Pool:

@@ -54,6 +54,7 @@ def story(
         export_largest_difference=2e-7,
         not_estimable=("class-2",),
         search=search,
+        decisions={},
         confidence=ConfidenceMetrics(),
         limits=limits_of(config, pair.winner, search, grouped=grouped),
     )
