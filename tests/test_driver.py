@@ -179,7 +179,7 @@ def test_second_driver_is_refused(tmp_path: Path) -> None:
     job = cases.prepare(squares(), tmp_path)
     with started(tmp_path, "local") as process:
         wait_for(process, "started 0")
-        with pytest.raises(RunError, match=f"is being searched by process {process.pid} on"):
+        with pytest.raises(RunError, match=f"is in use by process {process.pid} on"):
             finish(job)
 
 
