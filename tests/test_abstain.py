@@ -248,7 +248,7 @@ def test_predict_writes_decisions_sets_and_shares(case: Made, tmp_path: Path) ->
     assert {row["decision"] for row in rows} <= {*case.dataset.classes, "uncertain"}
     assert all(row["decision"] in (row["predicted_class"], "uncertain") for row in rows)
     sure = sum(row["decision"] != "uncertain" for row in rows)
-    assert f"{sure} of {len(rows)} cells" in done.output
+    assert f"coverage of 70 %: {sure} of {len(rows)} cells get a class" in done.output
     assert "prediction sets" in done.output
     with shares.open(newline="") as file:
         table = list(csv.DictReader(file))

@@ -141,7 +141,9 @@ def test_limits_that_leave_nothing_to_draw_are_one_line(
     monkeypatch.setattr("cellsearch.tune.draw.REDRAWS", 20)
     job = cases.prepare(squares(), tmp_path, budget=3, race=False)
     nothing = cases.space(limits={"parameters": 10})
-    with pytest.raises(RunError, match=r"20 draws in a row lay beyond .* parameters, limit 10\)"):
+    with pytest.raises(
+        RunError, match=r"20 draws in a row were over budget .* parameters, limit 10\)"
+    ):
         search(job, nothing, cases.Recorder(), cases.backend_of(name, "fake"))
 
 

@@ -117,13 +117,13 @@ def test_the_command_writes_a_table_csv_json_and_one_picture(
     assert picture.read_bytes() == before
     code, _, error = command("compare", *runs, "--plot", runs[0] / "card" / "plots" / "x.png")
     assert code == 2
-    assert f"lies in {runs[0] / 'card'}, which is read" in error
+    assert f"lies in {runs[0] / 'card'}, which is the input" in error
     code, _, error = command("compare", *runs, "--plot", figures / "x.png")
     assert code == 2
     assert f"there can be no folder {figures}" in error
     code, _, error = command("compare", *runs, "--answers", figures)
     assert code == 2
-    assert "held against one run, got 3" in error
+    assert "can be compared with one run, got 3" in error
 
 
 def test_the_swap_test_by_hand_and_under_no_difference() -> None:

@@ -311,8 +311,8 @@ def test_convert_writes_neither_into_nor_around_what_it_reads(tmp_path: Path) ->
     before = sorted(source.rglob("*"))
     (tmp_path / "link").symlink_to(source)
     for out, said in (
-        (source / "sub", f"lies in {source}, which is read"),
-        (tmp_path / "link" / "new.npz", f"lies in {source}, which is read"),
+        (source / "sub", f"lies in {source}, which is the input"),
+        (tmp_path / "link" / "new.npz", f"lies in {source}, which is the input"),
     ):
         run = CliRunner().invoke(app, ["convert", str(source), "-o", str(out)])
         assert isinstance(run.exception, ConfigError)
@@ -324,7 +324,7 @@ def test_convert_writes_neither_into_nor_around_what_it_reads(tmp_path: Path) ->
     words = ["convert", str(around / "inner"), "-o", str(around), "--force"]
     run = CliRunner().invoke(app, words)
     assert isinstance(run.exception, ConfigError)
-    assert f"holds {around / 'inner'}, which is read" in str(run.exception)
+    assert f"holds {around / 'inner'}, which is the input" in str(run.exception)
     assert (around / "inner").is_dir()
 
 

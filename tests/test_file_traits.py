@@ -153,7 +153,7 @@ def test_a_class_that_was_saved_otherwise_is_named(name: str, tmp_path: Path) ->
     findings = checked(planted(tmp_path / "cells", of_rare, of_others))
     (told,) = of_kind(findings, "class-revealed-by-files")
     assert told.severity == "error"
-    assert str(told.message).startswith(f"{RARE} can be told by the {title}")
+    assert str(told.message).startswith(f"{RARE} can be recognised by the {title}")
     assert f"8 of 8 files of {RARE} have" in str(told.message)
     assert "0 of 70 others" in str(told.message)
     assert value in str(told.message)
@@ -178,7 +178,7 @@ def test_two_classes_saved_alike_are_told_from_the_rest(tmp_path: Path) -> None:
             compression = "lzw" if name in "AB" else None
             tif(root / name / str(number), cell(100 * k + number), compression=compression)
     (told,) = of_kind(checked(root), "class-revealed-by-files")
-    assert str(told.message).startswith("A and B can be told by the compression")
+    assert str(told.message).startswith("A and B can be recognised by the compression")
     assert "24 of 24 files of A and B have compression LZW" in str(told.message)
 
 
@@ -226,9 +226,9 @@ def test_larger_crops_of_a_class_are_a_warning_that_says_what_may_cause_it(tmp_p
     findings = checked(root, size="20x20", fit="pad")
     (told,) = of_kind(findings, "class-revealed-by-files")
     assert told.severity == "warning"
-    assert str(told.message).startswith(f"{RARE} can be told by the crop size")
+    assert str(told.message).startswith(f"{RARE} can be recognised by the crop size")
     assert "20 x 20 px" in str(told.message)
-    assert "cells may cause this themselves" in str(told.message)
+    assert "the cells themselves may cause this" in str(told.message)
     (sizes,) = of_kind(findings, "files-differ")
     assert sizes.severity == "note"
     assert "crops are of 31 sizes" in str(sizes.message)
@@ -272,7 +272,7 @@ def test_a_date_in_the_header_is_one_that_a_copy_keeps(tmp_path: Path) -> None:
         lambda path, image: tif(path, image, datetime="2021:05:04 10:00:00"),
     )
     (told,) = of_kind(checked(root), "class-revealed-by-files")
-    assert str(told.message).startswith(f"{RARE} can be told by the date in the file")
+    assert str(told.message).startswith(f"{RARE} can be recognised by the date in the file")
     assert "2021-03-04" in str(told.message)
     assert told.severity == "warning"
 
@@ -284,7 +284,7 @@ def test_file_size_that_tells_a_class_is_a_warning(tmp_path: Path) -> None:
     root = planted(tmp_path / "cells", flat, lambda path, image: pil(path, image, ".png"))
     (told,) = of_kind(checked(root), "class-revealed-by-files")
     assert told.severity == "warning"
-    assert str(told.message).startswith(f"{RARE} can be told by the file size")
+    assert str(told.message).startswith(f"{RARE} can be recognised by the file size")
     assert "texture" in str(told.message)
 
 
@@ -292,7 +292,7 @@ def test_a_class_of_another_depth_is_named_by_init_though_it_cannot_be_read(tmp_
     root = planted(tmp_path / "cells", lambda path, image: tif(path, image.astype(np.uint16) * 257))
     look = first_look(root)
     (told,) = of_kind(look.findings, "class-revealed-by-files")
-    assert str(told.message).startswith(f"{RARE} can be told by the bit depth")
+    assert str(told.message).startswith(f"{RARE} can be recognised by the bit depth")
     assert "16-bit samples" in str(told.message)
     assert any("several dtypes" in problem for problem in look.problems)
 
@@ -303,7 +303,7 @@ def test_init_names_it_in_its_summary(name: str, tmp_path: Path) -> None:
     found = lines(first_look(planted(tmp_path / "cells", of_rare, of_others)))
     told = [str(line) for line in found if str(line).startswith("error: ")]
     assert len(told) == 1
-    assert f"{RARE} can be told by the {title}" in told[0]
+    assert f"{RARE} can be recognised by the {title}" in told[0]
     assert value in told[0]
 
 

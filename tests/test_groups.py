@@ -203,7 +203,7 @@ def test_datasets_check_groups(
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     with pytest.raises(SystemExit):
         cli.main()
-    assert re.search(r"groups: .*donor can be told from the image", capsys.readouterr().out)
+    assert re.search(r"groups: .*donor can be recognised from the image", capsys.readouterr().out)
 
 
 def suggested():

@@ -104,7 +104,7 @@ def test_few_trials_get_no_importance_and_are_told_so() -> None:
     assert one.effects == ()
     assert "too few complete trials to rank them, 4 of at least 20" in one.notes[1]
     text = importance_section(one, pictured=False)
-    assert "none was made by at least 3 complete trials" in text.lower()
+    assert "none has at least 3 complete trials" in text.lower()
     assert importance_figure(one) is None
 
 

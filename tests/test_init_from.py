@@ -142,7 +142,7 @@ def test_cells_seen_by_the_card_before_the_card_are_refused(
     with pytest.raises(RunError, match="trained or scored on 90 of these cells"):
         begin_from(second, SPACE, tiny_dataset)
     orphan = card("orphan", tmp_path / "gone", "between")
-    with pytest.raises(RunError, match=r"began with the weights of .*gone.*put it back"):
+    with pytest.raises(RunError, match=r"started from the weights of .*gone.*put it back"):
         begin_from(orphan, SPACE, others)
 
 

@@ -65,7 +65,10 @@ def test_the_refusal_lists_them_with_the_remedy(tmp_path: Path) -> None:
         read(path)
     text = str(caught.value)
     assert "no column is called as the class: it could be cell state (" in text
-    assert "mitosis (G1 16, S 8), score (0 12, 1 12); less likely, as a group is called so" in text
+    assert (
+        "mitosis (G1 16, S 8), score (0 12, 1 12); less likely, because groups have such names"
+        in text
+    )
     assert 'plate (p0 8, p1 8, p2 8); choose with label_column="cell state"' in text
     assert "--option 'label_column=cell state'" in caught.value.message.worded(as_option)
     assert read(path, label_column="mitosis").counts.tolist() == [16, 8]

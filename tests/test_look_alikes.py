@@ -134,7 +134,7 @@ def test_classes_that_print_the_same_are_an_error(one: str, other: str, how: str
         assert [(each.kind, each.severity) for each in found] == [("look-alike-classes", "error")]
         assert f"{pair[0]!a} and {pair[1]!a}" in str(found[0].message)
         assert all(part in str(found[0].message) for part in how.split(", "))
-        assert "rename one as the other" in str(found[0].message)
+        assert "give both the same name" in str(found[0].message)
     assert of_kind(list(check_dataset(named(one, other)).findings), "look-alike-classes")
 
 

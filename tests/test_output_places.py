@@ -108,10 +108,10 @@ def test_what_is_there_is_replaced_only_where_it_may(tmp_path: Path) -> None:
         f"--n0 {picture}: what is there is no table (.csv, .tsv, .txt), and is not replaced",
         f"--n1 {tmp_path / 'link.csv'}: what is there is no table",
         f"--n2 {tmp_path / 'same.csv'}: this file is the input; name another file",
-        f"--n3 {card / 'predictions.csv'}: that is a file of {card}, which is read",
+        f"--n3 {card / 'predictions.csv'}: that is a file of {card}, which is the input",
         "--fractions -: standard output takes no table; name a file, or leave it out and give --js",
-        f"--to napari={labels}: that is what is read",
-        f"--to ideas={card}: that is what is read",
+        f"--to napari={labels}: this file is the input",
+        f"--to ideas={card}: this file is the input",
         "--to qupath=-: standard output takes no table",
     ):
         assert part in caught.value.message.worded(as_option)
@@ -128,10 +128,10 @@ def test_predict_keeps_the_table_it_reads_and_pictures(
     Path("labels.csv").write_text("path,label\ncell.png,by-hand\n")
     before = {path: path.read_bytes() for path in Path().iterdir()}
     for out, part in (
-        ("labels.csv", "--out labels.csv: that is what is read"),
+        ("labels.csv", "--out labels.csv: this file is the input"),
         ("cell.png", "--out cell.png: what is there is no table"),
         ("-", "--json"),
-        (card / "predictions.csv", "which is read"),
+        (card / "predictions.csv", "which is the input"),
     ):
         code, _, error = command("predict", card, "labels.csv", "-o", out)
         assert code == 2
@@ -148,7 +148,7 @@ def test_predict_keeps_the_table_it_reads_and_pictures(
     for option in ("-o", "--fractions"):
         code, _, error = command("predict", card, "own.yaml", option, "labels.csv")
         assert code == 2
-        assert f"{option.replace('-o', '--out')} labels.csv: that is what is read" in error
+        assert f"{option.replace('-o', '--out')} labels.csv: this file is the input" in error
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
@@ -191,8 +191,8 @@ def test_compare_refuses_a_place_before_it_compares(command, card: Path, tmp_pat
     answers.write_text("id,class\n")
     for place, part in (
         (tmp_path, f"--csv {tmp_path}: that is a folder; name a file in it"),
-        (answers, "that is what is read"),
-        (card / "predictions.csv", "which is read"),
+        (answers, "this file is the input"),
+        (card / "predictions.csv", "which is the input"),
     ):
         code, _, error = command("compare", card.parent, "--answers", answers, "--csv", place)
         assert code == 2

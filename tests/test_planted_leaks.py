@@ -333,7 +333,7 @@ def test_another_draw_of_the_splits_is_found(run: Path) -> None:
     failed = {check.name: check for check in audit_run(run).failed}
     assert failed["the splits are those drawn at the start"].cells
     assert failed["out-of-fold predictions cover the cells of their fold"].cells
-    assert failed["final networks were made without the hold-out"].cells
+    assert failed["final networks were trained without the hold-out"].cells
 
 
 def test_a_hold_out_read_for_a_second_trial_is_refused(run: Path) -> None:
@@ -345,7 +345,7 @@ def test_a_hold_out_read_for_a_second_trial_is_refused(run: Path) -> None:
     looked = json.loads((run / "holdout.json").read_text())
     other = next(row for row in rows if row.number != looked["trial"])
     outcome = SearchOutcome(other, None, rows, interrupted=False, timed_out=False)
-    with pytest.raises(RunError, match="would be choosing by it"):
+    with pytest.raises(RunError, match="would be selecting by it"):
         _record_scoring(run, other, outcome)
 
 

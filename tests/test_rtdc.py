@@ -125,7 +125,7 @@ def test_without_positions_the_contour_tells_the_centre(tmp_path: Path) -> None:
     write(tmp_path / "y.rtdc", pos_x=None, pos_y=None, size_x=None, size_y=None, mask=None)
     cells = read(tmp_path / "y.rtdc")
     assert cells.images.shape == (6, 1, 80, 80)
-    assert "the files tell no size of an event" in cells.provenance.notes
+    assert "the files do not give the size of an event" in cells.provenance.notes
 
 
 def test_a_feature_may_hold_the_class(tmp_path: Path) -> None:

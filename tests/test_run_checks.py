@@ -97,7 +97,7 @@ def test_all_errors_are_told_at_once_each_with_its_kind_and_nothing_is_trained(
     text = str(caught.value)
     assert "the check of the cells finds 4 errors" in text
     assert text.count("duplicate-across-classes: ") == 2
-    assert "  constant: 1 cells hold no picture" in text
+    assert "  constant: 1 cell is blank" in text
     assert "  not-estimable: 2 folds and a hold-out need 3 cells of each class; too few" in text
     assert 'accept=("duplicate-across-classes", "constant")' in text
     assert "--accept duplicate-across-classes --accept constant" in caught.value.message.worded(
@@ -193,8 +193,8 @@ def test_what_cannot_be_trained_on_is_refused_whatever_is_accepted(tmp_path: Pat
         tiny_search(tmp_path / "one", alone, accept=("one-class",))
     text = str(caught.value)
     assert "one-class: one class alone, class-0" in text
-    assert "constant: 2 cells hold no picture" in text
-    assert text.endswith('of constant they may be accepted with accept=("constant",)')
+    assert "constant: 2 cells are blank" in text
+    assert text.endswith('errors of the kind constant can be accepted with accept=("constant",)')
     drawn = squares((20, 16))
     grouped = CellDataset.from_arrays(drawn.images, drawn.labels, groups=["d"] * 36)
     with pytest.raises(SplitError, match="all cells are of one group"):

@@ -415,7 +415,7 @@ def test_circles_are_refused_with_their_names() -> None:
             "optim.name": {"choice": ["sgd"], "when": {"loss.kind": "focal"}},
         }
     )
-    assert "waits for itself" in lines[0]
+    assert "depends on itself" in lines[0]
     assert "loss.kind -> optim.name -> loss.kind" in lines[0] or (
         "optim.name -> loss.kind -> optim.name" in lines[0]
     )

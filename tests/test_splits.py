@@ -248,7 +248,7 @@ def test_groups_that_cannot_be_arranged_are_refused_in_plain_words() -> None:
     groups = np.repeat(["a", "a", "b", "b", "c", "c", "d", "d", "e"], 4)
     order = np.argsort(labels, kind="stable")
     dataset = noise((12, 12, 12), groups=groups[order].tolist())
-    with pytest.raises(SplitError, match="without tearing groups"):
+    with pytest.raises(SplitError, match="keeps groups"):
         draw(dataset, folds=2)
 
 

@@ -77,7 +77,7 @@ def test_show_tells_of_repeated_searches(command, nested: Path, tmp_path: Path) 
     shutil.copytree(nested, begun, ignore=shutil.ignore_patterns("repeat-2", SUMMARY))
     code, out, _ = command("show", begun)
     assert code == 0
-    assert "1 of 2 searches were begun and not all have ended" in out
+    assert "1 of 2 searches were started and not all have ended" in out
     assert json.loads(command("show", begun, "--json")[1])["interrupted"] is True
 
 

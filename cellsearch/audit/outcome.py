@@ -29,7 +29,7 @@ SAME = 1e-4
 
 def final_networks(evidence: Evidence) -> Check:
     """No hold-out cell has a part in a network that is scored on the hold-out."""
-    name = "final networks were made without the hold-out"
+    name = "final networks were trained without the hold-out"
     splits = evidence.splits
     if splits is None or not evidence.final:
         return nothing(name, "the run does not record which cells they were trained on")
@@ -40,7 +40,7 @@ def final_networks(evidence: Evidence) -> Check:
             if len(wrong):
                 problems.append(f"{who}: {what} {len(wrong):,} cells outside the development set")
                 cells += evidence.named(wrong)
-    return verdict(name, problems, f"{len(evidence.final)} networks", cells)
+    return verdict(name, problems, f"networks: {len(evidence.final)}", cells)
 
 
 def holdout_once(evidence: Evidence) -> Check:

@@ -22,7 +22,7 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="Format: bioimageio, huggingface or onnx.",
+            help="Format, such as bioimageio, huggingface or onnx.",
             metavar="FORMAT",
             autocompletion=completion.card_formats,
         ),

@@ -29,7 +29,7 @@ def constant(dataset: CellDataset, flat: NDArray[np.bool_]) -> list[Finding]:
     if len(blank):
         names = named(dataset, blank)
         message = (
-            f"{len(blank)} cells are blank (one value, or stripes, in every channel): "
+            f"{_are(blank)} blank (one value, or stripes, in every channel): "
             f"{some(names)}; they are padding or failed crops; remove them"
         )
         findings.append(Finding("constant", "error", names, Message.of(message)))
@@ -38,11 +38,15 @@ def constant(dataset: CellDataset, flat: NDArray[np.bool_]) -> list[Finding]:
         if len(cells := np.flatnonzero(partly[:, channel])):
             names = named(dataset, cells)
             message = (
-                f"{len(cells)} cells are blank in {name} only: {some(names)}; "
+                f"{_are(cells)} blank in {name} only: {some(names)}; "
                 "check that the channel was recorded and read"
             )
             findings.append(Finding("constant-channel", "warning", names, Message.of(message)))
     return findings
+
+
+def _are(cells: NDArray[np.int64]) -> str:
+    return "1 cell is" if len(cells) == 1 else f"{len(cells):,} cells are"
 
 
 def levels(images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -42,7 +42,7 @@ def export(
     card: ModelCard,
     out: Path,
     *,
-    about: About,  # noqa: ARG001  (the format has no place for it)
+    about: About,
     force: bool,
 ) -> Exported:
     """``write_hub_folder`` as an exporter; see ``exporters``."""

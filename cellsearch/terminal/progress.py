@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from cellsearch.tune.job import SearchJob
 
 
+_STATES = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed"}
+"""Optuna's states in plain words."""
+
 _OPEN: WeakSet[Terminal] = WeakSet()
 
 
@@ -145,7 +148,7 @@ class Terminal(RunObserver):
             figure = f"{score:.3f}"
         else:
             figure = reason
-        self.message(f"trial {task.number} {state.lower()}{took}: {figure}")
+        self.message(f"trial {task.number} {_STATES.get(state, state.lower())}{took}: {figure}")
 
     def ends(self) -> None:
         if self._live is not None:

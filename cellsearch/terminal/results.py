@@ -46,7 +46,7 @@ def next_steps(run: Path) -> None:
     """Print where a run's card lies, and what to type next."""
     card = shlex.quote(str(run / "card"))
     say(f"card: {run / 'card'}")
-    say(f"report, one HTML file:              cellsearch report {shlex.quote(str(run))}")
+    say(f"report, one HTML file:             cellsearch report {shlex.quote(str(run))}")
     say(f"classify new images:               cellsearch predict {card} IMAGES -o cells.csv")
     say(f"predict in the browser:             cellsearch serve {card}")
     say(f"look for leaks:                    cellsearch audit {shlex.quote(str(run))}")

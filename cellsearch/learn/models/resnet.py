@@ -46,7 +46,7 @@ def build(
     model: ResnetModel,
     channels: int,
     classes: int,
-    size: tuple[int, int],  # noqa: ARG001
+    size: tuple[int, int],
 ) -> nn.Module:
     """Three stages of ``blocks`` blocks at full, half and quarter size, then the mean of the map.
 
