@@ -28,7 +28,9 @@ from cellsearch.learn.predictor import Predictor
 from cellsearch.space.recipe import Recipe
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.curves import Curves
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures
+from cellsearch.stats.decision import Decision
+from cellsearch.stats.evaluation import BaselineFigures
+from cellsearch.stats.predictions import Predictions
 
 RECIPE = Recipe.from_params(
     {
@@ -63,7 +65,7 @@ class Made(NamedTuple):
     splits: Splits
     predictor: Predictor
     probabilities: NDArray[np.float32]
-    oof: OofFigures
+    oof: Predictions
     baseline: BaselineFigures
 
     def ingredients(self, **changes: Any) -> dict[str, Any]:
@@ -95,21 +97,28 @@ def ingredients_of(
     dataset: CellDataset,
     splits: Splits,
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    oof: Predictions,
     baseline: BaselineFigures | None = None,
     facts: Mapping[str, Any] = FACTS,
     recipe: Recipe = RECIPE,
     generators: Sequence[GeneratorFigures] = (),
+    decision: Decision | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Arguments of ``write_card``, scored; ``options`` are those of ``CardOptions``."""
     search = SearchFacts.model_validate(facts)
     return {
-        "winner": Winner(predictors, recipe, probabilities, oof, generators),
+        "winner": Winner(predictors, recipe, probabilities, oof, generators, decision),
         "dataset": dataset,
         "splits": splits,
         "scores": score(
-            dataset, splits, probabilities, oof, baseline or BaselineFigures(), seed=search.seed
+            dataset,
+            splits,
+            probabilities,
+            oof,
+            baseline or BaselineFigures(),
+            decision=decision,
+            seed=search.seed,
         ),
         "search": search,
         "command": COMMAND,
@@ -162,11 +171,11 @@ def _make(dataset: CellDataset, folder: Path) -> Made:
     probabilities = predictor.predict_proba(dataset, splits.holdout)
     cells = np.concatenate(splits.folds)
     pooled = predictor.predict_proba(dataset, cells)
-    oof = OofFigures(dataset.labels[cells], pooled.argmax(axis=1), cells, pooled)
+    oof = Predictions.of(dataset.classes, dataset.labels[cells], pooled, cells=cells)
     always_first = np.zeros_like(probabilities)
     always_first[:, 0] = 1.0
     baseline = BaselineFigures(
-        OofFigures(dataset.labels[cells], np.zeros_like(cells)), always_first
+        Predictions(dataset.classes, dataset.labels[cells], np.zeros_like(cells)), always_first
     )
     parts = Made(None, dataset, splits, predictor, probabilities, oof, baseline)  # type: ignore[arg-type]
     return parts._replace(card=write_card(folder, **parts.ingredients()))

@@ -27,8 +27,9 @@ from cellsearch.data.splits import Splits
 from cellsearch.errors import CardError
 from cellsearch.space.recipe import Recipe
 from cellsearch.stats.comparison import compare, compare_counts
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures, evaluate
+from cellsearch.stats.evaluation import BaselineFigures, evaluate
 from cellsearch.stats.metrics import METRICS
+from cellsearch.stats.predictions import Predictions
 from cellsearch.terminal.results import card_figures
 from cellsearch.util.yaml_files import read_yaml
 
@@ -285,7 +286,7 @@ def test_counts_alone_will_do_for_a_baseline(case: Made, tmp_path: Path) -> None
         **case.ingredients(
             predictors=[predictor],
             probabilities=of(predictor, case),
-            oof=OofFigures(case.oof.labels, case.oof.predicted),
+            oof=Predictions(case.oof.classes, case.oof.labels, case.oof.predicted),
             baseline=BaselineFigures(confusion=counts),
         ),
     )
@@ -381,7 +382,7 @@ def test_missing_files_are_all_named_at_loading(case: Made, tmp_path: Path) -> N
 
 
 def test_what_is_no_card(case: Made, tmp_path: Path) -> None:
-    with pytest.raises(CardError, match="is no folder"):
+    with pytest.raises(CardError, match="is not a folder"):
         load_card(tmp_path / "nowhere")
     with pytest.raises(CardError, match=r"holds no config\.json"):
         load_card(tmp_path)

@@ -166,11 +166,12 @@ def test_the_surest_cells_and_mistakes_of_each_class_are_chosen() -> None:
     called = np.array([0, 0, 0, 0, 1, 0, 2, 2])
     probabilities = np.full((8, 3), 0.05, np.float32)
     probabilities[np.arange(8), called] = sure
-    found = saliency.choose(labels, probabilities)
+    found = saliency.choose(labels, probabilities, called)
     assert found.rows.tolist() == [1, 3, 2, 4, 5, 7]
     assert found.true.tolist() == [0, 0, 0, 0, 1, 2]
     assert found.predicted.tolist() == [0, 0, 0, 1, 0, 2]
-    many = saliency.choose(np.repeat(np.arange(40), 5), np.repeat(np.eye(40), 5, axis=0))
+    each = np.repeat(np.arange(40), 5)
+    many = saliency.choose(each, np.repeat(np.eye(40), 5, axis=0), each)
     assert len(many.rows) == 40
 
 
@@ -269,6 +270,7 @@ def evidence(case: Made, folder: Path, predictors: list[Fitted]) -> tuple[Eviden
         case.dataset,
         case.splits.holdout,
         case.probabilities,
+        case.probabilities.argmax(axis=1),
         case.oof,
         not_estimable=(),
         projection="umap",

@@ -39,7 +39,7 @@ from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.classical import fit_classical
 from cellsearch.learn.predictor import Predictor, build_module
 from cellsearch.space.recipe import Recipe
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 
 from card_cases import ingredients_of
 from conftest import squares
@@ -338,7 +338,7 @@ def test_write_card_proves_a_measured_model(cells: CellDataset, tmp_path: Path) 
             dataset=cells,
             splits=splits,
             probabilities=held,
-            oof=OofFigures(cells.labels[own], pooled.argmax(axis=1), own, pooled),
+            oof=Predictions.of(cells.classes, cells.labels[own], pooled, cells=own),
             facts={"seed": 3},
         ),
     )

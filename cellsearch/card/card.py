@@ -18,6 +18,7 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.replay import README, REQUIRED, VerifyReport, verify
 from cellsearch.card.tables import short_class_table
 from cellsearch.errors import CardError
+from cellsearch.stats.decision import Decide
 from cellsearch.stats.wording import interval
 from cellsearch.util.atomic import whole_folder
 from cellsearch.util.html import Markup, block, line, note, table
@@ -106,6 +107,21 @@ class ModelCard:
             CardError: images that do not suit the card, or a model that was changed.
         """
         return self.predictor.predict(images, fit=fit)
+
+    def decide(
+        self, probabilities: NDArray[np.floating[Any]], decide: Decide | None = None
+    ) -> NDArray[np.int64]:
+        """(N,) positions in ``classes`` that cells are given, of (N, K) probabilities.
+
+        Args:
+            probabilities: of ``predict``.
+            decide: ``balanced`` finds rare classes, ``natural`` makes the fewest mistakes where
+                classes are as frequent as in the training; by default the card's own rule.
+
+        Raises:
+            CardError: another rule is asked for than the only one that an older card has.
+        """
+        return self.config.decide(probabilities, decide)
 
     def verify(self) -> VerifyReport:
         """Check every checksum and replay the test cells.

@@ -19,7 +19,8 @@ from cellsearch.card.reliability_plot import reliability_plot
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.calibration import Reliability, reliability, scaled
-from cellsearch.stats.evaluation import OofFigures, as_plain
+from cellsearch.stats.evaluation import as_plain
+from cellsearch.stats.predictions import Predictions
 
 CALIBRATION = "calibration.json"
 
@@ -54,7 +55,8 @@ def measure_confidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    predicted: NDArray[np.int64],
+    oof: Predictions,
     *,
     not_estimable: tuple[str, ...] = (),
     seed: int = 0,
@@ -66,6 +68,7 @@ def measure_confidence(
         dataset: all cells.
         held: (n,) positions of the hold-out.
         probabilities: (n, K) of the hold-out, without the temperature.
+        predicted: (n,) classes that its cells are given.
         oof: out-of-fold predictions of the winner.
         not_estimable: classes without figures.
         seed: of every draw.
@@ -87,6 +90,7 @@ def measure_confidence(
             oof_selection = selection(
                 oof.labels,
                 oof_right,
+                oof.predicted,
                 rules.abstention,
                 names,
                 not_estimable=not_estimable,
@@ -97,6 +101,7 @@ def measure_confidence(
         selected = selection(
             labels,
             right,
+            predicted,
             rules.abstention,
             names,
             not_estimable=not_estimable,

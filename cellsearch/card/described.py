@@ -17,6 +17,7 @@ from cellsearch.card.config import (
 from cellsearch.card.export import Exported
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
+from cellsearch.stats.decision import Decision
 from cellsearch.util.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def described(
     rules: Rules,
     exported: Exported,
     features: FeatureFacts | None,
+    decision: Decision | None,
     *,
     members: int,
 ) -> CardConfig:
@@ -45,6 +47,7 @@ def described(
         rules: of calibration, abstention, sets and priors.
         exported: the graph.
         features: that the graph takes; None where it takes images.
+        decision: of the classes; None where the greatest probability decides.
         members: networks in it.
     """
     return CardConfig(
@@ -64,12 +67,13 @@ def described(
         dataset=_dataset_facts(dataset, variant),
         splits_sha256=splits.sha256,
         recipe=recipe.to_params(),
-        onnx=OnnxFacts(input=exported.input, opset=exported.opset),
+        onnx=OnnxFacts(input=exported.input, decided=exported.decided, opset=exported.opset),
         features=features,
         temperature=rules.temperature.value,
         abstention=rules.abstention,
         sets=rules.sets,
         prevalence=rules.prevalence,
+        decision=decision,
     )
 
 

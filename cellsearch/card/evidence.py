@@ -20,7 +20,7 @@ from cellsearch.card.saliency import Saliency
 from cellsearch.card.saliency_plot import saliency_plot
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.curves import Curves, curves_as_json, one_against_rest
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 
 CURVES = "curves.json"
 
@@ -54,7 +54,8 @@ def write_evidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    predicted: NDArray[np.int64],
+    oof: Predictions,
     *,
     not_estimable: tuple[str, ...],
     generators: Sequence[GeneratorFigures] = (),
@@ -69,6 +70,7 @@ def write_evidence(
         dataset: all cells.
         held: (n,) positions of the hold-out.
         probabilities: (n, K) of the hold-out.
+        predicted: (n,) classes that its cells are given.
         oof: out-of-fold predictions.
         not_estimable: classes that get no curve.
         generators: of classes with generated cells.
@@ -100,9 +102,18 @@ def write_evidence(
         )
     of_oof = curves[1] if len(curves) > 1 else None
     _write_curves(folder, curves[0], of_oof)
-    found, reason = _write_saliency(folder, predictors[0], dataset, held, labels, probabilities)
+    found, reason = _write_saliency(
+        folder, predictors[0], dataset, held, labels, probabilities, predicted
+    )
     laid, notes = _write_embedding(
-        folder, predictors[0], dataset, held, probabilities, projection=projection, seed=seed
+        folder,
+        predictors[0],
+        dataset,
+        held,
+        probabilities,
+        predicted,
+        projection=projection,
+        seed=seed,
     )
     for name, one in zip(file_names(generators), generators, strict=True):
         plots.save(draw_generated(one, dataset.channels), folder / "plots", name)
@@ -141,11 +152,12 @@ def _write_saliency(
     held: NDArray[np.int64],
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int64],
 ) -> tuple[Saliency | None, str]:
     """What was found, or why nothing was."""
     if _measures(predictor):
         return None, "the model sees measured features, not pixels"
-    examples = saliency.choose(labels, probabilities)
+    examples = saliency.choose(labels, probabilities, predicted)
     cells = held[examples.rows]
     images = np.asarray(dataset.images[cells])
     try:
@@ -164,12 +176,12 @@ def _write_embedding(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int64],
     *,
     projection: Projection,
     seed: int,
 ) -> tuple[Embedding, tuple[str, ...]]:
     labels = np.asarray(dataset.labels[held], dtype=np.int64)
-    predicted = probabilities.argmax(axis=1)
     rows = embedding.choose(labels, seed=seed)
     notes = []
     values = np.log(np.maximum(probabilities[rows], 1e-6))
@@ -184,7 +196,7 @@ def _write_embedding(
             notes.append(f"log-probabilities stand in for features: {error}")
     places, method = embedding.laid_out(values, projection=projection, seed=seed)
     if projection == "umap" and method == "t-SNE":
-        notes.append("UMAP was asked for but is not installed (`pip install umap-learn`)")
+        notes.append("UMAP was requested but is not installed (`pip install umap-learn`)")
     found = Embedding(rows, places, method, of)
     embedding.save_table(folder, found, dataset, held, predicted)
     picture = embedding.embedding_plot(found, labels[rows], predicted[rows], dataset.classes)

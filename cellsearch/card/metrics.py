@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import Reliability, Temperature
 from cellsearch.stats.comparison import Scores, comparison_as_json
-from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, as_plain
+from cellsearch.stats.decision import Decide
+from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, Evaluation, as_json, as_plain
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.tune.findings import Found, Outcome, optimism
 
@@ -255,6 +256,8 @@ class CardMetrics(_Value):
         confidence: of the probabilities.
         hold_out: scored once, by winner and baseline.
         out_of_fold: the same for the folds, by which the search chose.
+        decisions: the winner on the hold-out, as ``balanced`` and as ``natural`` decision; empty
+            in cards without a rule of decision.
         optimism: out-of-fold minus hold-out, by metric; empty in cards of older versions.
         verdict: on the search; None in cards of older versions.
         limits: of the model; empty in cards of older versions.
@@ -270,6 +273,7 @@ class CardMetrics(_Value):
     confidence: ConfidenceMetrics = Field(default_factory=ConfidenceMetrics)
     hold_out: PartMetrics
     out_of_fold: PartMetrics
+    decisions: dict[Decide, Figures] = {}
     optimism: dict[str, Estimate] = {}
     verdict: VerdictEntry | None = None
     limits: list[Limit] = []
@@ -291,7 +295,7 @@ class CardMetrics(_Value):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             found = f"{where}: {first['msg']}" if where else str(first["msg"])
-            raise CardError(f"{path} is damaged: {found}") from None
+            raise CardError(f"{path} has changed or is damaged: {found}") from None
 
     @property
     def metric(self) -> Metric:
@@ -327,6 +331,7 @@ def card_metrics(
     not_estimable: tuple[str, ...],
     search: SearchFacts,
     confidence: ConfidenceMetrics,
+    decisions: Mapping[Decide, Evaluation],
     limits: Sequence[Limit] = (),
     generated: Sequence[GeneratedEntry] = (),
 ) -> CardMetrics:
@@ -339,6 +344,7 @@ def card_metrics(
         not_estimable: classes without figures.
         search: what the search was.
         confidence: of ``confidence_metrics``.
+        decisions: of ``decided_both_ways``.
         limits: of the model.
         generated: cells, by class.
 
@@ -360,6 +366,7 @@ def card_metrics(
                 "confidence": confidence.model_dump(exclude_unset=True),
                 "hold_out": comparison_as_json(scores.hold_out),
                 "out_of_fold": comparison_as_json(scores.out_of_fold),
+                "decisions": {name: as_json(each) for name, each in decisions.items()},
                 "optimism": {name: as_plain(value) for name, value in gaps.items()},
                 "verdict": None if found.verdict is None else found.verdict.to_dict(),
                 "limits": [each.model_dump() for each in limits],

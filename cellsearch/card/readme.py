@@ -194,6 +194,7 @@ def _environment() -> Environment:
             tables.called_table,
             tables.class_table,
             tables.confusion_table,
+            tables.priors_table,
             tables.effect_table,
             tables.headline_table,
             tables.parameter_table,

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from cellsearch.card.config import CardConfig
 from cellsearch.card.metrics import (
     AbstentionMetrics,
     AbstentionPart,
@@ -134,6 +135,20 @@ def headline_table(metrics: CardMetrics) -> Table:
         for name, value in held.metrics.items()
     ]
     return Table.of(names, rows)
+
+
+def priors_table(config: CardConfig) -> Table:
+    """Share of each class among the training cells, and as the loss counted them."""
+    if config.decision is None:
+        return Table.of(("class", "n", "e"), [])
+    priors = config.decision.priors
+    rows = [
+        [name, f"{natural:.4f}", f"{effective:.4f}"]
+        for name, natural, effective in zip(
+            config.classes, priors.natural, priors.effective, strict=True
+        )
+    ]
+    return Table.of(("class", "n", "e"), rows)
 
 
 def confusion_table(found: Figures) -> Table:

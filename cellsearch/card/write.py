@@ -39,13 +39,16 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.card.replay import README
 from cellsearch.card.rules import find_rules
+from cellsearch.card.scoring import decided_both_ways
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.comparison import Scores
-from cellsearch.stats.evaluation import OofFigures, predicted_classes
+from cellsearch.stats.decision import Decision
+from cellsearch.stats.evaluation import predicted_classes
 from cellsearch.stats.metrics import confusion
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.util.atomic import whole_folder
 
@@ -68,13 +71,15 @@ class Winner:
             of ``splits.holdout``.
         oof: its out-of-fold predictions.
         generators: of the classes that cells were generated for.
+        decision: how its probabilities become classes; None takes the greatest.
     """
 
     predictors: Sequence[Fitted]
     recipe: Recipe
     holdout_probabilities: NDArray[np.float32]
-    oof: OofFigures
+    oof: Predictions
     generators: Sequence[GeneratorFigures] = ()
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,9 @@ def _write_into(
     held = np.asarray(splits.holdout, dtype=np.int64)
     oof, seed, not_estimable = winner.oof, search.seed, tuple(splits.not_estimable)
     predictors, uncalibrated = winner.predictors, winner.holdout_probabilities
-    _require_scored(uncalibrated, scores, dataset, held)
+    decision = winner.decision
+    predicted = predicted_classes(uncalibrated, len(held), len(dataset.classes), decision)
+    _require_scored(predicted, scores, dataset, held)
     rules = find_rules(oof, dataset.classes, abstain=options.abstain, sets=options.sets, seed=seed)
     probabilities = scaled(uncalibrated, rules.temperature.value)
     compared = held[np.linspace(0, len(held) - 1, min(len(held), COMPARED_CELLS)).astype(int)]
@@ -181,6 +188,7 @@ def _write_into(
         inputs_of(module, dataset.images[compared]),
         folder,
         temperature=rules.temperature.value,
+        decision=decision,
     )
     config = described(
         winner.recipe,
@@ -190,6 +198,7 @@ def _write_into(
         rules,
         exported,
         feature_facts(module, dataset.channels),
+        decision,
         members=len(predictors),
     )
     write_json(folder / CONFIG, config.model_dump(mode="json"))
@@ -200,9 +209,9 @@ def _write_into(
 
     on_stage("measuring confidence")
     confidence = measure_confidence(
-        rules, dataset, held, uncalibrated, oof, not_estimable=not_estimable, seed=seed
+        rules, dataset, held, uncalibrated, predicted, oof, not_estimable=not_estimable, seed=seed
     )
-    write_tables(folder, dataset, held, probabilities, oof)
+    write_tables(folder, dataset, held, probabilities, predicted, oof)
     metrics = card_metrics(
         scores,
         found,
@@ -210,6 +219,9 @@ def _write_into(
         not_estimable=not_estimable,
         search=search,
         confidence=confidence_metrics(confidence, dataset.classes),
+        decisions=decided_both_ways(
+            dataset, splits, probabilities, config, scores.hold_out.winner, seed=seed
+        ),
         limits=limits_of(
             config, scores.hold_out.winner, search, grouped=dataset.groups is not None
         ),
@@ -220,7 +232,7 @@ def _write_into(
     np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
     write_recipe(folder / "recipe.yaml", winner.recipe)
     write_json(folder / "versions.json", versions())
-    on_stage("drawing the card's figures")
+    on_stage("drawing the figures of the card")
     histories = [predictor.history for predictor in predictors]
     names = write_plots(folder / "plots", histories, scores.hold_out, scores.out_of_fold)
     write_confidence(folder, confidence)
@@ -232,6 +244,7 @@ def _write_into(
         dataset,
         held,
         probabilities,
+        predicted,
         oof,
         not_estimable=not_estimable,
         generators=winner.generators,
@@ -258,15 +271,13 @@ def _write_into(
 
 
 def _require_scored(
-    probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int64],
     scores: Scores,
     dataset: CellDataset,
     held: NDArray[np.int64],
 ) -> None:
     """The figures must be those of these predictions."""
-    k = len(dataset.classes)
-    predicted = predicted_classes(probabilities, len(held), k)
-    counts = confusion(dataset.labels[held], predicted, k)
+    counts = confusion(dataset.labels[held], predicted, len(dataset.classes))
     if not np.array_equal(counts, scores.hold_out.winner.confusion):
         raise CardError("the scores are not those of the winner's hold-out probabilities")
 

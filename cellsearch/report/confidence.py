@@ -25,7 +25,7 @@ def abstention_sentence(found: AbstentionPart) -> str:
 def sets_sentence(found: SetPart) -> str:
     """Prediction sets: what they cover on the hold-out."""
     return (
-        f"Sets that should hold the true class {100 * found.level:g} % of the time. Hold-out: "
+        f"Sets meant to contain the true class {100 * found.level:g} % of the time. Hold-out: "
         f"coverage {figure(found.coverage)}, {found.mean_size:.2f} classes in a set, "
         f"{100 * found.single:.1f} % of the sets hold one class, {100 * found.empty:.1f} % none."
     )

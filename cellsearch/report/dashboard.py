@@ -48,7 +48,7 @@ def open_dashboard(
         StorageError: the study's database does not answer.
     """
     if is_nested(run):
-        named_runs = ", ".join(str(each) for each in nested_runs(run)) or "none is begun yet"
+        named_runs = ", ".join(str(each) for each in nested_runs(run)) or "none has started yet"
         raise RunError(f"{run} holds repeated searches, each with its own study: {named_runs}")
     server, url = dashboard.listening(run, host=host, port=port)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -18,7 +17,7 @@ from cellsearch.report.pictures import LEVEL, Picture
 from cellsearch.report.svg import drawing, inline
 from cellsearch.report.tables import named
 from cellsearch.run.folder import read_record
-from cellsearch.stats.evaluation import Estimate
+from cellsearch.run.nested import NestedSummary
 from cellsearch.stats.metrics import TITLES, metric_named
 from cellsearch.stats.wording import figure
 from cellsearch.util.tables import Table
@@ -27,7 +26,7 @@ _ABOUT = {
     "outer": "The whole search was repeated inside each of {times} outer folds, whose cells had no "
     "part in choosing or training the model that predicts them. The pooled figures are of the "
     "whole procedure, search included, and not of one model; no verdict is given.",
-    "repeats": "The whole search was repeated on {times} hold-outs drawn anew. The means are of "
+    "repeats": "The whole search was repeated on {times} newly drawn hold-outs. The means are of "
     "the whole procedure, search included, and not of one model; no verdict is given.",
 }
 
@@ -40,10 +39,8 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
         links: from a search's folder to its report, relative to this page.
     """
     request, summary = facts.request, facts.summary
-    headline = (
-        str(summary["headline"]) if summary else "no estimate yet: not all searches have ended"
-    )
-    pooled = Figures.model_validate(summary["pooled"]) if summary and summary["pooled"] else None
+    headline = summary.headline if summary else "no estimate yet: not all searches have ended"
+    pooled = summary.pooled if summary else None
     pictures = _pictures(pooled) if pooled else []
     with drawing():
         shown = [
@@ -56,7 +53,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
             }
             for each in pictures
         ]
-    metrics, caption = _metrics(summary, pooled) if summary else (None, "")
+    metrics, caption = _metrics(summary) if summary else (None, "")
     text = render(
         "nested.html.j2",
         title=f"{request.config.dataset}: {facts.folder.resolve().name}",
@@ -77,7 +74,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
 
 
 def _command(facts: NestedFacts) -> str:
-    return read_record(facts.runs[0]).command if facts.runs else "no search was begun"
+    return read_record(facts.runs[0]).command if facts.runs else "no search was started"
 
 
 def _search(run: Path, link: str, metric: str) -> dict[str, str]:
@@ -95,14 +92,14 @@ def _search(run: Path, link: str, metric: str) -> dict[str, str]:
     return row
 
 
-def _metrics(summary: Mapping[str, Any], pooled: Figures | None) -> tuple[Table, str]:
-    means = {name: Estimate(**each) for name, each in summary["means"].items()}
-    found = pooled.metrics if pooled else means
+def _metrics(summary: NestedSummary) -> tuple[Table, str]:
+    pooled = summary.pooled
+    found = pooled.metrics if pooled else summary.means
     rows = [(TITLES[metric_named(name)], figure(each)) for name, each in found.items()]
     what = (
         f"pooled, n = {pooled.cells:,} cells, each predicted once"
         if pooled
-        else f"mean of n = {len(summary['searches'])} searches"
+        else f"mean of n = {len(summary.searches)} searches"
     )
     return Table.of(("figure", "value"), rows), f"Figures with 95 % intervals, {what}"
 

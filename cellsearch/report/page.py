@@ -216,7 +216,9 @@ def _hardware(facts: RunFacts) -> list[tuple[str, str]]:
     config, versions = facts.record.config, (facts.card.versions if facts.card else None) or {}
     rows = [("asked for", f"device {config.device}, backend {config.backend}")]
     if config.threads or config.slots:
-        rows.append(("threads of a trial, trials at a time", _pair(config.threads, config.slots)))
+        rows.append(
+            ("threads per trial, max concurrent trials", _pair(config.threads, config.slots))
+        )
     for name, key in (("platform", "platform"), ("machine", "machine")):
         if versions.get(key):
             rows.append((name, str(versions[key])))

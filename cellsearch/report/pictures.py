@@ -61,7 +61,7 @@ def _search(facts: RunFacts) -> Iterator[Picture]:
     metric = named(facts.record.config.metric)
     drawn = figures.history(facts, metric)
     trials = len(facts.trials)
-    judged = sum(sum(f.get("cells", {}).values()) for f in facts.splits.get("folds", ()))
+    judged = sum(sum(fold.cells.values()) for fold in facts.splits.folds) if facts.splits else 0
     cells = f", each on the same {judged:,} cells where all folds were trained" if judged else ""
     if drawn is not None:
         scored = sum(each.row.score is not None for each in facts.trials)
@@ -121,7 +121,7 @@ def _card(card: CardFacts) -> Iterator[Picture]:
                 "importance",
                 "importance",
                 drawn,
-                "Which choices went with good trials "
+                "Which choices the good trials share "
                 f"(n = {card.importance.trials:,} complete trials). "
                 "Grey: no more than by chance, or not distinguishable from no effect.",
             )

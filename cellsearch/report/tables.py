@@ -90,7 +90,7 @@ def trial_table(facts: RunFacts) -> Table:
     names = (
         *(Column("trial", "text"), Column("state", "text")),
         *map(Column, ("score", "folds", "minutes")),
-        *(Column("recipe", "long"), Column("why it ended early", "long")),
+        *(Column("recipe", "long"), Column("why it stopped early", "long")),
     )
     return Table(names, rows, marked=frozenset(marked), sortable=True)
 
@@ -118,15 +118,16 @@ def racing_sentence(facts: RunFacts) -> str:
     if not facts.record.config.race:
         return "Racing was off: every trial was trained on all folds."
     if facts.folds < 2:
-        return "With one fixed split there is nothing to race over."
+        return "With one fixed split there is no racing."
     found = saving(facts.trials, facts.folds)
     if not found.stopped:
-        return "No trial was stopped early, so racing saved nothing."
+        return "No trial was stopped early, so racing saved no time."
     return (
-        f"Racing stopped {found.stopped:,} of {len(facts.trials):,} trials. It spared "
-        f"{found.folds:,} of {found.all_folds:,} folds, about {spoken(found.seconds)} of training "
-        f"beside the {spoken(found.spent)} that were spent (an estimate: each spared fold is "
-        "counted at the mean of its own trial's folds)."
+        f"Racing stopped {found.stopped:,} of {len(facts.trials):,} trials. It saved "
+        f"{found.folds:,} of {found.all_folds:,} folds"
+        f", about {spoken(found.seconds)} of training; {spoken(found.spent)} were spent"
+        f" (an estimate: each saved fold counts as the mean of the folds of its trial)"
+        "."
     )
 
 
@@ -149,7 +150,7 @@ def dataset_rows(facts: RunFacts) -> list[tuple[str, str]]:
         size = cells.provenance.pixel_size_um
         rows += [("pixel", f"{size:g} um")] if size else []
         groups = None if cells.groups is None else len(set(cells.groups.tolist()))
-        told = "none were declared" if groups is None else f"{groups:,}, never torn apart"
+        told = "none were declared" if groups is None else f"{groups:,}, kept together"
         rows.append(("groups (donors, plates, slides)", told))
         rows.append(("cells in all", f"{len(cells):,}"))
         sized = told_in(without_choice(cells.provenance.notes))
@@ -161,11 +162,10 @@ def dataset_rows(facts: RunFacts) -> list[tuple[str, str]]:
 def parts_table(facts: RunFacts) -> Table | None:
     """Cells of each class in the hold-out and in the folds."""
     splits = facts.splits
-    if not splits:
+    if splits is None:
         return None
-    whole: Mapping[str, int] = splits["dataset"]["classes"]
-    held: Mapping[str, int] = splits["holdout"].get("cells", {})
-    folds = [fold.get("cells", {}) for fold in splits["folds"]]
+    whole, held = splits.dataset.classes, splits.holdout.cells
+    folds = [fold.cells for fold in splits.folds]
     total = max(1, sum(whole.values()))
     rows = []
     for name, cells in whole.items():
@@ -186,7 +186,7 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
     bound += [] if config.seconds is None else [f"{spoken(config.seconds)} of wall clock"]
     counts = {s: sum(t.row.state == s for t in facts.trials) for s in STATES}
     came = [f"{n} {STATES[state]}" for state, n in counts.items() if n]
-    came += [f"{facts.beyond} draws beyond the limits"] if facts.beyond else []
+    came += [f"{facts.beyond} draws over budget"] if facts.beyond else []
     split = (
         f"one fixed split, {config.split}"
         if config.split

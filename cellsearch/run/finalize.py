@@ -18,11 +18,14 @@ from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, replace_text, storage_url, study_name
 from cellsearch.stats.comparison import Comparison
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures
+from cellsearch.stats.decision import decided
+from cellsearch.stats.evaluation import BaselineFigures
 from cellsearch.stats.metrics import metric_named
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
-from cellsearch.tune.trial_predictions import trial_predictions
+from cellsearch.tune.rule import StudyRule
+from cellsearch.tune.trial_predictions import out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
 from cellsearch.util.atomic import remove
 
@@ -70,17 +73,25 @@ def hand_over(
     config = record.config
     predictors = _final(best, folder, cells, splits, config, observer, "winner")
     _write_provenance(folder, "winner", predictors)
+    rule = StudyRule.load(folder)
     winner = Winner(
         predictors=predictors,
         recipe=best.recipe,
         holdout_probabilities=_mean_probabilities(predictors, cells, splits.holdout),
         oof=_out_of_fold(folder, best, cells, splits),
         generators=_generators(predictors[0], cells),
+        decision=rule.decision([each.priors for each in predictors]),
     )
     baseline = _baseline(folder, cells, splits, outcome, config, observer, winner)
     observer.message("finding the intervals of the hold-out's figures")
     scores = score(
-        cells, splits, winner.holdout_probabilities, winner.oof, baseline, seed=config.seed
+        cells,
+        splits,
+        winner.holdout_probabilities,
+        winner.oof,
+        baseline,
+        decision=winner.decision,
+        seed=config.seed,
     )
     card = write_card(
         folder / "card",
@@ -115,13 +126,16 @@ def _baseline(
     reference = outcome.baseline
     if reference is None or reference.state != "COMPLETE":
         return BaselineFigures()
-    probabilities = winner.holdout_probabilities
+    probabilities, decision = winner.holdout_probabilities, winner.decision
     if outcome.best is None or reference.number != outcome.best.number:
         members = _final(reference, folder, cells, splits, config, observer, "baseline")
         _write_provenance(folder, "baseline", members)
         probabilities = _mean_probabilities(members, cells, splits.holdout)
+        decision = StudyRule.load(folder).decision([each.priors for each in members])
     return BaselineFigures(
-        oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=probabilities
+        oof=_out_of_fold(folder, reference, cells, splits),
+        holdout_probabilities=probabilities,
+        decision=decision,
     )
 
 
@@ -135,7 +149,7 @@ def _record_card(record: RunRecord, folder: Path, observer: RunObserver) -> None
         store.close()
     except (StorageError, SQLAlchemyError) as error:
         # The card is whole without it.
-        observer.message(f"the database was not told where the card lies: {error}")
+        observer.message(f"the database does not know where the card lies: {error}")
 
 
 def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> None:
@@ -146,7 +160,7 @@ def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> Non
         if scored["trial"] != best.number:
             raise RunError(
                 f"the hold-out of {folder} was scored for trial {scored['trial']}; scoring it "
-                f"again for trial {best.number} would be choosing by it"
+                f"again for trial {best.number} would be selecting by it"
             )
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -174,7 +188,11 @@ def _final(
 
     def follow(member: int) -> Callable[[int, dict[str, float]], None]:
         def on_epoch(epoch: int, _: dict[str, float]) -> None:
-            observer.progress(f"refitting the {who}", member * epochs + epoch, members * epochs)
+            observer.progress(
+                f"training the {who} on all development cells",
+                member * epochs + epoch,
+                members * epochs,
+            )
 
         return on_epoch
 
@@ -200,7 +218,9 @@ def _final(
             )
             if not _collapsed(predictor, cells, cells_of):
                 break
-            observer.message(f"the {who} gave one class to all its training cells; training anew")
+            observer.message(
+                f"the {who} predicted one class for all its training cells; training it again"
+            )
         trained.append(predictor)
     return trained
 
@@ -218,7 +238,7 @@ def _collapsed(predictor: Predictor, cells: CellDataset, indices: NDArray[np.int
     Asked of training cells alone, so the hold-out has no part in it.
     """
     some = indices[:: max(1, len(indices) // 1000)]
-    return len(np.unique(predictor.predict_proba(cells, some).argmax(axis=1))) < 2
+    return len(np.unique(decided(predictor.predict_proba(cells, some), None))) < 2
 
 
 def _mean_probabilities(
@@ -229,18 +249,11 @@ def _mean_probabilities(
     return mean
 
 
-def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> OofFigures:
+def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> Predictions:
     from cellsearch.tune.job import finished_folds
 
     folds = finished_folds(folder, row.number, range(splits.k))
-    seen = np.concatenate([fold.cells for fold in folds])
-    probabilities = np.concatenate([fold.probabilities for fold in folds])
-    return OofFigures(
-        labels=cells.labels[seen],
-        predicted=probabilities.argmax(axis=1),
-        cells=seen,
-        probabilities=probabilities,
-    )
+    return out_of_fold(folds, cells, splits, StudyRule.load(folder))
 
 
 def _generators(predictor: Predictor, cells: CellDataset) -> list[GeneratorFigures]:
@@ -312,7 +325,13 @@ def findings(
     trials = trial_predictions(folder, outcome.rows, cells, splits)
     corrected = None
     if baseline is not None:
-        corrected = corrected_differences(trials, metric, baseline=baseline, seed=seed)
+        corrected = corrected_differences(
+            trials,
+            metric,
+            baseline=baseline,
+            more_looks=StudyRule.load(folder).looks,
+            seed=seed,
+        )
     if corrected is not None and best.number not in (*corrected.numbers, baseline):
         corrected = None
     verdict = judge(
@@ -322,7 +341,7 @@ def findings(
         winner=best.number,
         baseline=baseline,
     )
-    observer.message("asking which choices mattered")
+    observer.message("ranking which choices mattered")
     study = _study(record, folder, observer)
     recipes = {row.number: row.recipe for row in outcome.rows}
     found = Found(verdict, importance(metric, trials, recipes, study, seed=seed))

@@ -13,7 +13,6 @@ from cellsearch.space.models import (
     CnnModel,
     Model,
     NetworkModel,
-    brief_model,
 )
 from cellsearch.space.parameters import ACTIVE_WHEN, ParamValue, family_parameters, parameters
 from cellsearch.space.section import Section
@@ -29,7 +28,7 @@ def brief(recipe: Recipe) -> str:
     network = isinstance(model, NetworkModel)
     generates = balance.method in ("over", "mixed") and recipe.gan.kind != "none"
     words = [
-        brief_model(model),
+        model.brief(),
         f"{recipe.optim.name} {recipe.optim.lr:.1e}" if network else "",
         f"{recipe.train.epochs} epochs" if network else "",
         "focal" if loss.kind == "focal" else "",

@@ -31,7 +31,7 @@ def run_result(result: SearchResult, metric: str) -> None:
     """Print how a run ended: leaderboard, hold-out per class, where the card lies."""
     leaderboard(result.trials, metric)
     if result.interrupted:
-        say(f"interrupted; go on with: cellsearch resume {shlex.quote(str(result.folder))}")
+        say(f"interrupted; resume with: cellsearch resume {shlex.quote(str(result.folder))}")
         return
     if result.card is not None:
         from cellsearch.run.history import verdict_lines
@@ -46,9 +46,9 @@ def next_steps(run: Path) -> None:
     """Print where a run's card lies, and what to type next."""
     card = shlex.quote(str(run / "card"))
     say(f"card: {run / 'card'}")
-    say(f"the whole story, one HTML file:    cellsearch report {shlex.quote(str(run))}")
+    say(f"report, one HTML file:              cellsearch report {shlex.quote(str(run))}")
     say(f"classify new images:               cellsearch predict {card} IMAGES -o cells.csv")
-    say(f"the same in the browser:           cellsearch serve {card}")
+    say(f"predict in the browser:             cellsearch serve {card}")
     say(f"look for leaks:                    cellsearch audit {shlex.quote(str(run))}")
 
 
@@ -75,17 +75,17 @@ def decided_lines(figures: CardMetrics) -> list[str]:
     if abstention is not None:
         held = abstention.hold_out
         lines.append(
-            f"abstaining ({held.rule} {held.level:g}): a class for {figure(held.coverage)} of "
-            f"the hold-out, right in {figure(held.selective_accuracy)} of it"
+            f"abstaining ({held.rule} {held.level:g}): {figure(held.coverage)} of the hold-out "
+            f"get a class, of which {figure(held.selective_accuracy)} are right"
         )
     if sets is not None:
         covered = sets.hold_out
         lines.append(
-            f"prediction sets ({covered.level:g}): hold the class of {figure(covered.coverage)} "
-            f"of the hold-out, with {covered.mean_size:.2f} classes in the mean"
+            f"prediction sets ({covered.level:g}): {figure(covered.coverage)} of them contain "
+            f"the true class; {covered.mean_size:.2f} classes on average"
         )
         if always := [name for name, each in covered.per_class.items() if each.in_every_set]:
-            lines.append(f"in every set, for want of cells: {', '.join(always)}")
+            lines.append(f"in every set, because it has too few cells: {', '.join(always)}")
     return lines
 
 
@@ -93,7 +93,7 @@ def nested_result(result: NestedResult) -> None:
     """Print each search, the classes of the pooled cells, and the estimate."""
     summary = result.summary
     if summary is None:
-        say(f"interrupted; go on with: cellsearch resume {shlex.quote(str(result.folder))}")
+        say(f"interrupted; resume with: cellsearch resume {shlex.quote(str(result.folder))}")
         return
     named = summary.metric.replace("_", " ")
     table(
@@ -108,17 +108,14 @@ def nested_result(result: NestedResult) -> None:
             )
             for each in summary.searches
         ],
-        title="Each search on the cells that it never saw",
+        title="Each search, on cells it never saw",
     )
     if summary.pooled is not None:
-        pooled = summary.pooled
         rows = []
-        for index, name in enumerate(pooled.classes):
-            cells = int(pooled.support[index])
-            shown = recall_of(pooled.estimate(index, "recall"), cells)
-            rows.append((name, f"{cells:,}", shown))
+        for name, each in summary.pooled.per_class.items():
+            rows.append((name, f"{each.support:,}", recall_of(each.recall, each.support)))
         table(("class", "cells", "recall"), rows, title="Pooled (95 % intervals)")
-    say(summary.headline())
+    say(summary.headline)
     say(f"figures: {result.folder / 'summary.json'}")
 
 
@@ -156,9 +153,9 @@ def runs_report(report: RunsReport, drawn: Sequence[Path] = ()) -> None:
         say(f"{name} against {names[0]}: {run.verdict} (p, Holm: {shown})")
     few = [name for name, cells in report.support.items() if 0 < cells < FEW_CELLS]
     if few:
-        say(f"fewer than {FEW_CELLS} cells, so read the intervals: {', '.join(few)}")
+        say(f"fewer than {FEW_CELLS} cells; read the intervals: {', '.join(few)}")
     if report.part == "holdout":
-        say("a run chosen by these figures has been chosen by the hold-out, which flatters it")
+        say("a run chosen by these figures was chosen by its hold-out, so its figure is too good")
     for path in drawn:
         say(f"drawn: {path}")
 
@@ -173,15 +170,15 @@ def decision_report(
         open_ = sum(row["decision"] != row["predicted_class"] for row in rows)
         say(
             f"{abstention.rule} of {100 * abstention.level:g} %: {len(rows) - open_:,} of "
-            f"{len(rows):,} cells are given a class, {open_:,} are uncertain"
+            f"{len(rows):,} cells get a class; uncertain: {open_:,}"
         )
         never = [name for name, t in zip(classes, abstention.thresholds, strict=True) if t is None]
         if never:
-            say(f"{', '.join(never)}: cannot be reached, so cells called so are uncertain")
+            say(f"{', '.join(never)}: this cannot be reached, so cells called so are uncertain")
     if "set" in rows[0]:
         sizes = [len(set_names(row["set"], classes)) for row in rows]
         say(
-            f"prediction sets: {sum(sizes) / len(sizes):.2f} classes in the mean, "
+            f"prediction sets: {sum(sizes) / len(sizes):.2f} classes on average, "
             f"{sizes.count(1):,} of one class, {sizes.count(0):,} of none"
         )
 
@@ -204,10 +201,10 @@ def fractions_report(found: Fractions) -> None:
     )
     if any(one.em is not None for one in found.classes):
         say(
-            "corrected for the card's own mistakes, on the assumption that cells of a class look "
-            "as they did in training and only the shares differ; EM is nearer in the mean, but "
-            "where the shares differ much its interval is too narrow: believe that of the adjusted "
-            "count"
+            "corrected for the known mistakes of the card, assuming that cells of a class look as "
+            "they did in training and only the shares differ. EM is closer on average, but its "
+            "interval is too narrow where the shares differ much; use the interval of the "
+            "adjusted count then"
         )
     for note in found.notes:
         say(note)

@@ -90,7 +90,9 @@ def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
     held = len(set(cells.groups[splits.holdout].tolist()))
     lines = [f"groups: {len(set(cells.groups.tolist())):,}, of which {held:,} in the hold-out"]
     if held == 1:
-        lines.append("one group in the hold-out: its figures cannot tell how another would differ")
+        lines.append(
+            "the hold-out has one group; its figures do not show how another group would differ"
+        )
     return lines
 
 
