@@ -25,8 +25,9 @@ def test_wheel_in_a_clean_environment_lists_both(tmp_path: Path) -> None:
     subprocess.run([*build, str(REPOSITORY)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        shipped = [name for name in archive.namelist() if name.endswith(".yaml")]
+        shipped = archive.namelist()
     assert any("search_spaces/default.yaml" in name for name in shipped)
+    assert "cellsearch/card/templates/README.md.j2" in shipped
     environment = tmp_path / "clean"
     subprocess.run(["uv", "venv", "-q", "-p", sys.executable, str(environment)], check=True)
     python = environment / "bin" / "python"
