@@ -23,6 +23,8 @@ from cellsearch.cli.options import (
     task_options,
 )
 
+FORMATS = ("folder", "table", "npz", "zarr", "hdf5", "tiff")
+
 
 def convert(
     dataset: DatasetArgument,
@@ -35,7 +37,7 @@ def convert(
             help="folder (a folder a class), table (CSV and images), npz, zarr (OME-Zarr), hdf5 or "
             "tiff (OME-TIFF). By default what the name says, else folder.",
             metavar="FORMAT",
-            autocompletion=completion.cell_formats,
+            autocompletion=completion.among(FORMATS),
         ),
     ] = None,
     mirror: Mirror = None,

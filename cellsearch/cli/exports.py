@@ -27,7 +27,7 @@ def export(
             "--to",
             help="bioimageio, huggingface or onnx.",
             metavar="FORMAT",
-            autocompletion=completion.card_formats,
+            autocompletion=completion.among(FORMATS),
         ),
     ],
     out: Annotated[
