@@ -35,6 +35,8 @@ _ON_THE_LINE: Mapping[str, Mapping[str, Any]] = {
     "race": {"flag": "--race/--no-race"},
 }
 """What a terminal adds to a field: another name, what stands for its value, files to offer."""
+TASK = ("variant", "mirror", "options", "channels", "merge", "only", "one_vs_rest")
+"""Fields that say which cells, channels and classes of a data set are meant."""
 _FIRST = ("dataset", "space", "budget", "seconds")
 _BY_OTHERS = ("folds", "holdout", "budget")
 """Fields whose default depends on what else is given."""
@@ -70,10 +72,6 @@ def _flag(field: str) -> str:
 ReaderOptions = Annotated[list[str] | None, of_run("options")]
 Mirror = Annotated[Path | None, of_run("mirror")]
 Variant = Annotated[str | None, of_run("variant")]
-Channels = Annotated[list[str] | None, of_run("channels")]
-Merge = Annotated[list[str] | None, of_run("merge")]
-Only = Annotated[list[str] | None, of_run("only")]
-OneVsRest = Annotated[str | None, of_run("one_vs_rest")]
 Abstain = Annotated[str | None, of_run("abstain")]
 Sets = Annotated[float | None, of_run("sets")]
 Fit = Annotated[
@@ -138,25 +136,12 @@ def reader_options(pairs: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def task_options(
-    channels: list[str] | None,
-    merge: list[str] | None,
-    only: list[str] | None,
-    one_vs_rest: str | None,
-) -> dict[str, Any]:
-    """Options of ``apply_task`` as they were typed: which names they hold, the cells will tell."""
-    texts = {"channels": channels, "merge": merge, "only": only}
-    return {
-        "typed": {name: tuple(given) for name, given in texts.items() if given},
-        "one_vs_rest": one_vs_rest,
-    }
-
-
 def run_options(*fields: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each of these fields of ``RunConfig``, or for all of them.
 
-    The command gets them as keywords, before its own, as ``run_values`` takes them. Where fields
-    are named, none of them has a default: what is not given stays as it was.
+    The command gets them as keywords, as ``run_values`` takes them; help lists them behind what
+    the command needs and before its own options. Where fields are named, none of them has a
+    default: what is not given stays as it was.
     """
     rest = [name for name in RunConfig.model_fields if name not in (*_FIRST, "typed")]
     names = fields or (*_FIRST, *rest)
@@ -180,9 +165,9 @@ def run_options(*fields: str) -> Callable[[Callable[..., None]], Callable[..., N
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         own = list(signature.parameters.values())[:-1]
-        places = [p for p in own if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-        others = [p for p in own if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        every = [*places, *map(parameter, names), *others]
+        needed = [p for p in own if p.default is inspect.Parameter.empty]
+        others = [p for p in own if p.default is not inspect.Parameter.empty]
+        every = [*needed, *map(parameter, names), *others]
         command.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
         return command
 
@@ -204,6 +189,7 @@ def run_values(given: Mapping[str, Any]) -> dict[str, Any]:
         values["options"] = reader_options(values["options"])
     if "accept" in values:
         values["accept"] = tuple(values["accept"])
-    texts = {name: values.pop(name, None) for name in ("channels", "merge", "only")}
-    task = task_options(**texts, one_vs_rest=values.pop("one_vs_rest", None))
-    return values | {name: value for name, value in task.items() if value}
+    # Which names they hold, the cells tell.
+    texts = {name: values.pop(name) for name in ("channels", "merge", "only") if name in values}
+    typed = {name: tuple(given) for name, given in texts.items() if given}
+    return values | ({"typed": typed} if typed else {})
