@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from cellsearch.card.config import CONFIG, CardConfig, read_config
 from cellsearch.card.metrics import CardMetrics
 from cellsearch.errors import CellsearchError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
+from cellsearch.util.json_text import facts_in
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -156,7 +156,7 @@ def gather(folder: Path) -> RunFacts:
     record = read_record(folder)
     missing: list[str] = []
     trials, beyond = _trials(folder, record, missing)
-    splits = _json(folder / "splits.json") or {}
+    splits = facts_in(folder / "splits.json") or {}
     if not splits:
         missing.append("splits.json cannot be read, so the parts of the cells are not counted")
     card = _card(folder / "card", missing)
@@ -168,7 +168,7 @@ def gather(folder: Path) -> RunFacts:
         trials=trials,
         beyond=beyond,
         splits=splits,
-        holdout=_json(folder / "holdout.json"),
+        holdout=facts_in(folder / "holdout.json"),
         card=card,
         missing=(),
     )
@@ -232,17 +232,9 @@ def _card(folder: Path, missing: list[str]) -> CardFacts | None:
         folder=folder,
         config=config,
         metrics=metrics,
-        calibration=_json(folder / "calibration.json"),
-        importance=_json(folder / "importance.json"),
-        curves=_json(folder / "curves.json"),
-        versions=_json(folder / "versions.json"),
+        calibration=facts_in(folder / "calibration.json"),
+        importance=facts_in(folder / "importance.json"),
+        curves=facts_in(folder / "curves.json"),
+        versions=facts_in(folder / "versions.json"),
         readme=readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else "",
     )
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None
