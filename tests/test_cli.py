@@ -266,7 +266,7 @@ def test_help_ends_with_an_example(command, words) -> None:
 
 
 def test_help_says_the_exit_codes_and_loads_little() -> None:
-    heavy = {"torch", "ray", "numpy", "pandas", "pydantic", "matplotlib", "fastapi", "rich"}
+    heavy = {"torch", "ray", "numpy", "pandas", "matplotlib", "fastapi", "rich"}
     code = (
         "import sys, cellsearch.cli as c; sys.argv = ['cellsearch', '--help']\n"
         "try: c.main()\nexcept SystemExit: pass\n"

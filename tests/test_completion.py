@@ -7,13 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+import typer
 
 from cellsearch import cli
 from cellsearch.cli import completion
+from cellsearch.cli.options import help_of
+from cellsearch.data.findings import Kind
 from cellsearch.data.readers import registry
+from cellsearch.data.writers.registry import Format
 from cellsearch.run.config import RunConfig
 from cellsearch.stats.metrics import METRICS
 from cellsearch.util.yaml_files import names
@@ -91,16 +95,30 @@ def test_runs_newest_first_then_folders(complete: Complete, work: Path) -> None:
     assert completion.runs("nowhere/at/") == []
 
 
-def test_what_is_offered_is_what_is_taken() -> None:
-    formats = get_args(RunConfig.model_fields["precision"].annotation)
-    assert completion.precisions("") == list(formats)
-    assert tuple(METRICS) == completion.METRICS or set(completion.METRICS) == set(METRICS)
+def test_what_is_offered_is_what_is_taken(complete: Complete, work: Path) -> None:
+    for field, option in {"precision": "--precision", "final": "--final"}.items():
+        known = get_args(RunConfig.model_fields[field].annotation)
+        assert complete(f"cellsearch run {option} ") == list(known)
+    assert set(complete("cellsearch run --metric ")) == set(METRICS)
+    for metric in complete("cellsearch run --metric "):
+        assert RunConfig.of(dataset="demo", metric=metric).metric == metric
+    assert complete("cellsearch run --accept ") == list(get_args(Kind))
     for suffix in (".csv", ".npz"):
         assert suffix in completion.DATA_SUFFIXES
         assert suffix.removeprefix(".") in registry.ACCEPTED
-    from cellsearch.cli.exports import FORMATS
+    assert complete("cellsearch convert demo --to ") == list(get_args(Format))
+    assert complete("cellsearch export card --to ") == ["bioimageio", "huggingface", "onnx"]
 
-    assert completion.card_formats("") == list(FORMATS)
+
+def test_every_field_of_a_run_is_an_option_with_help() -> None:
+    """A field that nobody can give on the command line would be forgotten."""
+    commands: Any = typer.main.get_command(cli.app)
+    helps = {param.name: param.help for param in commands.commands["run"].params}
+    for name, field in RunConfig.model_fields.items():
+        if name != "typed":
+            assert field.description
+            assert helps[name] == help_of(name)
+    assert "after --merge;" in helps["only"]
 
 
 def test_each_shell_and_nothing_heavy() -> None:

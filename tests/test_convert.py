@@ -16,8 +16,8 @@ from cellsearch.cli import app
 from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import cells_to_predict
-from cellsearch.data.writers import npz
-from cellsearch.data.writers.registry import write_cells
+from cellsearch.data.writers import registry
+from cellsearch.data.writers.registry import Writer, write_cells
 from cellsearch.errors import ConfigError, DataError
 
 NAMES = {
@@ -205,7 +205,7 @@ def test_a_failed_writing_leaves_nothing_and_keeps_what_was(
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(npz, "write", fails)
+    monkeypatch.setattr(registry, "WRITERS", registry.WRITERS | {"npz": Writer(fails, ".npz")})
     with pytest.raises(DataError, match="the disk is full"):
         write_cells(cells(), out, force=True)
     assert out.read_bytes() == before

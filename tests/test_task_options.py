@@ -14,7 +14,7 @@ from test_cli import command, write_folder
 
 import cellsearch
 from cellsearch import SearchSpace
-from cellsearch.cli.options import task_options
+from cellsearch.cli.options import run_values
 from cellsearch.data.task import Task, apply_task, task_of
 from cellsearch.errors import ConfigError, DataError, RunError
 from cellsearch.run.config import IDENTITY, RunConfig
@@ -77,7 +77,8 @@ def test_unknown_names_are_refused_with_the_nearest(asked: dict, told: str) -> N
 
 
 def test_words_stay_as_they_were_typed() -> None:
-    assert task_options(["a, b"], ["x=G1+S", "y=CD4+,CD8+"], None, "x, y") == {
+    typed = {"channels": ["a, b"], "merge": ["x=G1+S", "y=CD4+,CD8+"], "only": None}
+    assert run_values({**typed, "one_vs_rest": "x, y", "variant": None}) == {
         "typed": {"channels": ("a, b",), "merge": ("x=G1+S", "y=CD4+,CD8+")},
         "one_vs_rest": "x, y",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.folder import RunRecord, read_record
 from cellsearch.run.history import past_run
+from cellsearch.util.json_text import facts_in
 
 if TYPE_CHECKING:
     from cellsearch.tune.study import TrialRow
@@ -119,7 +119,7 @@ def gather(folder: Path) -> Evidence:
         damaged=tuple(damaged),
         requests=requests,
         rows=_rows(folder),
-        holdout=_json(folder / "holdout.json"),
+        holdout=facts_in(folder / "holdout.json"),
         card=read_config(card) if (card / CONFIG).is_file() else None,
         final=final,
     )
@@ -156,7 +156,7 @@ def _trials(folder: Path) -> tuple[list[TrialFold], list[str], dict[int, dict[st
             continue
         folds.append(TrialFold(int(path.parent.name), int(match.group(1)), result))
     for path in sorted((folder / "trials").glob("*/recipe.json")):
-        facts = _json(path)
+        facts = facts_in(path)
         if path.parent.name.isdecimal() and facts is not None:
             requests[int(path.parent.name)] = facts
     return folds, damaged, requests
@@ -167,11 +167,3 @@ def _rows(folder: Path) -> tuple[TrialRow, ...] | None:
         return past_run(folder).rows
     except CellsearchError:
         return None
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellsearch.card.config import CardConfig, Fit, spread_out
 from cellsearch.data.arrays import FILL
 from cellsearch.errors import CardError, DataError
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Setting, first_line
 
 if TYPE_CHECKING:
     from cellsearch.data.crop_sizes import Fitting
@@ -102,7 +102,7 @@ def _as_arrays(images: Any) -> Images:
         try:
             return [np.asarray(image) for image in images]
         except (TypeError, ValueError, RuntimeError) as error:
-            raise CardError(f"images cannot be made arrays: {str(error).splitlines()[0]}") from None
+            raise CardError(f"images cannot be made arrays: {first_line(error)}") from None
     if isinstance(images, Sequence) and not isinstance(images, str):
         return images
     raise CardError(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.errors import CardError
+from cellsearch.util.messages import first_line
 
 MOST_THREADS = 8
 MOST_IMAGES = 256
@@ -46,7 +47,7 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
         )
     except Exception as error:
         # onnxruntime's errors share no base below Exception.
-        raise CardError(f"onnxruntime cannot load {path}: {_first_line(error)}") from error
+        raise CardError(f"onnxruntime cannot load {path}: {first_line(error)}") from error
 
 
 def run_session(
@@ -78,10 +79,5 @@ def run_session(
             piece = np.ascontiguousarray(inputs[start : start + batch], dtype=np.float32)
             parts.append(session.run([output_name], {input_name: piece})[0])
     except Exception as error:
-        raise CardError(f"the card's model cannot be run: {_first_line(error)}") from error
+        raise CardError(f"the card's model cannot be run: {first_line(error)}") from error
     return np.concatenate(parts).astype(np.float32, copy=False)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

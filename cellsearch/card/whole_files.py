@@ -40,7 +40,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise CardError(f"cannot write {path}: {error.strerror}") from None
 
 
-def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]], *, delimiter: str = ",") -> None:
     """Write rows of the same columns as CSV (UTF-8, LF), wholly or not at all.
 
     A link is followed, and a pipe or device written into.
@@ -52,7 +52,8 @@ def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         raise CardError(f"no rows to write to {path}")
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    columns = list(rows[0])
+    writer = csv.DictWriter(text, columns, delimiter=delimiter, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -36,7 +36,7 @@ def compare(
         str,
         typer.Option(
             help="Cells to compare on: holdout, or oof (out-of-fold).",
-            autocompletion=completion.parts,
+            autocompletion=completion.among(("holdout", "oof")),
         ),
     ] = "holdout",
     csv: Annotated[

@@ -6,20 +6,11 @@ takes longer than a person waits for a tab, so they are listed by their file nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import get_args
 
 DATA_SUFFIXES = (".yaml", ".yml", ".csv", ".tsv", ".npz", ".h5", ".hdf5", ".cif", ".rtdc", ".zarr")
-METRICS = (
-    "balanced_accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "mcc",
-    "worst_recall",
-    "accuracy",
-)
 
 
 def _built_in(kind: str) -> list[str]:
@@ -69,61 +60,30 @@ def spaces(incomplete: str) -> list[str]:
     ]
 
 
-def metrics(incomplete: str) -> list[str]:
-    """What may be maximised."""
-    return _beginning(METRICS, incomplete)
-
-
 def runs(incomplete: str) -> list[str]:
     """Runs in ``runs/``, newest first, then folders."""
-    found = sorted(Path("runs").glob("*/run.json"), key=lambda path: -path.stat().st_mtime)
-    named = _beginning([path.parent.as_posix() for path in found], incomplete)
-    return [*named, *(path for path in paths(incomplete) if path.rstrip("/") not in named)]
+    return _newest("*/run.json", incomplete)
 
 
 def cards(incomplete: str) -> list[str]:
     """Cards of the runs in ``runs/``, newest first, then folders."""
-    found = sorted(Path("runs").glob("*/card/config.json"), key=lambda path: -path.stat().st_mtime)
+    return _newest("*/card/config.json", incomplete)
+
+
+def _newest(pattern: str, incomplete: str) -> list[str]:
+    found = sorted(Path("runs").glob(pattern), key=lambda path: -path.stat().st_mtime)
     named = _beginning([path.parent.as_posix() for path in found], incomplete)
     return [*named, *(path for path in paths(incomplete) if path.rstrip("/") not in named)]
 
 
-def precisions(incomplete: str) -> list[str]:
-    """Number formats of training."""
-    known = ("auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last")
-    return _beginning(known, incomplete)
+def among(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """What offers the words of a list."""
+    words = tuple(known)
 
+    def offered(incomplete: str) -> list[str]:
+        return _beginning(words, incomplete)
 
-def devices(incomplete: str) -> list[str]:
-    """Where to train."""
-    return _beginning(("auto", "cpu", "cuda", "mps"), incomplete)
-
-
-def backends(incomplete: str) -> list[str]:
-    """Who runs trials."""
-    return _beginning(("ray", "local"), incomplete)
-
-
-def rare(incomplete: str) -> list[str]:
-    """What becomes of classes too small for the folds."""
-    return _beginning(("keep", "drop", "merge="), incomplete)
-
-
-def findings(incomplete: str) -> list[str]:
-    """Kinds of findings of the check."""
-    from cellsearch.data.findings import Kind
-
-    return _beginning(get_args(Kind), incomplete)
-
-
-def finals(incomplete: str) -> list[str]:
-    """What the card's model is."""
-    return _beginning(("refit", "ensemble"), incomplete)
-
-
-def parts(incomplete: str) -> list[str]:
-    """Which cells runs are compared on."""
-    return _beginning(("holdout", "oof"), incomplete)
+    return offered
 
 
 def card_formats(incomplete: str) -> list[str]:
@@ -131,8 +91,3 @@ def card_formats(incomplete: str) -> list[str]:
     from cellsearch.interop.exporters import EXPORTERS
 
     return _beginning(tuple(EXPORTERS), incomplete)
-
-
-def cell_formats(incomplete: str) -> list[str]:
-    """What cells are converted to."""
-    return _beginning(("folder", "table", "npz", "zarr", "hdf5", "tiff"), incomplete)

@@ -5,27 +5,20 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cellsearch.cli import completion
-from cellsearch.cli.options import (
-    Channels,
-    DatasetArgument,
-    Json,
-    Merge,
-    Mirror,
-    Only,
-    ReaderOptions,
-    Variant,
-    reader_options,
-    task_options,
-)
+from cellsearch.cli.options import DatasetArgument, Json, run_options, run_values
+
+FORMATS = ("folder", "table", "npz", "zarr", "hdf5", "tiff")
 
 
+@run_options("mirror", "options", "variant", "channels", "merge", "only")
 def convert(
     dataset: DatasetArgument,
+    *,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="File or folder to write.", metavar="PATH")
     ],
@@ -35,19 +28,14 @@ def convert(
             help="folder (a folder a class), table (CSV and images), npz, zarr (OME-Zarr), hdf5 or "
             "tiff (OME-TIFF). Default: by the suffix of the name, else folder.",
             metavar="FORMAT",
-            autocompletion=completion.cell_formats,
+            autocompletion=completion.among(FORMATS),
         ),
     ] = None,
-    mirror: Mirror = None,
-    option: ReaderOptions = None,
-    variant: Variant = None,
-    channels: Channels = None,
-    merge: Merge = None,
-    only: Only = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a file, or a folder that convert wrote.")
     ] = False,
     as_json: Json = False,
+    **fields: Any,
 ) -> None:
     """Write cells as a folder, a table, .npz, OME-Zarr, HDF5 or OME-TIFF.
 
@@ -67,6 +55,7 @@ def convert(
     from cellsearch.terminal.tables import say, say_json
     from cellsearch.util.named_path import named_path
 
+    values = run_values(fields)
     out = named_path(out.parent) / out.name
     # Said before a long reading rather than after it.
     format_of(out, to)
@@ -75,15 +64,14 @@ def convert(
     watch = Terminal()
     cells = cells_to_convert(
         dataset,
-        variant=variant,
-        mirror=mirror,
+        variant=values.get("variant"),
+        mirror=values.get("mirror"),
         on_progress=watch.progress,
-        **reader_options(option),
+        **values.get("options", {}),
     )
     for line in passed_over_in(cells.provenance.notes):
         watch.message(f"note: {line}")
-    typed = task_options(channels, merge, only, None)["typed"]
-    task = task_of(typed, channels=cells.channels, classes=cells.classes)
+    task = task_of(values.get("typed", {}), channels=cells.channels, classes=cells.classes)
     if task.channels:
         cells = cells.select_channels(task.channels)
     if task.merge:

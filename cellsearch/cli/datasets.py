@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cellsearch.cli.options import (
-    Channels,
-    DatasetArgument,
-    Json,
-    Merge,
-    Mirror,
-    OneVsRest,
-    Only,
-    ReaderOptions,
-    Variant,
-    reader_options,
-    task_options,
-)
+from cellsearch.cli.options import TASK, DatasetArgument, Json, Mirror, run_options, run_values
+
+if TYPE_CHECKING:
+    from cellsearch.data.dataset import CellDataset
+    from cellsearch.util.progress import Progress
 
 app = typer.Typer(help="Datasets: list, describe, fetch, check.", no_args_is_help=True)
 
@@ -62,19 +55,15 @@ def list_datasets(as_json: Json = False) -> None:
 
 
 @app.command()
+@run_options(*TASK)
 def describe(
     name: DatasetArgument,
-    variant: Variant = None,
-    mirror: Mirror = None,
-    option: ReaderOptions = None,
-    channels: Channels = None,
-    merge: Merge = None,
-    only: Only = None,
-    one_vs_rest: OneVsRest = None,
+    *,
     sheet: Annotated[
         Path | None, typer.Option(help="Where the contact sheet goes.", metavar="PNG")
     ] = None,
     as_json: Json = False,
+    **fields: Any,
 ) -> None:
     """Counts, imbalance and channels, and a contact sheet of some cells of each class.
 
@@ -82,19 +71,10 @@ def describe(
     """
     from cellsearch.cli.json_output import dataset_facts
     from cellsearch.data.contact_sheet import contact_sheet
-    from cellsearch.data.source import load_dataset
-    from cellsearch.data.task import apply_task
     from cellsearch.terminal.progress import Terminal
     from cellsearch.terminal.tables import dataset_summary, say_json
 
-    cells = load_dataset(
-        name,
-        variant=variant,
-        mirror=mirror,
-        on_progress=Terminal().progress,
-        **reader_options(option),
-    )
-    cells = apply_task(cells, **task_options(channels, merge, only, one_vs_rest))
+    cells = _cells(name, fields, Terminal().progress)
     if not as_json:
         dataset_summary(cells)
     path = contact_sheet(cells, sheet or Path(f"{cells.name}-cells.png"))
@@ -124,15 +104,10 @@ def fetch(name: DatasetArgument, mirror: Mirror = None, as_json: Json = False) -
 
 
 @app.command()
+@run_options(*TASK)
 def check(
     name: DatasetArgument,
-    variant: Variant = None,
-    mirror: Mirror = None,
-    option: ReaderOptions = None,
-    channels: Channels = None,
-    merge: Merge = None,
-    only: Only = None,
-    one_vs_rest: OneVsRest = None,
+    *,
     folds: Annotated[int, typer.Option(min=2, help="Folds a search would use.")] = 5,
     groups: Annotated[
         bool,
@@ -141,6 +116,7 @@ def check(
         ),
     ] = False,
     as_json: Json = False,
+    **fields: Any,
 ) -> None:
     """Twins, blank images, small classes, files saved otherwise. Exit code 1 if errors are found.
 
@@ -149,21 +125,12 @@ def check(
     from cellsearch.cli.json_output import dataset_facts
     from cellsearch.data.check import check_dataset
     from cellsearch.data.group_probe import group_lines
-    from cellsearch.data.source import load_dataset
-    from cellsearch.data.task import apply_task
     from cellsearch.terminal.progress import Terminal
     from cellsearch.terminal.tables import check_report, say, say_json
     from cellsearch.util.wording import worded
 
     progress = Terminal().progress
-    cells = load_dataset(
-        name,
-        variant=variant,
-        mirror=mirror,
-        on_progress=progress,
-        **reader_options(option),
-    )
-    cells = apply_task(cells, **task_options(channels, merge, only, one_vs_rest))
+    cells = _cells(name, fields, progress)
     report = check_dataset(cells, folds=folds, on_progress=progress)
     if not as_json:
         check_report(report, cells)
@@ -187,3 +154,19 @@ def schema() -> None:
     from cellsearch.data.manifest import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def _cells(name: str, given: Mapping[str, Any], on_progress: Progress) -> CellDataset:
+    """The cells of a data set, for the task that the options of ``TASK`` say."""
+    from cellsearch.data.source import load_dataset
+    from cellsearch.data.task import apply_task
+
+    values = run_values(given)
+    cells = load_dataset(
+        name,
+        variant=values.pop("variant", None),
+        mirror=values.pop("mirror", None),
+        on_progress=on_progress,
+        **values.pop("options", {}),
+    )
+    return apply_task(cells, **values)

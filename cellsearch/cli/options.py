@@ -2,73 +2,80 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic_core import PydanticUndefined
 
 from cellsearch.cli import completion
 from cellsearch.errors import ConfigError
+from cellsearch.run.config import RunConfig
 
-ReaderOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option",
-        help="How to read the files, as name=value; may be given several times.",
-        metavar="NAME=VALUE",
-    ),
-]
-Mirror = Annotated[
-    Path | None,
-    typer.Option("--from", help="Folder that holds the files, instead of downloading them."),
-]
-Variant = Annotated[
-    str | None, typer.Option(help="A named variant: a choice of channels, or merged classes.")
-]
-Channels = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Channels to use, in this order; may be given several times, or as a JSON list.",
-        metavar="A,B",
-    ),
-]
-Merge = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Classes to merge into one; may be given several times, or as a JSON object.",
-        metavar="NAME=CLASS+CLASS",
-    ),
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Classes to keep, after --merge; may be given several times, or as a JSON list.",
-        metavar="CLASS,CLASS",
-    ),
-]
-OneVsRest = Annotated[
-    str | None,
-    typer.Option("--one-vs-rest", help="Train one class against all the others.", metavar="CLASS"),
-]
-Abstain = Annotated[
-    str | None,
-    typer.Option(
-        help="When to call a cell uncertain: coverage=0.9 (the least certain tenth of each class) "
-        "or "
-        "precision=0.95 (cells that would be right less often). Thresholds come from out-of-fold "
-        "cells.",
-        metavar="RULE",
-    ),
-]
-Sets = Annotated[
-    float | None,
-    typer.Option(
-        "--prediction-sets",
-        help="Also give each cell a set of classes that contains the true one this often, such as "
-        "0.9.",
-        metavar="SHARE",
-    ),
-]
+_TEXTS = {"options", "channels", "merge", "only", "accept"}
+"""Fields that are typed as texts, each several times."""
+_ON_THE_LINE: Mapping[str, Mapping[str, Any]] = {
+    "dataset": {"autocompletion": completion.datasets},
+    "space": {"autocompletion": completion.spaces},
+    "init_from": {"metavar": "CARD", "autocompletion": completion.cards},
+    "seconds": {"flag": "--time", "metavar": "SPAN"},
+    "mirror": {"flag": "--from"},
+    "options": {"flag": "--option", "metavar": "NAME=VALUE"},
+    "channels": {"metavar": "A,B"},
+    "merge": {"metavar": "NAME=CLASS+CLASS"},
+    "only": {"metavar": "CLASS,CLASS"},
+    "one_vs_rest": {"metavar": "CLASS"},
+    "split": {"metavar": "70/10/20"},
+    "accept": {"metavar": "FINDING"},
+    "abstain": {"metavar": "RULE"},
+    "address": {"metavar": "HOST:PORT"},
+    "sets": {"flag": "--prediction-sets", "metavar": "SHARE"},
+    "slots": {"flag": "--max-concurrent-trials", "metavar": "N"},
+    "race": {"flag": "--race/--no-race"},
+}
+"""What a terminal adds to a field: another name, what stands for its value, files to offer."""
+TASK = ("variant", "mirror", "options", "channels", "merge", "only", "one_vs_rest")
+"""Fields that say which cells, channels and classes of a data set are meant."""
+_FIRST = ("dataset", "space", "budget", "seconds")
+_BY_OTHERS = ("folds", "holdout", "budget")
+"""Fields whose default depends on what else is given."""
+
+
+def of_run(field: str) -> Any:
+    """The option of a field of ``RunConfig``: its description is the help, its choices complete."""
+    found = RunConfig.model_fields[field]
+    more = dict(_ON_THE_LINE.get(field, {}))
+    words = found.examples or (
+        get_args(found.annotation) if get_origin(found.annotation) is Literal else ()
+    )
+    if words:
+        more["autocompletion"] = completion.among(words)
+    more.pop("flag", None)
+    return typer.Option(_flag(field), help=help_of(field), **more)
+
+
+def help_of(field: str) -> str:
+    """The description of a field, with the fields that it names as options."""
+
+    def as_option(named: re.Match[str]) -> str:
+        return _flag(named[1]) if named[1] in RunConfig.model_fields else named[0]
+
+    return re.sub(r"`(\w+)`", as_option, RunConfig.model_fields[field].description or "")
+
+
+def _flag(field: str) -> str:
+    flag: str = _ON_THE_LINE.get(field, {}).get("flag", f"--{field.replace('_', '-')}")
+    return flag
+
+
+ReaderOptions = Annotated[list[str] | None, of_run("options")]
+Mirror = Annotated[Path | None, of_run("mirror")]
+Variant = Annotated[str | None, of_run("variant")]
+Abstain = Annotated[str | None, of_run("abstain")]
+Sets = Annotated[float | None, of_run("sets")]
 Fit = Annotated[
     str | None,
     typer.Option(
@@ -129,15 +136,60 @@ def reader_options(pairs: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def task_options(
-    channels: list[str] | None,
-    merge: list[str] | None,
-    only: list[str] | None,
-    one_vs_rest: str | None,
-) -> dict[str, Any]:
-    """Options of ``apply_task`` as they were typed; the cells decide which names they hold."""
-    texts = {"channels": channels, "merge": merge, "only": only}
-    return {
-        "typed": {name: tuple(given) for name, given in texts.items() if given},
-        "one_vs_rest": one_vs_rest,
-    }
+def run_options(*fields: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each of these fields of ``RunConfig``, or for all of them.
+
+    The command gets them as keywords, as ``run_values`` takes them; help lists them behind what
+    the command needs and before its own options. Where fields are named, none of them has a
+    default: what is not given stays as it was.
+    """
+    rest = [name for name in RunConfig.model_fields if name not in (*_FIRST, "typed")]
+    names = fields or (*_FIRST, *rest)
+
+    def parameter(name: str) -> inspect.Parameter:
+        found = RunConfig.model_fields[name]
+        default = found.default if not (fields or name in (*_BY_OTHERS, *_TEXTS)) else None
+        default = inspect.Parameter.empty if default is PydanticUndefined else default
+        kind: Any = list[str] if name in _TEXTS else found.annotation
+        if name == "seconds" or get_origin(kind) is Literal:
+            kind = str
+        if default is None:
+            kind = kind | None
+        return inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, of_run(name)],
+        )
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = list(signature.parameters.values())[:-1]
+        needed = [p for p in own if p.default is inspect.Parameter.empty]
+        others = [p for p in own if p.default is not inspect.Parameter.empty]
+        every = [*needed, *map(parameter, names), *others]
+        command.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
+        return command
+
+    return decorated
+
+
+def run_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for ``RunConfig.of`` from options as they were typed; those not given are absent.
+
+    Raises:
+        ConfigError: a span of time, or options of a reader, that cannot be read.
+    """
+    from cellsearch.util.durations import seconds
+
+    values = {name: value for name, value in given.items() if value is not None}
+    if "seconds" in values:
+        values["seconds"] = seconds(values["seconds"])
+    if "options" in values:
+        values["options"] = reader_options(values["options"])
+    if "accept" in values:
+        values["accept"] = tuple(values["accept"])
+    # Which names they hold, the cells tell.
+    texts = {name: values.pop(name) for name in ("channels", "merge", "only") if name in values}
+    typed = {name: tuple(given) for name, given in texts.items() if given}
+    return values | ({"typed": typed} if typed else {})

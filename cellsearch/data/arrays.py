@@ -17,7 +17,7 @@ from cellsearch.data.holes import ranged
 from cellsearch.data.storage import rows_per_chunk
 from cellsearch.data.zarr_gaps import gaps_of, is_zarr_array
 from cellsearch.errors import DataError
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Setting, first_line
 from cellsearch.util.spelling import Spellings
 
 MAX_CHANNELS = 12
@@ -143,10 +143,9 @@ def array_of(images: ArrayLike) -> NDArray[Any]:
     try:
         return np.asarray(images)
     except (ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise DataError(
-            f"images cannot be made one array ({reason}): give crops of one size and dtype, of a "
-            "tensor its .detach().cpu().float().numpy()"
+            f"images cannot be made one array ({first_line(error)}): give crops of one size and "
+            "dtype, of a tensor its .detach().cpu().float().numpy()"
         ) from None
 
 

@@ -7,13 +7,15 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cellsearch.data.arrays import slug
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.named_path import require_no_pipe
+
+Kept = TypeVar("Kept")
 
 
 def key_of(facts: Any) -> str:
@@ -49,7 +51,29 @@ def cached(cache: Path, name: str, facts: Any, build: Callable[[], CellDataset])
     """
     key = key_of(facts)
     folder = cache / "datasets" / f"{slug(name)}-{key[:16]}"
-    found = _opened(folder)
+
+    def anew() -> CellDataset:
+        shutil.rmtree(folder, ignore_errors=True)
+        return build().save(folder)
+
+    return built_once(cache, key[:16], lambda: _opened(folder), anew)
+
+
+def built_once(
+    cache: Path, lock: str, opened: Callable[[], Kept | None], build: Callable[[], Kept]
+) -> Kept:
+    """What is kept in the cache, else built by one process while others wait for it.
+
+    Args:
+        cache: folder of the cache.
+        lock: name of the lock that those who ask for the same share.
+        opened: what is there, or None.
+        build: makes and keeps it.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
+    found = opened()
     if found is not None:
         return found
     # 0.1 s to import (asyncio), and a cached data set needs it not.
@@ -57,17 +81,14 @@ def cached(cache: Path, name: str, facts: Any, build: Callable[[], CellDataset])
 
     try:
         (cache / "locks").mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / "locks" / f"{key[:16]}.lock"):
-            found = _opened(folder)
-            if found is None:
-                shutil.rmtree(folder, ignore_errors=True)
-                found = build().save(folder)
+        with FileLock(cache / "locks" / f"{lock}.lock"):
+            found = opened()
+            return build() if found is None else found
     except OSError as error:
         raise DataError(
             f"the cache {cache} cannot be written ({(error.strerror or str(error)).lower()}); "
             "name another folder with CELLSEARCH_CACHE"
         ) from error
-    return found
 
 
 def _opened(folder: Path) -> CellDataset | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellsearch.data.manifest import Source, SourceFile
 from cellsearch.errors import FetchError
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Setting, first_line
 from cellsearch.util.progress import Progress
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def download(
             " or CELLSEARCH_DATA=DIR",
         ) from None
     except ValueError as error:
-        raise FetchError(
-            f"{name}: {address} is not what it was: {str(error).splitlines()[0]}"
-        ) from None
+        raise FetchError(f"{name}: {address} is not what it was: {first_line(error)}") from None
     if file.size is not None and target.stat().st_size != file.size:
         size = target.stat().st_size
         target.unlink()

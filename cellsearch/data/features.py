@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data import measures
+from cellsearch.data.cache import built_once
 from cellsearch.data.cell_mask import border_median, cell_masks
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import DataError
@@ -97,24 +98,13 @@ def measured(dataset: CellDataset) -> NDArray[np.float32]:
     name = f"{dataset.sha256}-v{FEATURES_VERSION}"
     path = cache / "features" / f"{name}.npy"
     shape = (len(dataset), len(feature_names(dataset.channels)))
-    found = _opened(path, shape)
-    if found is not None:
-        return found
-    from filelock import FileLock
 
-    try:
-        (cache / "locks").mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / "locks" / f"features-{name[:16]}.lock"):
-            found = _opened(path, shape)
-            if found is None:
-                _write(path, measure(dataset.images))
-                found = np.load(path, mmap_mode="r")
-    except OSError as error:
-        raise DataError(
-            f"the cache {cache} cannot be written ({(error.strerror or str(error)).lower()}); "
-            "name another folder with CELLSEARCH_CACHE"
-        ) from error
-    return found
+    def anew() -> NDArray[np.float32]:
+        _write(path, measure(dataset.images))
+        kept: NDArray[np.float32] = np.load(path, mmap_mode="r")
+        return kept
+
+    return built_once(cache, f"features-{name[:16]}", lambda: _opened(path, shape), anew)
 
 
 def features_of(dataset: CellDataset, indices: NDArray[np.int64]) -> NDArray[np.float32]:

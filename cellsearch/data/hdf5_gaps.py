@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cellsearch.data.holes import holes, in_holes, ranged
+from cellsearch.util.messages import first_line
 
 LOCKED = ("unable to lock file", "already open for")
 MOST_CHUNKS = 10_000_000
@@ -110,8 +111,7 @@ def locked(error: Exception) -> str:
 
 def why_not_opened(error: Exception) -> str:
     """In words of a user why h5py cannot open a file, as what is said of it."""
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return locked(error) or f"is not an HDF5 file, or truncated ({first})"
+    return locked(error) or f"is not an HDF5 file, or truncated ({first_line(error)})"
 
 
 def missing_filters(dataset: Any) -> list[str]:

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 
 from cellsearch.errors import CellsearchError
 from cellsearch.util.cache_folder import cache_folder
-from cellsearch.util.messages import Message, Setting
+from cellsearch.util.messages import Message, Setting, first_line
 from cellsearch.util.progress import Progress
 
 State = Literal["ok", "warning", "problem"]
@@ -334,10 +334,8 @@ def torch_devices() -> list[Check]:
         precision = fastest_precision()
     except Exception as error:
         # Whatever a broken installation raises: a wrong driver, a library that is not there.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return [
-            Check("torch", "problem", f"does not work ({reason})", "reinstall torch: pytorch.org")
-        ]
+        reason = f"does not work ({first_line(error)})"
+        return [Check("torch", "problem", reason, "reinstall torch: pytorch.org")]
     checks = []
     if found.cuda:
         names = ", ".join(f"{name} ({size / 2**30:.0f} GiB)" for name, size in found.cuda)

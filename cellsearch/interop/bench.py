@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cellsearch.card.predict import Row
 from cellsearch.errors import ConfigError
-from cellsearch.interop import cellprofiler, ideas, napari, qupath
-from cellsearch.interop.numbering import Place, places
+from cellsearch.interop import ideas
+from cellsearch.interop.numbering import places
+from cellsearch.interop.tables import TABLES, write_table
 from cellsearch.util.messages import Message, Setting, joined
 from cellsearch.util.yaml_files import near_miss
 
-Writer = Callable[[Sequence[Row], Sequence[str], Sequence[Place], Path], list[Path]]
-WRITERS: dict[str, Writer] = {
-    "cellprofiler": cellprofiler.write,
-    "ideas": ideas.write,
-    "napari": napari.write,
-    "qupath": qupath.write,
-}
-SUFFIXES: Mapping[str, tuple[str, ...]] = {
-    "cellprofiler": (".csv",),
-    "napari": (".csv",),
-    "qupath": (".csv", ".tsv", ".txt"),
-}
-"""What the name of a programme's table may end in, if it has an end."""
-TABLES = (".csv", ".tsv", ".txt")
+PROGRAMMES = tuple(sorted(("ideas", *TABLES)))
+REPLACEABLE = (".csv", ".tsv", ".txt")
 """What the name of a file ends in that a table may replace."""
 
 
@@ -66,9 +55,9 @@ def parse_targets(pairs: Sequence[str] | None) -> tuple[Target, ...]:
         programme, sign, path = pair.partition("=")
         if not sign or not path:
             problems.append(f"expected PROGRAMME=PATH, got {pair!r}")
-        elif programme not in WRITERS:
-            hint = near_miss(programme, WRITERS)
-            problems.append(f"{programme!r} is not one of {', '.join(WRITERS)}{hint}")
+        elif programme not in PROGRAMMES:
+            hint = near_miss(programme, PROGRAMMES)
+            problems.append(f"{programme!r} is not one of {', '.join(PROGRAMMES)}{hint}")
         elif path in taken:
             problems.append(f"{path} is given twice")
         else:
@@ -106,10 +95,10 @@ def refuse_places(
             problems.append(Message.of(setting, ": ", other, " writes there already"))
         first.setdefault(path.resolve(), setting)
     for target in targets:
-        ends = SUFFIXES.get(target.programme)
-        why = list(_refused(target.path, folder=ends is None))
-        if not why and ends and target.path.suffix.lower() not in ("", *ends):
-            why.append(f"it is a table; let its name end in {' or '.join(ends)}")
+        table = TABLES.get(target.programme)
+        why = list(_refused(target.path, folder=table is None))
+        if not why and table and target.path.suffix.lower() not in ("", *table.suffixes):
+            why.append(f"it is a table; let its name end in {' or '.join(table.suffixes)}")
         why += _kept(target.path, keep)
         problems += [Message.of(_asked(target), ": ", each) for each in why]
     if problems:
@@ -134,9 +123,9 @@ def _refused(path: Path, *, folder: bool = False) -> Iterator[str | Message]:
         yield "that is a file; name a folder"
     elif not folder and path.is_dir():
         yield "that is a folder; name a file in it"
-    elif not folder and path.is_file() and _end(path) not in ("", *TABLES):
+    elif not folder and path.is_file() and _end(path) not in ("", *REPLACEABLE):
         yield (
-            f"what is there is no table ({', '.join(TABLES)}), and is not replaced; "
+            f"what is there is no table ({', '.join(REPLACEABLE)}), and is not replaced; "
             "name another file, or remove it yourself"
         )
 
@@ -169,13 +158,18 @@ def write_for(target: Target, rows: Sequence[Row], classes: Sequence[str]) -> Wr
             or the disk refuses.
     """
     found = places(rows)
-    files = WRITERS[target.programme](rows, classes, found, target.path)
+    table = TABLES.get(target.programme)
+    files = (
+        ideas.write(rows, classes, found, target.path)
+        if table is None
+        else write_table(table, rows, classes, found, target.path)
+    )
     counted = sum(not place.given for place in found)
     if not counted:
         return Written(target.programme, tuple(files))
     done = (
         "they are in no list; without_number.csv names them"
-        if target.programme == "ideas"
+        if table is None
         else "they are counted in their file from 1, or on from its largest number"
     )
     note = f"{counted:,} of {len(rows):,} cells have no object number of their own: {done}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from cellsearch.data.splits import SplitsFile
 from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
 from cellsearch.tune.findings import Importance, read_importance
+from cellsearch.util.json_text import facts_in
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -163,7 +163,7 @@ def gather(folder: Path) -> RunFacts:
         trials=trials,
         beyond=beyond,
         splits=splits,
-        holdout=_json(folder / "holdout.json"),
+        holdout=facts_in(folder / "holdout.json"),
         card=card,
         missing=(),
     )
@@ -222,21 +222,13 @@ def _card(folder: Path, missing: list[str]) -> CardFacts | None:
     except CellsearchError as error:
         missing.append(str(error))
         return None
-    importance = _json(folder / "importance.json")
+    importance = facts_in(folder / "importance.json")
     return CardFacts(
         folder=folder,
         config=config,
         metrics=metrics,
         calibration=read_calibration(folder),
         importance=None if importance is None else read_importance(importance),
-        curves=_json(folder / "curves.json"),
-        versions=_json(folder / "versions.json"),
+        curves=facts_in(folder / "curves.json"),
+        versions=facts_in(folder / "versions.json"),
     )
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from cellsearch.data.findings import Kind as Finding
 from cellsearch.data.findings import present_kind, unknown_kind
 from cellsearch.data.plan import Plan
 from cellsearch.errors import ConfigError, RunError
@@ -25,6 +26,15 @@ from cellsearch.util.validation import near_miss, problems
 Kind = Literal["outer", "repeats"]
 
 
+METRIC_NAMES = (
+    "balanced_accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "mcc",
+    "worst_recall",
+    "accuracy",
+)
+"""Keys of ``stats.metrics.METRICS``, without its numpy: the command line shows them in no time."""
 _PREFIX: dict[Kind, str] = {"outer": "outer", "repeats": "repeat"}
 
 
@@ -82,43 +92,126 @@ _SPELT: Mapping[str, str] = {"prediction_sets": "sets", "max_concurrent_trials":
 class RunConfig(BaseModel):
     """What a run was asked to do; every field is an option of ``cellsearch run``.
 
+    Descriptions are the help of the options, fields in backticks being other options; examples
+    and literals are what a shell completes.
+
     ``typed`` holds channels, merges and choices as they were typed, whose names are told apart by
     those of the cells; see ``task_of``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: str
-    variant: str | None = None
-    options: dict[str, str] = Field(default_factory=dict)
-    channels: tuple[str, ...] = ()
-    merge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    only: tuple[str, ...] = ()
-    one_vs_rest: str | None = None
+    dataset: str = Field(
+        description="A built-in name, a manifest, or a folder, table or file of cells."
+    )
+    variant: str | None = Field(
+        None, description="A named variant: a choice of channels, or merged classes."
+    )
+    options: dict[str, str] = Field(
+        default_factory=dict,
+        description="How to read the files, as name=value; may be given several times.",
+    )
+    channels: tuple[str, ...] = Field(
+        (),
+        description="Channels to use, in this order; may be given several times, or as a JSON "
+        "list.",
+    )
+    merge: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Classes to merge into one; may be given several times, or as a JSON object.",
+    )
+    only: tuple[str, ...] = Field(
+        (),
+        description="Classes to keep, after `merge`; may be given several times, or as a JSON "
+        "list.",
+    )
+    one_vs_rest: str | None = Field(None, description="Train one class against all the others.")
     typed: dict[Literal["channels", "merge", "only"], tuple[str, ...]] = Field(default_factory=dict)
-    mirror: Path | None = None
-    space: str = "default"
-    init_from: Path | None = None
-    metric: str = "balanced_accuracy"
-    split: str | None = None
-    folds: int = Field(default_factory=lambda known: _plan(known).folds, le=50)
-    holdout: float = Field(default_factory=lambda known: _plan(known).holdout, gt=0.0)
-    rare: str = "refuse"
-    accept: tuple[str, ...] = ()
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    budget: int | None = Field(default=50, ge=1)
-    seconds: float | None = Field(default=None, gt=0.0)
-    race: bool = True
-    final: Literal["refit", "ensemble"] = "refit"
-    abstain: str | None = None
-    sets: float | None = Field(default=None, gt=0.0, lt=1.0)
-    backend: Literal["ray", "local"] = "ray"
-    slots: int | None = Field(default=None, ge=1, le=1024)
-    threads: int | None = Field(default=None, ge=1, le=1024)
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last"] = "auto"
-    storage: str | None = None
-    address: str | None = None
+    mirror: Path | None = Field(
+        None, description="Folder that holds the files, instead of downloading them."
+    )
+    space: str = Field("default", description="A built-in search space, or a YAML file.")
+    init_from: Path | None = Field(
+        None, description="Warm start: a card whose weights the networks start from."
+    )
+    metric: str = Field(
+        "balanced_accuracy",
+        description=f"{', '.join(METRIC_NAMES[:-1])} or {METRIC_NAMES[-1]}.",
+        examples=list(METRIC_NAMES),
+    )
+    split: str | None = Field(
+        None,
+        description="One fixed split instead of folds: training/validation/hold-out in percent.",
+    )
+    folds: int = Field(
+        default_factory=lambda known: _plan(known).folds,
+        le=50,
+        description="Folds of the cross-validation (default 5).",
+    )
+    holdout: float = Field(
+        default_factory=lambda known: _plan(known).holdout,
+        gt=0.0,
+        description="Share of cells the search never sees (default 0.2).",
+    )
+    rare: str = Field(
+        "refuse",
+        description="Classes too small for the folds: keep, drop or merge=NAME.",
+        examples=["keep", "drop", "merge="],
+    )
+    accept: tuple[str, ...] = Field(
+        (),
+        description="Run although `datasets check` finds this kind of error; may be given several "
+        "times.",
+        examples=list(get_args(Finding)),
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of splits, draws and training.")
+    budget: int | None = Field(50, ge=1, description="Trials to complete, the baseline included.")
+    seconds: float | None = Field(
+        None, gt=0.0, description="Time limit of the search, such as 30m."
+    )
+    race: bool = Field(True, description="Stop trials early that are very probably worse.")
+    final: Literal["refit", "ensemble"] = Field(
+        "refit",
+        description="The card's model: refit (trained again on all folds) or ensemble (of their "
+        "networks).",
+    )
+    abstain: str | None = Field(
+        None,
+        description="When to call a cell uncertain: coverage=0.9 (the least certain tenth of each "
+        "class) or precision=0.95 (cells that would be right less often). Thresholds come from "
+        "out-of-fold cells.",
+    )
+    sets: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="Also give each cell a set of classes that contains the true one this often, "
+        "such as 0.9.",
+    )
+    backend: Literal["ray", "local"] = Field(
+        "ray", description="What runs the trials: ray or local."
+    )
+    slots: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="How many trials may run at the same time; default: one per core.",
+    )
+    threads: int | None = Field(None, ge=1, le=1024, description="Threads per trial.")
+    device: str = Field(
+        "auto",
+        description="auto, cpu, cuda or mps.",
+        examples=["auto", "cpu", "cuda", "mps"],
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last"] = Field(
+        "auto",
+        description="Number format of training: auto takes the fastest for each trial; fp32 with "
+        "`slots` 1 is reproducible on a CPU; also bf16, each with +channels_last.",
+    )
+    storage: str | None = Field(
+        None, description="Database of the study (default SQLite in the run folder)."
+    )
+    address: str | None = Field(None, description="An existing Ray cluster.")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Stand-ins for an Optuna trial: one that draws at random, one that repeats what is stored."""
+"""A stand-in for an Optuna trial that draws at random."""
 
 # The signatures are Optuna's, used or not.
 # ruff: noqa: ARG002
@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from cellsearch.errors import SpaceError
-from cellsearch.util.yaml_files import near_miss
 
 
 class Dice:
@@ -47,39 +44,3 @@ class Dice:
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self._random.choice(choices)
-
-
-class Replay:
-    """Answers with stored values.
-
-    Raises:
-        SpaceError: a value that is asked for is not stored.
-    """
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
-
-    def _stored(self, name: str) -> Any:
-        if name not in self._params:
-            hint = near_miss(name, self._params)
-            raise SpaceError(f"{name}: not among the stored parameters{hint}")
-        return self._params[name]
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        return int(self._stored(name))
-
-    def suggest_float(
-        self,
-        name: str,
-        low: float,
-        high: float,
-        *,
-        step: float | None = None,
-        log: bool = False,
-    ) -> float:
-        return float(self._stored(name))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._stored(name)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from cellsearch.errors import SpaceError
-from cellsearch.space.dice import Dice, Replay
+from cellsearch.space.dice import Dice
 from cellsearch.space.entry import Asks, Entry
 from cellsearch.space.language import Limits, plain_values
 from cellsearch.space.layers import read_document, read_layer
@@ -24,7 +24,7 @@ from cellsearch.space.recipe import Recipe, split_name
 from cellsearch.util import yaml_files
 from cellsearch.util.html import Markup, block, line, note, table
 from cellsearch.util.tables import Table
-from cellsearch.util.yaml_files import Document
+from cellsearch.util.yaml_files import Document, near_miss
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -147,7 +147,15 @@ class SearchSpace:
         Raises:
             SpaceError: a parameter that the space asks for is not among them.
         """
-        return self.suggest(Replay(params))
+        values: dict[str, ParamValue] = {}
+        for entry in self.entries:
+            if not entry.active(values):
+                continue
+            if entry.kind != "constant" and entry.name not in params:
+                hint = near_miss(entry.name, params)
+                raise SpaceError(f"{entry.name}: not among the stored parameters{hint}")
+            values[entry.target] = params.get(entry.name, entry.value)
+        return Recipe.from_params(values)
 
     def fixed_params(self, recipe: Recipe) -> dict[str, ParamValue]:
         """What to enqueue so that a trial stands for a given recipe.

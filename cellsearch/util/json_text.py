@@ -53,3 +53,12 @@ def plain(value: object, *, word: Callable[[Setting], str] = as_parameter) -> An
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item, word=word) for item in value]
     raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def facts_in(path: Path) -> dict[str, Any] | None:
+    """The mapping of a JSON file; None where there is none, or none that can be read."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None

@@ -90,3 +90,9 @@ def joined(messages: Sequence[Message], separator: str = "\n") -> Message:
     for number, message in enumerate(messages):
         parts += [separator, message] if number else [message]
     return Message.of(*parts)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, cut to its first line; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -31,7 +31,7 @@ from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, part
 from cellsearch.data.readers.spool import spooled_to_size
 from cellsearch.data.readers.table import no_groups
 from cellsearch.errors import DataError, ReadError
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Setting, first_line
 from cellsearch.util.progress import Progress
 from cellsearch.util.yaml_files import near_miss
 
@@ -110,8 +110,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         with h5py.File(root, "r") as file:
             return _read(root, file, options, on_progress)
     except (OSError, RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        said = locked(error) or f"not an HDF5 file, or truncated ({reason})"
+        said = locked(error) or f"not an HDF5 file, or truncated ({first_line(error)})"
         raise ReadError(f"{root}: {said}") from None
 
 
@@ -204,7 +203,7 @@ def _dangling(group: Any, name: str, error: Exception) -> str:
             return f"{target}, and that file {why_not_opened(failure)}"
     if isinstance(link, h5py.SoftLink):
         return f"a link to {link.path}, which is not there"
-    return f"damaged ({str(error).splitlines()[0]})"
+    return f"damaged ({first_line(error)})"
 
 
 def _dataset(file: Any, name: str) -> Any:

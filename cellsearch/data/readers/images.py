@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from cellsearch.data.readers import lost, netpbm, tiff_pages, tiff_stack
 from cellsearch.errors import ReadError
+from cellsearch.util.messages import first_line
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp"}
@@ -109,8 +110,7 @@ def in_plain_words() -> Iterator[None]:
 def _plain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    lines = str(error).strip().splitlines()
-    return f"cannot be decoded ({lines[0] if lines else type(error).__name__})"
+    return f"cannot be decoded ({first_line(error)})"
 
 
 def _refuse_not_finite(image: NDArray[Any]) -> None:

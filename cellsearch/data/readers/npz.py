@@ -31,7 +31,7 @@ from cellsearch.data.readers.stack import name_channels
 from cellsearch.data.readers.table import no_groups
 from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import CellsearchError, ConfigError, DataError, ReadError
-from cellsearch.util.messages import Message
+from cellsearch.util.messages import Message, first_line
 from cellsearch.util.progress import Progress
 from cellsearch.util.yaml_files import near_miss
 
@@ -94,9 +94,9 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     except (CellsearchError, MemoryError):
         raise
     except Exception as error:  # zip and its codecs raise anything when bytes are changed
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise ReadError(f"{root}: not an .npz of plain arrays, or truncated ({reason})") from None
+        raise ReadError(
+            f"{root}: not an .npz of plain arrays, or truncated ({first_line(error)})"
+        ) from None
     shapes = {(array.dtype.str, *array.shape[1:]) for array in images}
     if len(shapes) > 1:
         raise DataError(f"{root.name}: images of different shapes or dtypes: {sorted(shapes)}")

@@ -33,7 +33,7 @@ from cellsearch.data.readers.self_described import refuse_missing
 from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, name_channels, relative
 from cellsearch.errors import ConfigError, DataError, ReadError
-from cellsearch.util.messages import Setting
+from cellsearch.util.messages import Setting, first_line
 from cellsearch.util.progress import Progress
 from cellsearch.util.yaml_files import near_miss
 
@@ -267,9 +267,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise ReadError(why_not_opened(error)) from None
     except (Exception, OldFormatNotSupportedError) as error:
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise ReadError(f"cannot be read by dclab ({reason})") from None
+        raise ReadError(f"cannot be read by dclab ({first_line(error)})") from None
 
 
 def _basins(file: Any) -> list[dict[str, Any]]:

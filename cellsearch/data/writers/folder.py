@@ -15,7 +15,6 @@ from cellsearch.data.writers.tiff_images import ome_facts, write_image
 from cellsearch.util.messages import Message, Setting
 from cellsearch.util.progress import Progress
 
-SUFFIX = ""
 _UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f]')
 LONGEST_NAME = 240
 TABLE = Setting("to", "table")

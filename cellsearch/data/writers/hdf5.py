@@ -10,22 +10,7 @@ from cellsearch.data.readers.self_described import KEY
 from cellsearch.data.storage import rows_per_chunk
 from cellsearch.data.writers.self_description import columns_of, facts_of
 from cellsearch.errors import DataError
-from cellsearch.util.messages import Message
 from cellsearch.util.progress import Progress
-
-SUFFIX = ".h5"
-
-
-def refusals(cells: CellDataset) -> list[Message]:
-    """Nothing."""
-    del cells
-    return []
-
-
-def losses(cells: CellDataset) -> list[str]:
-    """Nothing."""
-    del cells
-    return []
 
 
 def write(cells: CellDataset, path: Path, on_progress: Progress | None = None) -> None:

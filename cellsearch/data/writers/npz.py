@@ -11,22 +11,7 @@ import numpy as np
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.self_described import KEY
 from cellsearch.data.writers.self_description import columns_of, facts_of
-from cellsearch.util.messages import Message
 from cellsearch.util.progress import Progress
-
-SUFFIX = ".npz"
-
-
-def refusals(cells: CellDataset) -> list[Message]:
-    """Nothing."""
-    del cells
-    return []
-
-
-def losses(cells: CellDataset) -> list[str]:
-    """Nothing."""
-    del cells
-    return []
 
 
 def write(cells: CellDataset, path: Path, on_progress: Progress | None = None) -> None:

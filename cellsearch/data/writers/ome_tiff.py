@@ -14,23 +14,9 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.ome_tiff import NAMESPACE
 from cellsearch.data.writers.self_description import columns_of, facts_of
 from cellsearch.data.writers.tiff_images import ome_facts
-from cellsearch.util.messages import Message
 from cellsearch.util.progress import Progress
 
-SUFFIX = ".ome.tif"
 BIG = 2**31
-
-
-def refusals(cells: CellDataset) -> list[Message]:
-    """Nothing."""
-    del cells
-    return []
-
-
-def losses(cells: CellDataset) -> list[str]:
-    """Nothing."""
-    del cells
-    return []
 
 
 def write(cells: CellDataset, path: Path, on_progress: Progress | None = None) -> None:

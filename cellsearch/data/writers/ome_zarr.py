@@ -12,24 +12,10 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.self_described import KEY
 from cellsearch.data.writers.self_description import columns_of, facts_of
 from cellsearch.errors import DataError
-from cellsearch.util.messages import Message
 from cellsearch.util.progress import Progress
 
-SUFFIX = ".zarr"
 CHUNK_BYTES = 2**20
 COLOURS = ("FFFFFF", "00FF00", "FF0000", "0000FF", "FFFF00", "FF00FF", "00FFFF")
-
-
-def refusals(cells: CellDataset) -> list[Message]:
-    """Nothing."""
-    del cells
-    return []
-
-
-def losses(cells: CellDataset) -> list[str]:
-    """Nothing."""
-    del cells
-    return []
 
 
 def write(cells: CellDataset, path: Path, on_progress: Progress | None = None) -> None:

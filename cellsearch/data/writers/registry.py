@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.writers import folder, hdf5, npz, ome_tiff, ome_zarr, table
 from cellsearch.data.writers.place import placed, refuse_taken
 from cellsearch.errors import ConfigError, DataError
-from cellsearch.util.messages import Setting, joined
+from cellsearch.util.messages import Message, Setting, joined
 from cellsearch.util.progress import Progress
 from cellsearch.util.yaml_files import near_miss
 
 Format = Literal["folder", "table", "npz", "zarr", "hdf5", "tiff"]
-_MODULES: Mapping[str, Any] = {
-    "folder": folder,
-    "table": table,
-    "npz": npz,
-    "zarr": ome_zarr,
-    "hdf5": hdf5,
-    "tiff": ome_tiff,
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How cells are written in one format.
+
+    Attributes:
+        write: the cells, the path (which does not exist), and where progress is reported.
+        suffix: that the path ends in; empty for a folder.
+        refusals: what of these cells the format cannot hold at all.
+        losses: what is left out of the file.
+    """
+
+    write: Callable[[CellDataset, Path, Progress | None], None]
+    suffix: str
+    refusals: Callable[[CellDataset], list[Message]] = lambda _: []
+    losses: Callable[[CellDataset], list[str]] = lambda _: []
+
+
+WRITERS: dict[Format, Writer] = {
+    "folder": Writer(folder.write, "", folder.refusals, folder.losses),
+    "table": Writer(table.write, "", table.refusals),
+    "npz": Writer(npz.write, ".npz"),
+    "zarr": Writer(ome_zarr.write, ".zarr"),
+    "hdf5": Writer(hdf5.write, ".h5"),
+    "tiff": Writer(ome_tiff.write, ".ome.tif"),
 }
 BY_SUFFIX: Mapping[str, Format] = {
     ".npz": "npz",
@@ -79,7 +98,7 @@ def format_of(out: Path, asked: str | None, *, labelled: bool = True) -> Format:
         return by_suffix or ("folder" if labelled else "table")
     for name in get_args(Format):
         if name == asked:
-            suffix = str(_MODULES[name].SUFFIX)
+            suffix = WRITERS[name].suffix
             if by_suffix != (name if suffix else None):
                 wanted = f"a name that ends in {suffix}" if suffix else "a folder's name"
                 raise ConfigError(
@@ -89,7 +108,7 @@ def format_of(out: Path, asked: str | None, *, labelled: bool = True) -> Format:
             return found
     raise ConfigError(
         Setting("to", asked),
-        f": no such format{near_miss(asked, _MODULES)}; formats: {', '.join(_MODULES)}",
+        f": no such format{near_miss(asked, WRITERS)}; formats: {', '.join(WRITERS)}",
     )
 
 
@@ -123,10 +142,10 @@ def write_cells(
     labelled = bool((cells.labels >= 0).any())
     chosen = format_of(path, to, labelled=labelled)
     refuse_taken(path, force=force)
-    module = _MODULES[chosen]
-    found = module.refusals(cells)
+    writer = WRITERS[chosen]
+    found = writer.refusals(cells)
     if found:
         raise DataError(Setting("to", chosen), f" cannot hold {cells.name}: ", joined(found, "; "))
     with placed(path) as temporary:
-        module.write(cells, temporary, on_progress)
-    return Written(path, chosen, len(cells), tuple(module.losses(cells)), labelled)
+        writer.write(cells, temporary, on_progress)
+    return Written(path, chosen, len(cells), tuple(writer.losses(cells)), labelled)

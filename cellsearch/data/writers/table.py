@@ -12,7 +12,6 @@ from cellsearch.data.writers.tiff_images import ome_facts, write_image
 from cellsearch.util.messages import Message, Setting
 from cellsearch.util.progress import Progress
 
-SUFFIX = ""
 TABLE = "cells.csv"
 
 
@@ -36,12 +35,6 @@ def refusals(cells: CellDataset) -> list[Message]:
             Message.of(f"texts that begin or end with a space, or hold a line's end: {odd[:5]}")
         )
     return found
-
-
-def losses(cells: CellDataset) -> list[str]:
-    """Nothing."""
-    del cells
-    return []
 
 
 def write(cells: CellDataset, path: Path, on_progress: Progress | None = None) -> None:
