@@ -5,7 +5,7 @@
 Every repeat makes trial 0 and 19 others with the same true recalls, with class counts much like a
 quarter of the Jurkat cells' (the rare classes whole). All see the same cells, so their errors go
 together: a cell has a difficulty of its own (correlation RHO on the probit scale). The winner is
-the best of the 20 out-of-fold; on the hold-out it and trial 0 are drawn anew. A "better" is false.
+the best of the 20 out-of-fold; on the hold-out it and trial 0 are newly drawn. A "better" is false.
 Three cases: models that are truly alike; recipes that are alike, whose every training moves each
 recall of each fold by a normal term (s.d. TRAINING_SD on the probit scale, as in
 racing_false_stops.py), so that a final model may be truly better by luck of its training; and, to

@@ -55,7 +55,7 @@ def trained(rng: np.random.Generator) -> tuple[LogisticRegression, float, PriorF
     model = LogisticRegression(class_weight="balanced")
     out_of_fold = cross_val_predict(model, values, labels, cv=5, method="predict_proba")
     temperature = fit_temperature(labels, out_of_fold).value
-    facts = fit_prior_facts(labels, scaled(out_of_fold, temperature))
+    facts = fit_prior_facts(labels, scaled(out_of_fold, temperature), out_of_fold.argmax(axis=1))
     return model.fit(values, labels), temperature, facts
 
 
@@ -83,7 +83,13 @@ def measure(repeats: int, seed: int) -> dict[str, tuple[Floats, Floats]]:
             if "drift" in name:
                 values[:, 0] += DRIFT
             given = scaled(model.predict_proba(values), temperature)
-            found = fractions(given, CLASSES, facts, seed=int(rng.integers(2**31)))
+            found = fractions(
+                given,
+                CLASSES,
+                facts,
+                called=given.argmax(axis=1),
+                seed=int(rng.integers(2**31)),
+            )
             shares = np.array(
                 [
                     [one.raw, one.adjusted.value, one.em.value]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +13,24 @@ import pytest
 from numpy.typing import NDArray
 
 from cellsearch.card.card import ModelCard
-from cellsearch.card.write import write_card
+from cellsearch.card.confidence import read_calibration
+from cellsearch.card.embedding import Embedding
+from cellsearch.card.evidence import Evidence
+from cellsearch.card.generated import GeneratorFigures
+from cellsearch.card.metrics import SearchFacts
+from cellsearch.card.readme import Story
+from cellsearch.card.scoring import score
+from cellsearch.card.write import CardOptions, Winner, write_card
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.learn.fit import fit
 from cellsearch.learn.predictor import Predictor
 from cellsearch.space.recipe import Recipe
 from cellsearch.stats.calibration import scaled
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures
+from cellsearch.stats.curves import Curves
+from cellsearch.stats.decision import Decision
+from cellsearch.stats.evaluation import BaselineFigures
+from cellsearch.stats.predictions import Predictions
 
 RECIPE = Recipe.from_params(
     {
@@ -53,22 +65,22 @@ class Made(NamedTuple):
     splits: Splits
     predictor: Predictor
     probabilities: NDArray[np.float32]
-    oof: OofFigures
+    oof: Predictions
     baseline: BaselineFigures
 
     def ingredients(self, **changes: Any) -> dict[str, Any]:
-        """Arguments of ``write_card``."""
-        return {
-            "predictors": [self.predictor],
-            "recipe": RECIPE,
-            "dataset": self.dataset,
-            "splits": self.splits,
-            "holdout_probabilities": self.probabilities,
-            "oof": self.oof,
-            "baseline": self.baseline,
-            "search_facts": FACTS,
-            "command": COMMAND,
-        } | changes
+        """Arguments of ``write_card``; changes of ``ingredients_of``."""
+        return ingredients_of(
+            **{
+                "predictors": [self.predictor],
+                "dataset": self.dataset,
+                "splits": self.splits,
+                "probabilities": self.probabilities,
+                "oof": self.oof,
+                "baseline": self.baseline,
+            }
+            | changes
+        )
 
     def served(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the card gives where the network gives these (n, K) probabilities."""
@@ -77,6 +89,70 @@ class Made(NamedTuple):
     def copy(self, folder: Path) -> Path:
         """The card's files in a folder that a test may spoil."""
         return Path(shutil.copytree(self.card.folder, folder / "card"))
+
+
+def ingredients_of(
+    *,
+    predictors: Sequence[Any],
+    dataset: CellDataset,
+    splits: Splits,
+    probabilities: NDArray[np.float32],
+    oof: Predictions,
+    baseline: BaselineFigures | None = None,
+    facts: Mapping[str, Any] = FACTS,
+    recipe: Recipe = RECIPE,
+    generators: Sequence[GeneratorFigures] = (),
+    decision: Decision | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Arguments of ``write_card``, scored; ``options`` are those of ``CardOptions``."""
+    search = SearchFacts.model_validate(facts)
+    return {
+        "winner": Winner(predictors, recipe, probabilities, oof, generators, decision),
+        "dataset": dataset,
+        "splits": splits,
+        "scores": score(
+            dataset,
+            splits,
+            probabilities,
+            oof,
+            baseline or BaselineFigures(),
+            decision=decision,
+            seed=search.seed,
+        ),
+        "search": search,
+        "command": COMMAND,
+        "options": CardOptions(**options),
+    }
+
+
+def story_of(card: ModelCard, **changes: Any) -> Story:
+    """What the README of a card is made of."""
+    story = Story(
+        config=card.config,
+        metrics=card.figures,
+        calibration=read_calibration(card.folder),
+        importance=None,
+        evidence=Evidence(
+            members=1,
+            curves_holdout=Curves(34, (), {}),
+            curves_oof=None,
+            saliency=None,
+            saliency_reason="trees have no gradient",
+            embedding=Embedding(np.arange(3), np.zeros((3, 2), np.float32), "PCA", "logits"),
+            embedding_notes=(),
+        ),
+        notes="",
+        label_free=("brightfield",),
+        grouped=False,
+        counts=(150, 20, 2),
+        folds=5,
+        development=138,
+        command="cellsearch run",
+        plots=("history",),
+        files=("predictions.csv",),
+    )
+    return replace(story, **changes)
 
 
 _MADE: list[Made] = []
@@ -96,11 +172,11 @@ def made_in(folder: Path, dataset: CellDataset) -> Made:
     probabilities = predictor.predict_proba(dataset, splits.holdout)
     cells = np.concatenate(splits.folds)
     pooled = predictor.predict_proba(dataset, cells)
-    oof = OofFigures(dataset.labels[cells], pooled.argmax(axis=1), cells, pooled)
+    oof = Predictions.of(dataset.classes, dataset.labels[cells], pooled, cells=cells)
     always_first = np.zeros_like(probabilities)
     always_first[:, 0] = 1.0
     baseline = BaselineFigures(
-        OofFigures(dataset.labels[cells], np.zeros_like(cells)), always_first
+        Predictions(dataset.classes, dataset.labels[cells], np.zeros_like(cells)), always_first
     )
     parts = Made(None, dataset, splits, predictor, probabilities, oof, baseline)  # type: ignore[arg-type]
     return parts._replace(card=write_card(folder, **parts.ingredients()))

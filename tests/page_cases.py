@@ -141,7 +141,7 @@ def bench(tiny_dataset: CellDataset, tmp_path_factory: pytest.TempPathFactory) -
     probabilities = predictor.predict(tiny_dataset.images)
     abstention, _ = rules_for(card, predictor.config, abstain=ABSTAIN, sets=None)
     assert abstention is not None
-    sure = kept(probabilities, abstention)
+    sure = kept(probabilities, abstention, predictor.config.decide(probabilities))
     assert 0 < sure.sum() < len(sure)
     with served(card, abstain=ABSTAIN) as port:
         address = f"http://127.0.0.1:{port}/"

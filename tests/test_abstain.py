@@ -24,7 +24,7 @@ from cellsearch.cli import app
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError, RunError
 from cellsearch.run.config import IDENTITY, RunConfig
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 
 from card_cases import Made, made
 
@@ -68,27 +68,27 @@ def test_what_may_be_asked_for() -> None:
 
 def test_coverage_is_met_in_each_predicted_class() -> None:
     labels, p = cells(4000, 0)
-    rule = fit_abstention(requirement("coverage=0.8"), labels, p)
-    sure, called = kept(p, rule), p.argmax(axis=1)
+    rule = fit_abstention(requirement("coverage=0.8"), labels, p, p.argmax(axis=1))
+    sure, called = kept(p, rule, p.argmax(axis=1)), p.argmax(axis=1)
     for k in range(3):
         own = sure[called == k]
         assert 0.8 <= own.mean() <= 0.8 + 1.01 / len(own) + 1e-3
         left = p.max(axis=1)[(called == k) & ~sure]
         assert left.max() < p.max(axis=1)[(called == k) & sure].min()
     labels, p = cells(4000, 1)
-    assert kept(p, rule).mean() == pytest.approx(0.8, abs=0.03)
-    found = selection(labels, p, rule, CLASSES)
+    assert kept(p, rule, p.argmax(axis=1)).mean() == pytest.approx(0.8, abs=0.03)
+    found = selection(labels, p, p.argmax(axis=1), rule, CLASSES)
     whole = (p.argmax(axis=1) == labels).mean()
     assert found.accuracy is not None
     assert found.accuracy.value > whole + 0.03
     assert found.coverage.low < found.coverage.value < found.coverage.high
-    assert sum(one.kept for one in found.classes) == kept(p, rule).sum()
+    assert sum(one.kept for one in found.classes) == kept(p, rule, p.argmax(axis=1)).sum()
 
 
 def test_precision_keeps_as_many_as_it_may_and_no_more() -> None:
     labels, p = cells(4000, 0)
-    rule = fit_abstention(requirement("precision=0.9"), labels, p)
-    sure, called, confidence = kept(p, rule), p.argmax(axis=1), p.max(axis=1)
+    rule = fit_abstention(requirement("precision=0.9"), labels, p, p.argmax(axis=1))
+    sure, called, confidence = kept(p, rule, p.argmax(axis=1)), p.argmax(axis=1), p.max(axis=1)
     for k in (0, 1):
         own = sure & (called == k)
         assert (labels[own] == k).mean() >= 0.9
@@ -96,7 +96,8 @@ def test_precision_keeps_as_many_as_it_may_and_no_more() -> None:
         for more in rest[::10]:
             wider = (called == k) & (confidence >= more)
             assert (labels[wider] == k).mean() < 0.9
-    held = selection(*cells(4000, 1), rule, CLASSES)
+    labels, p = cells(4000, 1)
+    held = selection(labels, p, p.argmax(axis=1), rule, CLASSES)
     assert held.classes[1].kept < 0.9 * held.classes[1].called
     assert held.classes[1].precision is not None
     assert held.classes[1].precision.value == pytest.approx(0.9, abs=0.04)
@@ -106,15 +107,18 @@ def test_a_precision_out_of_reach_leaves_the_class_uncertain() -> None:
     labels, p = cells(4000, 0)
     p[labels == 2] = [0.1, 0.1, 0.8]
     p[:300] = [0.1, 0.1, 0.8]  # mostly of other classes, and just as sure
-    rule = fit_abstention(requirement("precision=0.95"), labels, p)
+    rule = fit_abstention(requirement("precision=0.95"), labels, p, p.argmax(axis=1))
     assert rule.thresholds[2] is None
-    assert not kept(p, rule)[p.argmax(axis=1) == 2].any()
-    found = selection(labels, p, rule, CLASSES)
+    assert not kept(p, rule, p.argmax(axis=1))[p.argmax(axis=1) == 2].any()
+    found = selection(labels, p, p.argmax(axis=1), rule, CLASSES)
     assert "c" in found.gone
     assert found.classes[2].kept == 0
     assert found.classes[2].precision is None
     few = fit_abstention(
-        requirement("precision=0.5"), np.zeros(9, int), np.tile([[0.9, 0.1]], (9, 1))
+        requirement("precision=0.5"),
+        np.zeros(9, int),
+        np.tile([[0.9, 0.1]], (9, 1)),
+        np.zeros(9, int),
     )
     assert few.thresholds == (None, None)
 
@@ -190,7 +194,7 @@ def test_rows_hold_decision_and_set(case: Made) -> None:
 
 
 def test_rules_need_out_of_fold_probabilities_and_a_free_name(case: Made, tmp_path: Path) -> None:
-    bare = OofFigures(case.oof.labels, case.oof.predicted)
+    bare = Predictions(CLASSES, case.oof.labels, case.oof.predicted)
     with pytest.raises(CardError, match="abstain and sets: needs out-of-fold"):
         find_rules(bare, CLASSES, abstain="coverage=0.9", sets=0.9)
     assert find_rules(bare, CLASSES).temperature.value == 1.0
@@ -271,13 +275,13 @@ def test_a_config_whose_rules_are_of_other_classes_is_refused(case: Made, tmp_pa
 
 def test_cells_of_one_donor_widen_what_is_said_of_a_selection() -> None:
     labels, p = cells(600, 2)
-    rule = fit_abstention(requirement("coverage=0.8"), labels, p)
+    rule = fit_abstention(requirement("coverage=0.8"), labels, p, p.argmax(axis=1))
     # All cells of a donor are judged alike: 12 donors are 12 answers, not 600.
-    order = np.argsort(kept(p, rule), kind="stable")
+    order = np.argsort(kept(p, rule, p.argmax(axis=1)), kind="stable")
     donors = np.empty(600, "U8")
     donors[order] = np.repeat([f"donor-{k}" for k in range(12)], 50)
-    alone = selection(labels, p, rule, CLASSES)
-    grouped = selection(labels, p, rule, CLASSES, groups=donors)
+    alone = selection(labels, p, p.argmax(axis=1), rule, CLASSES)
+    grouped = selection(labels, p, p.argmax(axis=1), rule, CLASSES, groups=donors)
     assert grouped.coverage.value == alone.coverage.value
     assert grouped.coverage.low < alone.coverage.low - 0.05
     sets = fit_sets(0.9, labels, p)

@@ -82,7 +82,7 @@ def test_it_passes_on_a_resumed_run_of_groups_and_generated_cells(whole: Path) -
     report = audit_run(whole)
     assert not report.failed, [check.line() for check in report.failed]
     assert states(report) == {check.name: "passed" for check in report.checks} | {
-        "weights to begin with have seen none of the cells": "not applicable"
+        "the warm-start card has seen none of these cells": "not applicable"
     }
 
 
@@ -91,16 +91,16 @@ def test_it_passes_on_one_fixed_split(tmp_path: Path) -> None:
     report = audit_run(result.folder)
     assert not report.failed, [check.line() for check in report.failed]
     found = states(report)
-    assert found["groups are on one side"] == "not applicable"
+    assert found["groups are on one side of every split"] == "not applicable"
     assert found["the hold-out was read once"] == "passed"
 
 
 def test_it_prints_a_line_a_check_and_json(whole: Path, command) -> None:
     code, out, _ = command("audit", whole)
     assert code == 0
-    assert "passed          groups are on one side: 12 groups" in out
+    assert "passed          groups are on one side of every split: 12 groups" in out
     wanted = read_record(whole).dataset_sha256[:12]
-    assert f"cells as they were read then, sha256 {wanted}; files they came from are not" in out
+    assert f"cells as read at the start, sha256 {wanted}; their files are not" in out
     assert "14 checks passed, 0 failed, 1 not applicable" in out
     code, out, _ = command("audit", whole, "--json")
     assert code == 0
@@ -125,5 +125,5 @@ def test_folds_of_older_versions_say_nothing_and_are_not_failed(
     for path in run.glob("trials/*/fold-*.npz"):
         replace(FoldResult.load(path), provenance=None).save(path)
     found = states(audit_run(run))
-    assert found["networks learnt from training cells alone"] == "not applicable"
-    assert found["out-of-fold predictions are of the fold's own cells"] == "passed"
+    assert found["networks were trained on training cells only"] == "not applicable"
+    assert found["out-of-fold predictions cover the cells of their fold"] == "passed"

@@ -21,6 +21,7 @@ from cellsearch.interop.bench import Target, Written, parse_targets, refuse_plac
 from cellsearch.interop.decided import safe_names
 from cellsearch.interop.numbering import origins, places
 from cellsearch.terminal.progress import after
+from cellsearch.util.wording import as_option
 
 from card_cases import Made, made
 from conftest import squares
@@ -203,7 +204,7 @@ def test_places_that_cannot_be_written_are_told_before_cells_are_read(tmp_path: 
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     fine = parse_targets([f"ideas={tmp_path / 'new'}", f"qupath={tmp_path / 'a.tsv'}"])
-    refuse_places(fine, {"-o": tmp_path / "o.csv", "--fractions": None})
+    refuse_places(fine, {"out": tmp_path / "o.csv", "fractions": None})
     wrong = parse_targets(
         [
             f"qupath={tmp_path / 'a.geojson'}",
@@ -213,15 +214,15 @@ def test_places_that_cannot_be_written_are_told_before_cells_are_read(tmp_path: 
         ]
     )
     with pytest.raises(ConfigError) as caught:
-        refuse_places(wrong, {"-o": tmp_path / "o.csv", "--fractions": tmp_path / "no" / "f.csv"})
+        refuse_places(wrong, {"out": tmp_path / "o.csv", "fractions": tmp_path / "no" / "f.csv"})
     for part in (
         f"--fractions {tmp_path / 'no' / 'f.csv'}: there is no folder {tmp_path / 'no'}",
         "a.geojson: it is a table; let its name end in .csv or .tsv or .txt",
-        "o.csv: -o writes there already",
+        "o.csv: --out writes there already",
         "folder: that is a folder; name a file in it",
         "file: that is a file; name a folder",
     ):
-        assert part in str(caught.value)
+        assert part in caught.value.message.worded(as_option)
 
 
 def test_safe_names_differ_even_where_case_does_not_count() -> None:

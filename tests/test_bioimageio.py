@@ -173,7 +173,7 @@ def test_what_is_not_known_is_named_and_not_made_up(case: Made, tmp_path: Path) 
 
 
 def test_a_wrong_licence_or_orcid_leaves_nothing_behind(case: Made, tmp_path: Path) -> None:
-    with pytest.raises(CardError, match="'free' is no SPDX id"):
+    with pytest.raises(CardError, match="'free' is not an SPDX id"):
         export_bioimageio(case.card, tmp_path / "zoo", replace(ABOUT, licence="free"))
     wrong = replace(ABOUT, authors=(Author("Ada", orcid="0000-0002-1825-0098"),))
     with pytest.raises(CardError, match="refuses"):

@@ -17,12 +17,13 @@ from torch import nn
 from cellsearch.card.card import load_card
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.export import export, whole_module
+from cellsearch.card.metrics import ConfidenceMetrics
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.rules import find_rules
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.calibration import FLOOR, fit_temperature, reliability, scaled
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 from cellsearch.terminal.results import decided_lines
 
 from card_cases import Made, made
@@ -144,13 +145,13 @@ def test_a_temperature_changes_no_predicted_class() -> None:
 # -- in a card
 
 
-def wrong_often(case: Made) -> OofFigures:
+def wrong_often(case: Made) -> Predictions:
     """Out-of-fold predictions of a network that is too sure of itself."""
     rng = np.random.default_rng(1)
     labels = case.oof.labels
     sure = np.where(rng.random(len(labels)) < 0.3, rng.integers(0, 3, len(labels)), labels)
     p = (np.eye(3)[sure] * 0.97 + 0.01).astype(np.float32)
-    return OofFigures(labels, p.argmax(axis=1), case.oof.cells, p)
+    return Predictions.of(case.oof.classes, labels, p, cells=case.oof.cells)
 
 
 @pytest.fixture(scope="module")
@@ -168,10 +169,11 @@ def test_the_graph_itself_gives_calibrated_probabilities(case: Made, hot: Any) -
     assert temperature > 2.0
     images = case.dataset.images[case.splits.holdout].astype(np.float32)
     session = onnxruntime.InferenceSession(str(hot.folder / "model.onnx"))
-    (found,) = session.run(None, {"image": images})
+    found, called = session.run(None, {"image": images})
     np.testing.assert_allclose(found, scaled(case.probabilities, temperature), atol=1e-4)
     assert np.abs(found - case.probabilities).max() > 0.01
     np.testing.assert_array_equal(found.argmax(axis=1), case.probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(called, found.argmax(axis=1))
     assert hot.verify().largest_difference <= 1e-4
 
 
@@ -192,8 +194,9 @@ def test_ensembles_are_scaled_after_their_mean(tmp_path: Path) -> None:
     floats = images.astype(np.float32)
     mean = module(torch.from_numpy(floats)).detach().numpy()
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    (found,) = session.run(None, {"image": floats})
+    found, called = session.run(None, {"image": floats})
     np.testing.assert_allclose(found, scaled(mean, 2.5), atol=1e-5)
+    np.testing.assert_array_equal(called, mean.argmax(axis=1))
     assert set(load_file(tmp_path / "model.safetensors")) == set(module.state_dict())
 
 
@@ -215,10 +218,10 @@ def test_the_card_shows_before_and_after(case: Made, hot: Any) -> None:
     assert coverage <= 1
     assert confidence["sets"]["hold_out"]["level"] == 0.8
     assert "## Abstention" in hot.readme
-    abstaining, in_sets, *_ = decided_lines(hot.metrics)
+    abstaining, in_sets, *_ = decided_lines(hot.figures)
     assert f"(coverage 0.8): a class for {coverage:.3f} (" in abstaining
     assert f"{confidence['sets']['hold_out']['mean_size']:.2f} classes" in in_sets
-    assert decided_lines({"confidence": {}}) == []
+    assert decided_lines(hot.figures.model_copy(update={"confidence": ConfidenceMetrics()})) == []
     assert "## Prediction sets" in hot.readme
 
 

@@ -27,8 +27,9 @@ from cellsearch.data.splits import Splits
 from cellsearch.errors import CardError
 from cellsearch.space.recipe import Recipe
 from cellsearch.stats.comparison import compare, compare_counts
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures, evaluate
+from cellsearch.stats.evaluation import BaselineFigures, evaluate
 from cellsearch.stats.metrics import METRICS
+from cellsearch.stats.predictions import Predictions
 from cellsearch.terminal.results import card_figures
 from cellsearch.util.yaml_files import read_yaml
 
@@ -83,7 +84,7 @@ def test_ranges_are_those_of_training_cells_alone(case: Made, tmp_path: Path) ->
     probabilities = case.predictor.predict_proba(marked, case.splits.holdout)
     card = write_card(
         tmp_path / "card",
-        **case.ingredients(dataset=marked, holdout_probabilities=probabilities),
+        **case.ingredients(dataset=marked, probabilities=probabilities),
     )
     assert [part.high for part in card.config.ranges] == [
         part.high for part in case.card.config.ranges
@@ -206,7 +207,7 @@ def test_a_failure_leaves_nothing_and_an_older_card_as_it_was(
         with pytest.raises(CardError, match=r"cannot write the card .*No space left on device"):
             write_card(
                 target,
-                **case.ingredients(predictors=[tiny(0)], holdout_probabilities=of(tiny(0), case)),
+                **case.ingredients(predictors=[tiny(0)], probabilities=of(tiny(0), case)),
             )
     assert list(tmp_path.iterdir()) == [folder]
     assert (folder / "checksums.json").read_bytes() == before
@@ -249,11 +250,9 @@ def test_hold_out_probabilities_of_another_model_or_order_are_refused(
     turned = np.ascontiguousarray(case.probabilities[::-1])
     for wrong in (of(tiny(1), case), turned):
         with pytest.raises(CardError, match="of another model, or their rows"):
-            write_card(tmp_path / "card", **case.ingredients(holdout_probabilities=wrong))
+            write_card(tmp_path / "card", **case.ingredients(probabilities=wrong))
     with pytest.raises(CardError, match=r"must be finite and of shape"):
-        write_card(
-            tmp_path / "card", **case.ingredients(holdout_probabilities=case.probabilities[:3])
-        )
+        write_card(tmp_path / "card", **case.ingredients(probabilities=case.probabilities[:3]))
     assert not list(tmp_path.iterdir())
 
 
@@ -264,7 +263,7 @@ def test_an_ensemble_replaces_an_older_card(case: Made, tmp_path: Path) -> None:
     mean = np.mean([of(member, case) for member in members], axis=0)
     card = write_card(
         folder,
-        **case.ingredients(predictors=members, holdout_probabilities=mean, baseline=None),
+        **case.ingredients(predictors=members, probabilities=mean, baseline=None),
     )
     assert card.config.members == 2
     assert card.metrics["hold_out"]["baseline"] is None
@@ -286,8 +285,8 @@ def test_counts_alone_will_do_for_a_baseline(case: Made, tmp_path: Path) -> None
         tmp_path / "card",
         **case.ingredients(
             predictors=[predictor],
-            holdout_probabilities=of(predictor, case),
-            oof=OofFigures(case.oof.labels, case.oof.predicted),
+            probabilities=of(predictor, case),
+            oof=Predictions(case.oof.classes, case.oof.labels, case.oof.predicted),
             baseline=BaselineFigures(confusion=counts),
         ),
     )
@@ -305,7 +304,7 @@ def test_a_baseline_that_won_is_not_held_against_itself(
     case: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     facts = FACTS | {"winner": 0, "baseline_trial": 0}
-    won = write_card(tmp_path / "card", **case.ingredients(search_facts=facts))
+    won = write_card(tmp_path / "card", **case.ingredients(facts=facts))
     card_figures(won)
     said = capsys.readouterr().out
     score = won.metrics["hold_out"]["winner"]["metrics"]["balanced_accuracy"]["value"]
@@ -383,7 +382,7 @@ def test_missing_files_are_all_named_at_loading(case: Made, tmp_path: Path) -> N
 
 
 def test_what_is_no_card(case: Made, tmp_path: Path) -> None:
-    with pytest.raises(CardError, match="is no folder"):
+    with pytest.raises(CardError, match="is not a folder"):
         load_card(tmp_path / "nowhere")
     with pytest.raises(CardError, match=r"holds no config\.json"):
         load_card(tmp_path)

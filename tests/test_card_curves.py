@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cellsearch.card import curve_plots, plots
-from cellsearch.card.markdown import per_class_table
+from cellsearch.card.metrics import Figures
+from cellsearch.card.tables import class_table
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.bootstrap import bootstrap_intervals
 from cellsearch.stats.curves import (
@@ -23,6 +24,7 @@ from cellsearch.stats.curves import (
 from cellsearch.stats.evaluation import as_json, evaluate
 from cellsearch.stats.intervals import clopper_pearson
 from cellsearch.stats.metrics import per_class
+from cellsearch.util.markdown import table
 
 from card_cases import Made, made
 
@@ -75,7 +77,8 @@ def test_the_card_states_specificity(case: Made) -> None:
     assert case.card.readme.count(header) == 2
     evaluation = evaluate(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), ("a", "b"))
     assert as_json(evaluation)["per_class"]["a"]["specificity"]["value"] == 0.5
-    assert "| 0.500 (0.013 to 0.987) |" in per_class_table(evaluation)
+    shown = class_table(Figures.model_validate(as_json(evaluation)))
+    assert "| 0.500 (0.013 to 0.987) |" in table(shown)
 
 
 # -- areas

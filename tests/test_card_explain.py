@@ -25,15 +25,14 @@ from cellsearch.card.generated import (
     GeneratorFigures,
     draw_generated,
     file_names,
-    generated_section,
 )
-from cellsearch.card.readme_evidence import evidence_sections
+from cellsearch.card.readme import write_readme
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.learn.normalise import Normalise
 
-from card_cases import Made, made
+from card_cases import Made, made, story_of
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +166,12 @@ def test_the_surest_cells_and_mistakes_of_each_class_are_chosen() -> None:
     called = np.array([0, 0, 0, 0, 1, 0, 2, 2])
     probabilities = np.full((8, 3), 0.05, np.float32)
     probabilities[np.arange(8), called] = sure
-    found = saliency.choose(labels, probabilities)
+    found = saliency.choose(labels, probabilities, called)
     assert found.rows.tolist() == [1, 3, 2, 4, 5, 7]
     assert found.true.tolist() == [0, 0, 0, 0, 1, 2]
     assert found.predicted.tolist() == [0, 0, 0, 1, 0, 2]
-    many = saliency.choose(np.repeat(np.arange(40), 5), np.repeat(np.eye(40), 5, axis=0))
+    each = np.repeat(np.arange(40), 5)
+    many = saliency.choose(each, np.repeat(np.eye(40), 5, axis=0), each)
     assert len(many.rows) == 40
 
 
@@ -270,11 +270,12 @@ def evidence(case: Made, folder: Path, predictors: list[Fitted]) -> tuple[Eviden
         case.dataset,
         case.splits.holdout,
         case.probabilities,
+        case.probabilities.argmax(axis=1),
         case.oof,
         not_estimable=(),
         projection="umap",
     )
-    return found, "\n".join(evidence_sections(found))
+    return found, write_readme(story_of(case.card, evidence=found))
 
 
 @pytest.mark.parametrize("measures", [True, False])
@@ -343,7 +344,9 @@ def test_generated_cells_are_drawn_and_told(case: Made, tmp_path: Path) -> None:
     assert "learned from 1 real cell; nearest-neighbour ratio not known." in card.readme
     assert card.verify().files > 0
     assert "## Generated cells" not in case.card.readme
-    assert generated_section([], []) == ""
+    ratios = [entry.nearest_ratio for entry in card.figures.generated]
+    assert ratios == [pytest.approx(0.834), None]
+    assert case.card.figures.generated == []
 
 
 def test_a_sheet_names_how_many_cells_and_draws_the_critic() -> None:

@@ -84,8 +84,8 @@ def test_naive_montages_give_the_three_known_twins_and_one_among_the_true_cells(
         )
     )
     assert set(pairs) == {metaphase, anaphase, telophase, frozenset(REAL_TWIN)}
-    assert pairs[anaphase].kind == "exact-twin"
-    assert pairs[metaphase].kind == pairs[telophase].kind == "near-twin"
+    assert pairs[anaphase].kind == "exact-duplicate"
+    assert pairs[metaphase].kind == pairs[telophase].kind == "near-duplicate"
     (constant,) = of_kind(report, "constant")
     assert len(constant.cells) == len(dataset) - 7916 - 3
     assert "Experiment_1/Metaphase/CP0001:69" in constant.cells
@@ -179,11 +179,11 @@ def test_a_twin_across_classes_is_an_error_that_names_both_labels() -> None:
     images[80] = images[10]
     images[22] = images[21]
     report = check_dataset(dataset_of(images, (60, 40)))
-    (crossing,) = of_kind(report, "twin-across-classes")
+    (crossing,) = of_kind(report, "duplicate-across-classes")
     assert crossing.severity == "error"
     assert crossing.cells == ("000010", "000080")
     assert "class-0 and class-1" in str(crossing.message)
-    (same,) = of_kind(report, "exact-twin")
+    (same,) = of_kind(report, "exact-duplicate")
     assert (same.cells, same.severity) == (("000021", "000022"), "warning")
     assert report.findings[0] == crossing
     assert [(twin.a, twin.b) for twin in report.twins] == [(10, 80), (21, 22)]
@@ -197,11 +197,11 @@ def test_splits_that_tear_twins_apart_are_an_error_and_those_that_do_not_are_non
     blind = draw_splits(dataset, twins=())
     torn = [f for f in check_dataset(dataset, splits=blind).findings if f.severity == "error"]
     assert torn
-    assert all("the splits given tear them apart" in str(finding.message) for finding in torn)
+    assert all("the given splits tear them apart" in str(finding.message) for finding in torn)
     kept = check_dataset(dataset, splits=draw_splits(dataset))
-    assert len(of_kind(kept, "exact-twin")) == 5
+    assert len(of_kind(kept, "exact-duplicate")) == 5
     assert not any("tear" in str(finding.message) for finding in kept.findings)
-    naive = of_kind(check_dataset(dataset), "exact-twin")
+    naive = of_kind(check_dataset(dataset), "exact-duplicate")
     assert any("a plain stratified split" in str(finding.message) for finding in naive)
 
 

@@ -39,8 +39,9 @@ from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.classical import fit_classical
 from cellsearch.learn.predictor import Predictor, build_module
 from cellsearch.space.recipe import Recipe
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 
+from card_cases import ingredients_of
 from conftest import squares
 
 KINDS = [(f, x) for f in ("logreg", "xgboost", "hist-gbdt") for x in ("pixels", "measured")]
@@ -331,15 +332,15 @@ def test_write_card_proves_a_measured_model(cells: CellDataset, tmp_path: Path) 
     pooled = predictor.predict_proba(cells, own)
     found = write_card(
         tmp_path / "card",
-        predictors=[predictor],
-        recipe=recipe(kind),
-        dataset=cells,
-        splits=splits,
-        holdout_probabilities=held,
-        oof=OofFigures(cells.labels[own], pooled.argmax(axis=1), own, pooled),
-        baseline=None,
-        search_facts={"seed": 3},
-        command="cellsearch run",
+        **ingredients_of(
+            predictors=[predictor],
+            recipe=recipe(kind),
+            dataset=cells,
+            splits=splits,
+            probabilities=held,
+            oof=Predictions.of(cells.classes, cells.labels[own], pooled, cells=own),
+            facts={"seed": 3},
+        ),
     )
     assert found.verify().largest_difference < 1e-4
     assert np.load(found.folder / "test_input.npy").shape[1:] == (2, 16, 16)

@@ -118,8 +118,8 @@ def test_pixels_that_are_no_array_of_cells_are_refused() -> None:
     masked = np.ma.masked_array(IMAGES, mask=IMAGES == 3)
     with pytest.raises(DataError, match="pixels are masked"):
         CellDataset.from_arrays(masked, [0, 1] * 3)
-    with pytest.raises(DataError, match="crops of one size"):
-        CellDataset.from_arrays([np.zeros((3, 4)), np.zeros((4, 4))], [0, 1])
+    with pytest.raises(DataError, match="as many channels as rows"):
+        CellDataset.from_arrays([np.zeros((2, 3, 4)), np.zeros((1, 4, 4))], [0, 1])
 
 
 def test_one_name_is_no_list_of_classes() -> None:

@@ -287,7 +287,7 @@ def test_convert_as_json_prints_one_document(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, [*arguments, "--channels", "channel 1 é"])
     assert "channels: no channel 'channel 1 é'; did you mean" in str(run.exception)
     run = CliRunner().invoke(app, [*arguments, "--only", "G3"])
-    assert "only: no class 'G3'; did you mean 'G1'?" in str(run.exception)
+    assert "only: no class 'G3'; there are S phase, G1" in str(run.exception)
     run = CliRunner().invoke(app, [*arguments, "--merge", "x=G1,S phase"])
     assert run.exit_code == 0, run.output
     facts = json.loads(run.stdout)

@@ -118,9 +118,9 @@ def test_a_real_folder_is_brought_to_one_size_and_told(tmp_path: Path) -> None:
             assert (rest == 20).all(), "scale is kept, and the ground goes on"
     report = check_dataset(cells)
     (finding,) = [each for each in report.findings if each.kind == "crop-sizes"]
-    assert (finding.severity, finding.message) == ("note", note)
+    assert (finding.severity, str(finding.message)) == ("note", note)
     looked = first_look(tmp_path / "set")
-    assert any(f"note: {note.removesuffix(CHOICE)}" in line for line in lines(looked))
+    assert any(f"note: {note.removesuffix(CHOICE)}" in str(line) for line in lines(looked))
 
 
 def test_what_is_larger_keeps_its_aspect() -> None:
@@ -231,7 +231,7 @@ def test_a_field_of_view_is_named_and_never_made_a_cell(
     code, _, error = cellsearch(capsys, monkeypatch, "datasets", "describe", str(tmp_path / "set"))
     assert code == 2
     assert "choose --option size=HEIGHTxWIDTH and --option fit=resize" in error
-    assert "0300.png 2000x1500" in first_look(tmp_path / "set").problems[0]
+    assert "0300.png 2000x1500" in str(first_look(tmp_path / "set").problems[0])
     near = choose_fitting([(40, 40)] * 300 + [(520, 696)], ["c.png"] * 300 + ["field.png"])
     assert near is not None
     assert "(the largest, field.png, of 520x696 px, may be a field of view" in near.note

@@ -56,7 +56,8 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first")
     make_cells(folder / "cells")
     make_new(folder / "new")
-    shell("cellsearch run --dataset cells --space quick --abstain coverage=0.9 --sets 0.9 "
+    shell("cellsearch run --dataset cells --space quick --abstain coverage=0.9 --prediction-sets "
+        "0.9 "
           "--out runs/first", folder)  # fmt: skip
     return folder
 

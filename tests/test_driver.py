@@ -317,7 +317,7 @@ def full_disk(*_: object) -> Iterator[FoldResult]:
 
 def test_a_full_disk_ends_the_run_and_fails_no_recipe(tmp_path: Path) -> None:
     job = cases.prepare(squares(), tmp_path, budget=2)
-    with pytest.raises(RunError, match=r"trial 0 cannot go on: .*No space left on device"):
+    with pytest.raises(RunError, match=r"trial 0 cannot continue: .*No space left on device"):
         search(job, cases.space(), cases.Recorder(), LocalBackend(full_disk))
     whole(job, finish(job, budget=2, epochs=1), budget=2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,8 @@ def test_fold_seeds_differ_by_seed_and_fold() -> None:
 def test_pooled_puts_the_folds_together(
     tiny_dataset: CellDataset, splits: Splits, results: list[FoldResult]
 ) -> None:
-    cells, predicted, matrix = pooled(results[::-1], tiny_dataset.labels, 3)
+    bare = [replace(result, priors=None) for result in results]
+    cells, predicted, matrix = pooled(bare[::-1], tiny_dataset.labels, 3)
     np.testing.assert_array_equal(cells, np.sort(np.concatenate(splits.folds)))
     by_hand = np.zeros((3, 3), dtype=int)
     for result in results:
@@ -127,6 +129,9 @@ def test_pooled_puts_the_folds_together(
     np.testing.assert_array_equal(matrix, by_hand)
     where = np.searchsorted(cells, results[1].cells)
     np.testing.assert_array_equal(predicted[where], results[1].probabilities.argmax(axis=1))
+    _, balanced, _ = pooled(results[::-1], tiny_dataset.labels, 3)
+    by_prior = results[1].probabilities / np.array(results[1].priors.effective)
+    np.testing.assert_array_equal(balanced[where], by_prior.argmax(axis=1))
 
 
 def test_pooled_refuses_a_fold_twice_and_takes_none(

@@ -78,7 +78,7 @@ def test_the_graph_names_nothing_of_this_machine(case: Made) -> None:
     assert not re.search(rb"\.py|/home|/work|site-packages", path.read_bytes())
     model = onnx.load(path)
     assert [value.name for value in model.graph.input] == ["image"]
-    assert [value.name for value in model.graph.output] == ["probabilities"]
+    assert [value.name for value in model.graph.output] == ["probabilities", "decided_class"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
 
 

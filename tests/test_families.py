@@ -70,6 +70,18 @@ def network_of(
     return build_network(model, channels=channels, classes=classes, size=size)
 
 
+def test_every_family_of_the_settings_has_a_network_or_a_fit() -> None:
+    assert MODELS.keys() - FAMILIES.keys() == {"logreg", "xgboost", "hist-gbdt"}
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_family_says_what_it_is_in_a_few_words(family: str) -> None:
+    words = MODELS[family]().brief()
+    assert 3 <= len(words) <= 60
+    assert "\n" not in words
+    assert words not in {MODELS[other]().brief() for other in MODELS if other != family}
+
+
 @pytest.fixture(autouse=True)
 def _same_chance() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):

@@ -135,9 +135,9 @@ def test_what_no_recipe_of_a_space_reads_is_told() -> None:
         loss__weighting={"choice": ["none", "inv"]},
     )
     assert without_effect(asked) == [
-        "gan.kind has no effect: it counts where balance.method is over or mixed, which never "
-        "happens here",
-        "optim.lr has no effect: only networks read it, and the space has none",
+        "gan.kind has no effect: it applies where balance.method is over or mixed, which never "
+        "occurs in this space",
+        "optim.lr has no effect: it applies only to networks, and the space has none",
     ]
 
 
@@ -145,17 +145,17 @@ def test_what_no_recipe_of_a_space_reads_is_told() -> None:
 def test_the_reason_told_is_that_of_the_recipes_that_could_read_it(families: list[str]) -> None:
     asked = space(model__family={"choice": families}, optim__name="adam", optim__momentum=0.9)
     assert without_effect(asked) == [
-        "optim.momentum has no effect: it counts where optim.name is sgd or momentum, which never "
-        "happens here"
+        "optim.momentum has no effect: it applies where optim.name is sgd or momentum, which never "
+        "occurs in this space"
     ]
 
 
 def test_transforms_of_cells_that_are_never_copied_are_told() -> None:
     trees = {"model__family": "xgboost", "augment__flip": True, "augment__mixup": 0.2}
-    mixup = "augment.mixup has no effect: only networks read it, and the space has none"
+    mixup = "augment.mixup has no effect: it applies only to networks, and the space has none"
     flip = (
-        "augment.flip has no effect: it counts where model.copies is 1 or more, which never "
-        "happens here"
+        "augment.flip has no effect: it applies where model.copies is 1 or more, "
+        "which never occurs in this space"
     )
     assert without_effect(space(**trees)) == [flip, mixup]
     assert without_effect(space(**trees, model__copies={"int": [0, 2]})) == [mixup]
@@ -165,8 +165,8 @@ def test_transforms_of_cells_that_are_never_copied_are_told() -> None:
 
 def test_units_of_a_head_that_is_never_there_are_told() -> None:
     assert without_effect(space(model__head_layers=0, model__head=64)) == [
-        "model.head has no effect: it counts where model.head_layers is 1 or more, which never "
-        "happens here"
+        "model.head has no effect: it applies where model.head_layers is 1 or more, which never "
+        "occurs in this space"
     ]
     assert without_effect(space(model__head_layers={"int": [0, 2]}, model__head=64)) == []
 

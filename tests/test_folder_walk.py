@@ -22,7 +22,7 @@ from cellsearch.data.natural_order import natural
 from cellsearch.data.passed_over import is_system, is_visible, passed_over_in
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import read_unlabelled
-from cellsearch.errors import DataError, ReadError
+from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.scan import first_look
 from cellsearch.serve.limits import Limits
 from cellsearch.serve.unpack import members
@@ -179,10 +179,10 @@ def test_what_is_passed_over_is_told_by_every_command(
     told = " ".join((out + error).split())
     if command_name == "check":
         # The table breaks long lines; words are what is compared.
-        assert "passed-over" in told
+        assert "ignored-files" in told
         out = command("datasets", "check", cells, "--folds", "2", "--json")[1]
         told = " ".join(each["message"] for each in json.loads(out)["findings"])
-    assert f"passed over: {said}" in told
+    assert f"ignored: {said}" in told
     assert len(images_below(cells)) == 12
 
 
@@ -208,7 +208,7 @@ def test_folders_linked_from_elsewhere_are_read_once(tmp_path: Path) -> None:
     cells = load_dataset(root)
     assert dict(zip(cells.classes, cells.counts.tolist(), strict=True)) == {"A": 3, "B": 4, "D": 2}
     assert "1 link to what is read already, C -> B" in cells.provenance.notes
-    with pytest.raises(DataError, match=r"no class folder C; .*C -> B"):
+    with pytest.raises(ConfigError, match=r"no class folder 'C'; .*C -> B"):
         load_dataset(root, classes="A,C")
     assert load_dataset(root, classes="A,D").classes == ("A", "D")
 
@@ -396,7 +396,7 @@ def test_a_link_to_nothing_that_may_hold_cells_is_refused(
 def test_a_link_to_nothing_of_another_kind_is_told(cells: Path) -> None:
     (cells / "readme.txt").symlink_to("/nowhere/readme.txt")
     notes = load_dataset(cells).provenance.notes
-    assert notes == "passed over: 1 link to nothing, readme.txt -> /nowhere/readme.txt"
+    assert notes == "ignored: 1 link to nothing, readme.txt -> /nowhere/readme.txt"
 
 
 @pytest.fixture

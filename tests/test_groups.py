@@ -101,7 +101,7 @@ def test_the_check_warns_and_says_how_to_declare() -> None:
     assert "3 values of donor (donor0 20 cells, donor1 20 cells, donor2 20 cells)" in str(
         finding.message
     )
-    assert "--option group_pattern='" in finding.message.worded(as_option)
+    assert "--option 'group_pattern=" in finding.message.worded(as_option)
 
 
 def test_groups_of_one_class_each_are_said_to_be_beyond_any_split() -> None:
@@ -156,7 +156,7 @@ def test_the_probe_finds_a_batch_effect() -> None:
     assert probe.low > 0.6
     assert probe.chance == pytest.approx(1 / 3, abs=0.06)
     assert re.search(
-        r"the donor can be told from the image: balanced accuracy 0\.\d\d", probe.describe()
+        r"the donor can be recognised from the image: balanced accuracy 0\.\d\d", probe.describe()
     )
     assert "batch effect" in probe.describe()
 

@@ -10,7 +10,7 @@ import pytest
 
 from cellsearch.card.importance_plot import importance_figure
 from cellsearch.card.plots import save
-from cellsearch.card.readme_search import importance_section
+from cellsearch.card.readme import importance_section
 from cellsearch.space.recipe import Recipe
 from cellsearch.tune.dashboard import attach_to_study
 from cellsearch.tune.findings import Importance
@@ -137,7 +137,7 @@ def test_table_picture_and_the_dashboards_note(tmp_path: Path) -> None:
     one = importance("balanced_accuracy", trials, recipes, made)
     text = importance_section(one, pictured=True)
     assert "| `optim.lr` |" in text
-    assert "`loss.weighting`: inv, not none | 12 / 12 |" in text
+    assert "| `loss.weighting` | inv, not none | 12 / 12 |" in text
     assert "not distinguishable" in text
     picture = importance_figure(one)
     assert picture is not None

@@ -76,9 +76,9 @@ def test_a_folder_per_class(command: Call, tmp_path: Path) -> None:
     assert "60 in 3 classes, imbalance 5 to 1" in out
     assert "dead cells 12, live 40, βeta 8" in out
     assert "size: 16 x 16 px, all alike" in out
-    assert "hidden and system files passed over: 2" in out
+    assert "hidden and system files ignored: 2" in out
     assert "1 .txt" in out
-    assert "folders without images, passed over: left" in out
+    assert "folders without images, ignored: left" in out
     manifest = Path("my-cells.yaml")
     assert "FILL IN" in manifest.read_text()
     assert shlex.join(["cellsearch", "run", "--dataset", "my-cells.yaml"]) in out
@@ -269,7 +269,7 @@ def test_a_link_that_leads_back_is_named(tmp_path: Path) -> None:
     look = first_look(root)
     assert len(look.layout.cells) == 16
     assert not look.problems
-    assert "passed over: 1 link to a folder above, a/again" in look.layout.notes
+    assert "ignored: 1 link to a folder above, a/again" in look.layout.notes
 
 
 def test_masks_and_fields_of_view_are_said(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_folds_follow_groups_and_budget_follows_cells() -> None:
 def test_white_blood_cells(wbc_root: Path, tmp_path: Path) -> None:
     look = first_look(wbc_root)
     assert look.layout.counts == {"1": 176, "2": 53, "3": 48, "4": 22, "5": 1}
-    assert any(each.kind == "exact-twin" for each in look.findings)
+    assert any(each.kind == "exact-duplicate" for each in look.findings)
     written = write(look, tmp_path / "wbc.yaml")
     assert "class_names" in written[0].read_text()
     runnable(look, written)

@@ -110,7 +110,7 @@ def test_what_waits_for_another_network_is_left_out(case: Made, others: CellData
                 "augment.flip": {"value": True, "when": {"model.family": "vit"}},
                 "input.crop": {"choice": [0.8, 1.0]},
             },
-            "starts": [{"model.family": "vit", "input.crop": 0.8}],
+            "initial": [{"model.family": "vit", "input.crop": 0.8}],
         }
     )
     narrowed = begin_from(case.card.folder, space, others)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cellsearch.learn.losses import ClassLoss, class_weights
+from cellsearch.learn.losses import ClassLoss, class_weights, loss_of_a_cell
 from cellsearch.space.recipe import Loss
+from cellsearch.space.sections import LossName
 
 COUNTS = np.array([900, 90, 10, 0])
 
@@ -31,6 +34,48 @@ def test_effective_weights_are_those_of_cui_et_al() -> None:
     weights = class_weights(COUNTS, Loss(weighting="effective", beta=0.99))
     expected = (1 - 0.99**900) / (1 - 0.99**10)
     assert weights[2] / weights[0] == pytest.approx(expected, rel=1e-5)
+
+
+every_loss = pytest.mark.parametrize("kind", get_args(LossName))
+
+
+@every_loss
+def test_a_loss_gives_one_finite_value_per_cell(kind: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = 3 * torch.randn(16, 4, generator=generator)
+    labels = torch.arange(16) % 4
+    found = loss_of_a_cell(kind)(logits, labels, Loss(kind=kind))
+    assert (found.shape, found.dtype) == ((16,), torch.float32)
+    assert torch.isfinite(found).all()
+    order = torch.randperm(16, generator=generator)
+    again = loss_of_a_cell(kind)(logits[order], labels[order], Loss(kind=kind))
+    torch.testing.assert_close(again, found[order])
+
+
+@every_loss
+@pytest.mark.parametrize("size", [0.0, 1.0, 80.0])
+def test_a_loss_has_finite_gradients_for_sure_and_wrong_cells(kind: str, size: float) -> None:
+    logits = torch.tensor([[size, -size, 0.0], [-size, size, 0.0]], requires_grad=True)
+    loss_of_a_cell(kind)(logits, torch.tensor([0, 0]), Loss(kind=kind)).sum().backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+@every_loss
+def test_a_better_answer_has_a_lower_loss(kind: str) -> None:
+    right = torch.tensor([-4.0, -1.0, 0.0, 1.0, 4.0])
+    logits = torch.stack([right, torch.zeros(5), torch.zeros(5)], dim=1)
+    found = loss_of_a_cell(kind)(logits, torch.zeros(5, dtype=torch.int64), Loss(kind=kind))
+    assert (found.diff() < 0).all()
+
+
+@every_loss
+def test_a_loss_is_multiplied_by_the_weight_of_the_class(kind: str) -> None:
+    logits, labels = logits_and_labels()
+    each = loss_of_a_cell(kind)(logits, labels, Loss(kind=kind))
+    weights = np.array([0.5, 1.0, 4.0], dtype=np.float32)
+    expected = (each * torch.from_numpy(weights)[labels]).sum() / len(labels)
+    torch.testing.assert_close(ClassLoss(weights, Loss(kind=kind))(logits, labels), expected)
 
 
 def logits_and_labels() -> tuple[torch.Tensor, torch.Tensor]:

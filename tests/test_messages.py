@@ -34,11 +34,11 @@ COMMAND = re.compile(r"\b(cellsearch|uv|pip) [a-z]+[^`]*")
 
 EXPLAINED = {
     "doctor/checks.py": "an option of Docker",
-    "report/svg.py": "variables of a style sheet",
-    "run/check.py": "words of a command to be typed",
     "scan/choices.py": "words of a command to be typed",
     "scan/facts.py": "words of a command to be typed",
-    "util/wording.py": "how the command line words a setting",
+    "run/check.py": "words of a command to be typed",
+    "report/svg.py": "variables of a style sheet",
+    "util/wording.py": "the options of the command line themselves",
 }
 
 
@@ -99,7 +99,7 @@ def test_the_page_names_what_the_server_was_begun_with() -> None:
     message = Message.of(
         "choose ", Setting("fit", "pad"), " or ", Setting("size", "8x8", reader=True)
     )
-    assert message.worded(as_control) == 'choose a server begun with --fit pad or size="8x8"'
+    assert message.worded(as_control) == 'choose a server started with --fit pad or size="8x8"'
 
 
 def test_json_words_a_message_as_its_reader_does() -> None:
@@ -160,15 +160,16 @@ def black() -> CellDataset:
     [
         (
             lambda folder: cellsearch.search(black(), folds=2, out=folder / "run"),
-            'go on all the same with accept=("constant",)',
-            "go on all the same with --accept constant",
+            'run anyway with accept=("constant",)',
+            "run anyway with --accept constant",
         ),
         (
             lambda folder: RunConfig.of(
                 dataset="x", folds=1, seconds=0, backend="local", address="a:1"
             ),
-            'address: only Ray has clusters; leave it out, or run with backend="ray"; folds: ',
-            "--address: only Ray has clusters; leave it out, or run with --backend ray; --folds: ",
+            'address: only Ray runs on clusters; leave it out, or run with backend="ray"; folds: ',
+            "--address: only Ray runs on clusters; leave it out, or run with --backend ray; "
+            "--folds: ",
         ),
         (
             lambda folder: cellsearch.load_dataset(folder, mirror=folder),

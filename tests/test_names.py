@@ -247,7 +247,7 @@ def test_convert_chooses_by_the_same_names(command: Any, tmp_path: Path) -> None
 
 def test_class_folders_are_named_by_those_that_there_are(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "cells", named("NK, dim", "NK", "B"))
-    assert tuple(class_folders(root, "B,NK, dim")) == ("B", "NK, dim")
+    assert tuple(class_folders(root, "B,NK, dim").images) == ("B", "NK, dim")
     assert load_dataset(root, classes="B,NK, dim").classes == ("B", "NK, dim")
     (root / "dim").mkdir()
     with pytest.raises(ConfigError, match="can be read in two ways"):

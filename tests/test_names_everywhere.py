@@ -125,7 +125,7 @@ def test_the_readme_shows_the_names_and_nothing_else(found: SearchResult) -> Non
     tables = [line for line in body.splitlines() if line.startswith("| ")]
     shown = {line.split(" | ")[0].removeprefix("| ") for line in tables}
     assert {plain(name) for name in CLASSES} <= shown
-    confusion = [line for line in tables if line.startswith("| true \\ predicted")]
+    confusion = [line for line in tables if line.startswith("| true / predicted")]
     assert confusion
     # A sign of the table within a name would give a row more cells than its head has.
     assert all(line.replace("\\|", "").count("|") == len(CLASSES) + 2 for line in confusion)

@@ -16,8 +16,10 @@ from cellsearch.data.outer_splits import draw_outer_splits
 from cellsearch.data.twins import Twin
 from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.run.config import NestedRequest, RunConfig
-from cellsearch.run.folder import nested_runs, read_record
-from cellsearch.run.nested import OneSearch, _mean, nested_search, summarise
+from cellsearch.run.folder import SUMMARY, nested_runs, read_record
+from cellsearch.run.inputs import Given
+from cellsearch.run.nested import NestedSummary, OneSearch, _mean, nested_search, summarise
+from cellsearch.run.search import Run
 
 from conftest import squares
 
@@ -94,7 +96,7 @@ def test_outer_folds_pool_every_cell_once(finished) -> None:
     assert [run.name for run in nested_runs(finished.folder)] == ["outer-1", "outer-2"]
     assert all(read_record(run).state == "finished" for run in finished.runs)
     pooled = finished.summary.pooled
-    assert pooled.support.tolist() == [24, 16, 8]
+    assert [each.support for each in pooled.per_class.values()] == [24, 16, 8]
     # By hand from the cards.
     counts = np.zeros((3, 3), int)
     for run in finished.runs:
@@ -108,10 +110,18 @@ def test_outer_folds_pool_every_cell_once(finished) -> None:
 
 def test_the_summary_is_a_file_without_a_verdict(finished) -> None:
     facts = json.loads((finished.folder / "summary.json").read_text())
-    assert facts["headline"] == finished.summary.headline()
+    assert facts["headline"] == finished.summary.headline
     assert "48 cells, each predicted once" in facts["headline"]
     assert [each["name"] for each in facts["searches"]] == ["outer-1", "outer-2"]
     assert "better" not in json.dumps(facts)
+    assert NestedSummary.of(finished.folder) == finished.summary
+
+
+def test_a_damaged_summary_is_none(tmp_path: Path) -> None:
+    assert NestedSummary.of(tmp_path) is None
+    for text in ("{", '{"headline": "all is well"}', '{"format_version": 2}'):
+        (tmp_path / SUMMARY).write_text(text)
+        assert NestedSummary.of(tmp_path) is None
 
 
 def test_each_of_the_searches_passes_the_audit(finished) -> None:
@@ -127,16 +137,18 @@ def test_another_request_in_the_same_folder_is_refused(finished) -> None:
 def test_repeated_hold_outs_have_seeds_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[Run] = []
 
-    def start(config: RunConfig, **options: object) -> SearchResult:
-        asked.append((config.seed, options["out"].name, options["splits"]))
-        return SearchResult(options["out"], None, None, (), None, interrupted=len(asked) == 3)
+    def execute(run: Run) -> SearchResult:
+        asked.append(run)
+        return SearchResult(run.folder, None, None, (), None, interrupted=len(asked) == 3)
 
-    monkeypatch.setattr("cellsearch.run.nested.start", start)
+    monkeypatch.setattr(Run, "execute", execute)
     monkeypatch.setattr("cellsearch.run.nested._require_card", lambda result: None)
     assert nested(tmp_path / "run", repeats=4).interrupted
-    assert asked == [(0, "repeat-1", None), (1, "repeat-2", None), (2, "repeat-3", None)]
+    named = [(run.record.config.seed, run.splits.seed, run.folder.name) for run in asked]
+    assert named == [(0, 0, "repeat-1"), (1, 1, "repeat-2"), (2, 2, "repeat-3")]
+    assert len({tuple(run.splits.holdout) for run in asked}) == 3
 
 
 def test_repeated_hold_outs_are_averaged_and_not_pooled(finished) -> None:
@@ -145,7 +157,7 @@ def test_repeated_hold_outs_are_averaged_and_not_pooled(finished) -> None:
     assert summary.pooled is None
     found = [each.winner["balanced_accuracy"] for each in summary.searches]
     assert summary.means["balanced_accuracy"].value == pytest.approx(np.mean(found))
-    assert "mean of 2 hold-outs" in summary.headline()
+    assert "mean of 2 hold-outs" in summary.headline
 
 
 def test_the_interval_of_repeats_counts_what_their_training_cells_share() -> None:
@@ -172,15 +184,12 @@ def test_options_that_do_not_go_together(settings, options, words, tmp_path: Pat
 
 
 def test_splits_of_other_cells_are_refused(tmp_path: Path) -> None:
-    from cellsearch.run.search import start
-
     cells = squares((24, 16, 8))
     drawn = draw_outer_splits(cells, outer=3, folds=2, twins=())[0]
     with pytest.raises(MismatchError, match="another data set"):
-        start(
+        Run.create(
             config(),
             out=tmp_path / "run",
-            cells=cells,
-            space=SearchSpace.from_dict(TINY),
+            given=Given.of(config(), cells, SearchSpace.from_dict(TINY)),
             splits=replace(drawn, dataset_sha256="0" * 64),
         )

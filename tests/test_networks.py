@@ -24,7 +24,6 @@ from cellsearch.space.models import (
     TimmModel,
     VitModel,
     XgboostModel,
-    brief_model,
 )
 from cellsearch.space.recipe import Recipe, brief
 
@@ -219,7 +218,7 @@ def test_what_timm_cannot_build_is_a_failed_trial() -> None:
     ],
 )
 def test_a_model_in_a_few_words(model: Model, words: str) -> None:
-    assert brief_model(model) == words
+    assert model.brief() == words
 
 
 def test_recipes_that_differ_in_what_they_learn_from_do_not_read_the_same() -> None:

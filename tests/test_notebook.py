@@ -13,6 +13,7 @@ from cellsearch import BASELINE, CellDataset, Recipe, SearchResult, SearchSpace,
 from cellsearch.run.search import html
 from cellsearch.tune.study import TrialRow
 from cellsearch.util.html import block, line, table
+from cellsearch.util.tables import Table
 
 from card_cases import Made, made
 from conftest import squares
@@ -125,7 +126,7 @@ def test_text_of_others_is_escaped() -> None:
         shown = html(thing)
         assert "<script" not in shown
         assert NASTY in page_of(thing).text
-    assert "<b>" not in block("<b>", line("<b>"), table(["<b>"], [["<b>"]]))
+    assert "<b>" not in block("<b>", line("<b>"), table(Table.of(["<b>"], [["<b>"]])))
 
 
 def test_splits_count_each_class(tiny_dataset: CellDataset) -> None:

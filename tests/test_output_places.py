@@ -107,7 +107,7 @@ def test_what_is_there_is_replaced_only_where_it_may(tmp_path: Path) -> None:
     for part in (
         f"--n0 {picture}: what is there is no table (.csv, .tsv, .txt), and is not replaced",
         f"--n1 {tmp_path / 'link.csv'}: what is there is no table",
-        f"--n2 {tmp_path / 'same.csv'}: that is what is read; name another file",
+        f"--n2 {tmp_path / 'same.csv'}: this file is the input; name another file",
         f"--n3 {card / 'predictions.csv'}: that is a file of {card}, which is read",
         "--fractions -: standard output takes no table; name a file, or leave it out and give --js",
         f"--to napari={labels}: that is what is read",

@@ -105,9 +105,9 @@ def test_cells_resampled_before_the_split_stay_on_one_side() -> None:
 
 
 def test_splits_that_know_nothing_of_copies_are_found(tmp_path: Path) -> None:
-    check = found(made(tmp_path, doubled()), "twin cells are on one side")
+    check = found(made(tmp_path, doubled()), "near-duplicates are on one side of every split")
     assert check.status == "FAILED"
-    assert "show the same picture, in" in check.detail
+    assert "show the same image, in" in check.detail
     assert set(check.cells) <= {f"{n:06d}" for n in range(50, 70)}
     assert len(check.cells) >= 2
 
@@ -126,7 +126,7 @@ def test_a_twin_that_trains_in_a_fixed_split_is_found(tmp_path: Path) -> None:
         seed=0,
         dataset_sha256=cells.sha256,
     )
-    check = found(made(tmp_path, cells, splits), "twin cells are on one side")
+    check = found(made(tmp_path, cells, splits), "near-duplicates are on one side of every split")
     assert check.cells == ("000003", "000007")
     assert "fold 0 and cells that only train" in check.detail
 
@@ -183,7 +183,7 @@ def test_a_group_torn_between_folds_is_found(tmp_path: Path) -> None:
     # Drawn as if the cells were independent.
     splits = draw_splits(cells, folds=2, twins=())
     cells = donors(cells)
-    check = found(made(tmp_path, cells, splits), "groups are on one side")
+    check = found(made(tmp_path, cells, splits), "groups are on one side of every split")
     assert check.status == "FAILED"
     assert "group donor-0 is in the hold-out and fold 0" in check.detail
     assert set(check.cells) <= set(cells.ids)
@@ -233,25 +233,25 @@ def on_all(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             to_everything,
             STOPPED,
-            "normalisation was fitted on training cells alone",
+            "normalisation was fitted on training cells only",
             "trial 0, fold 0: the normalisation was fitted on its own validation cells",
         ),
         (
             before_the_split,
             GENERATED,
-            "generated cells come of training cells alone",
+            "generated cells come from training cells only",
             "trial 0, fold 0: the generator of class-2 learnt from its own validation cells",
         ),
         (
             on_the_others,
             STOPPED,
-            "early stopping watched training cells alone",
+            "early stopping used training cells only",
             "trial 0, fold 0: early stopping watched its own validation cells",
         ),
         (
             on_all,
             STOPPED,
-            "networks learnt from training cells alone",
+            "networks were trained on training cells only",
             "trial 0, fold 0: its own validation cells trained it",
         ),
     ],
@@ -280,8 +280,8 @@ def test_an_honest_fit_is_not_accused(tmp_path: Path) -> None:
     report = audit_run(run)
     assert not report.failed, [check.line() for check in report.failed]
     passed = {check.name for check in report.checks if check.status == "passed"}
-    assert "generated cells come of training cells alone" in passed
-    assert "early stopping watched training cells alone" in passed
+    assert "generated cells come from training cells only" in passed
+    assert "early stopping used training cells only" in passed
 
 
 # A finished run, altered
@@ -306,11 +306,11 @@ def test_predictions_of_other_cells_are_found(run: Path) -> None:
     result = FoldResult.load(path)
     stranger = FoldResult.load(fold_path(run, 1, 1)).cells[0]
     replace(result, cells=np.append(result.cells[1:], stranger)).save(path)
-    check = found(run, "out-of-fold predictions are of the fold's own cells")
+    check = found(run, "out-of-fold predictions cover the cells of their fold")
     assert check.detail == "trial 1, fold 0: 1 cells of other parts, 1 missing"
     assert f"{stranger:06d}" in check.cells
     # The stranger trained the network that predicts it.
-    trained = found(run, "networks learnt from training cells alone")
+    trained = found(run, "networks were trained on training cells only")
     assert trained.cells == (f"{stranger:06d}",)
 
 
@@ -322,7 +322,7 @@ def test_a_cell_moved_in_the_splits_is_found_and_named(run: Path) -> None:
     facts["folds"][0]["indices"].append(moved)
     facts["folds"][0]["ids"].append(name)
     path.write_text(json.dumps(facts))
-    check = found(run, "the splits are those that were drawn")
+    check = found(run, "the splits are those drawn at the start")
     assert "was changed after it was drawn" in check.detail
     assert check.cells == (name,)
 
@@ -331,8 +331,8 @@ def test_another_draw_of_the_splits_is_found(run: Path) -> None:
     cells = CellDataset.open(read_record(run).dataset_folder)
     draw_splits(cells, folds=2, seed=9).save(run / "splits.json")
     failed = {check.name: check for check in audit_run(run).failed}
-    assert failed["the splits are those that were drawn"].cells
-    assert failed["out-of-fold predictions are of the fold's own cells"].cells
+    assert failed["the splits are those drawn at the start"].cells
+    assert failed["out-of-fold predictions cover the cells of their fold"].cells
     assert failed["final networks were made without the hold-out"].cells
 
 
@@ -363,7 +363,7 @@ def test_trials_made_after_the_look_are_found(run: Path) -> None:
     looked = json.loads((run / "holdout.json").read_text())
     (run / "holdout.json").write_text(json.dumps(looked | {"trials": [0]}))
     check = found(run, "the hold-out was read once")
-    assert check.detail == "trials were made after it was read: 1"
+    assert check.detail == "trials were trained after it was read: 1"
 
 
 def test_a_run_whose_hold_out_was_read_makes_no_more_trials(
@@ -389,8 +389,8 @@ def test_a_card_of_other_splits_or_cells_is_found(run: Path) -> None:
     facts["dataset"]["sha256"] = "1" * 64
     path.write_text(json.dumps(facts))
     check = found(run, "the card is of this run's best trial")
-    assert "its data set is another one" in check.detail
-    assert "its splits are others: sha256 000000000000" in check.detail
+    assert "it belongs to another data set" in check.detail
+    assert "it has other splits: sha256 000000000000" in check.detail
 
 
 def test_calibration_on_the_hold_out_is_found(run: Path) -> None:
@@ -398,7 +398,7 @@ def test_calibration_on_the_hold_out_is_found(run: Path) -> None:
     facts = json.loads(path.read_text())
     facts["temperature"] = 1.7 * facts["temperature"]
     path.write_text(json.dumps(facts))
-    check = found(run, "calibration was fitted on out-of-fold predictions alone")
+    check = found(run, "calibration was fitted on out-of-fold predictions only")
     assert check.status == "FAILED"
     assert "it was fitted on other cells" in check.detail
 
@@ -410,13 +410,13 @@ def test_other_pixels_are_found(run: Path, tmp_path: Path) -> None:
     images = np.load(folder / "images.npy")
     images[0] = 0
     np.save(folder / "images.npy", images)
-    assert found(run, "the cells are those that the run was begun with").status == "FAILED"
+    assert found(run, "the cells are those the run started with").status == "FAILED"
 
 
 def test_weights_that_have_seen_the_cells_are_found(run: Path) -> None:
     record = read_record(run)
     config = record.config.model_copy(update={"init_from": run / "card"})
     write_record(run, record.model_copy(update={"config": config}))
-    check = found(run, "weights to begin with have seen none of the cells")
+    check = found(run, "the warm-start card has seen none of these cells")
     assert check.status == "FAILED"
     assert len(check.cells) == 90

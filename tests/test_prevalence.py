@@ -25,6 +25,11 @@ def sample(shares: np.ndarray, n: int, seed: int, *, trained_for: np.ndarray) ->
     return labels, p / p.sum(axis=1, keepdims=True)
 
 
+def known(cells: tuple) -> PriorFacts:
+    labels, p = cells
+    return fit_prior_facts(labels, p, p.argmax(axis=1))
+
+
 def test_adjusted_count_recovers_a_known_mix() -> None:
     np.testing.assert_allclose(adjusted_count(RATES, RATES.T @ SHIFTED), SHIFTED, atol=1e-9)
     many = np.stack([RATES.T @ SHIFTED, RATES.T @ PRIOR])
@@ -63,7 +68,7 @@ def test_em_recovers_a_known_mix_and_reaches_the_greatest_likelihood() -> None:
 
 def test_biases_undo_weighted_training() -> None:
     labels, p = sample(PRIOR, 8000, 1, trained_for=np.full(3, 1 / 3))
-    facts = fit_prior_facts(labels, p)
+    facts = fit_prior_facts(labels, p, p.argmax(axis=1))
     right = posterior(log_probabilities(p), facts.slope, np.array(facts.bias), np.ones(3, bool))
     np.testing.assert_allclose(right.mean(axis=0), np.bincount(labels) / 8000, atol=2e-3)
     expected = np.log(PRIOR * 3)
@@ -75,9 +80,9 @@ def test_biases_undo_weighted_training() -> None:
 
 @pytest.mark.parametrize("trained_for", [PRIOR, np.full(3, 1 / 3)], ids=["plain", "weighted"])
 def test_corrected_shares_are_nearer_than_counts(trained_for: np.ndarray) -> None:
-    facts = fit_prior_facts(*sample(PRIOR, 4000, 2, trained_for=trained_for))
+    facts = known(sample(PRIOR, 4000, 2, trained_for=trained_for))
     _, p = sample(SHIFTED, 1500, 3, trained_for=trained_for)
-    found = fractions(p, CLASSES, facts)
+    found = fractions(p, CLASSES, facts, called=p.argmax(axis=1))
     raw = np.array([one.raw for one in found.classes])
     assert sum(one.count for one in found.classes) == 1500
     for name in ("adjusted", "em"):
@@ -88,15 +93,15 @@ def test_corrected_shares_are_nearer_than_counts(trained_for: np.ndarray) -> Non
         assert all(part.low <= true <= part.high for part, true in zip(parts, SHIFTED, strict=True))
         if trained_for is PRIOR:
             assert np.abs(value - SHIFTED).sum() < 0.4 * np.abs(raw - SHIFTED).sum()
-    assert fractions(p, CLASSES, facts) == found
+    assert fractions(p, CLASSES, facts, called=p.argmax(axis=1)) == found
 
 
 def test_what_is_known_of_few_cells_widens_the_interval() -> None:
     _, p = sample(SHIFTED, 800, 3, trained_for=PRIOR)
     widths = {}
     for n in (200, 20_000):
-        facts = fit_prior_facts(*sample(PRIOR, n, 2, trained_for=PRIOR))
-        rare = fractions(p, CLASSES, facts).classes[2]
+        facts = known(sample(PRIOR, n, 2, trained_for=PRIOR))
+        rare = fractions(p, CLASSES, facts, called=p.argmax(axis=1)).classes[2]
         assert rare.adjusted is not None
         assert rare.em is not None
         widths[n] = (rare.adjusted.high - rare.adjusted.low, rare.em.high - rare.em.low)
@@ -107,8 +112,9 @@ def test_what_is_known_of_few_cells_widens_the_interval() -> None:
 def test_a_class_without_cells_is_said_and_left_out() -> None:
     labels, p = sample(PRIOR, 2000, 2, trained_for=PRIOR)
     there = labels < 2
-    facts = fit_prior_facts(labels[there], p[there])
-    found = fractions(sample(SHIFTED, 300, 3, trained_for=PRIOR)[1], CLASSES, facts)
+    facts = known((labels[there], p[there]))
+    p = sample(SHIFTED, 300, 3, trained_for=PRIOR)[1]
+    found = fractions(p, CLASSES, facts, called=p.argmax(axis=1))
     assert found.classes[2].adjusted is None
     assert found.classes[2].em is None
     assert found.classes[0].em is not None
@@ -123,16 +129,17 @@ def test_classes_that_are_called_alike_get_no_adjusted_count() -> None:
         bias=(0.0, 0.0, 0.0),
         covariance=((0.0,) * 4,) * 4,
     )
-    found = fractions(sample(PRIOR, 200, 3, trained_for=PRIOR)[1], CLASSES, facts)
+    p = sample(PRIOR, 200, 3, trained_for=PRIOR)[1]
+    found = fractions(p, CLASSES, facts, called=p.argmax(axis=1))
     assert all(one.adjusted is None for one in found.classes)
     assert any("cannot be told apart" in note for note in found.notes)
 
 
 def test_never_mistaken_is_no_infinite_certainty() -> None:
     labels = np.repeat([0, 1, 2], (60, 20, 3))
-    facts = fit_prior_facts(labels, np.eye(3)[labels] * 0.97 + 0.01)
+    facts = known((labels, np.eye(3)[labels] * 0.97 + 0.01))
     p = np.eye(3)[np.repeat([0, 1, 2], (50, 30, 20))] * 0.97 + 0.01
-    found = fractions(p, CLASSES, facts)
+    found = fractions(p, CLASSES, facts, called=p.argmax(axis=1))
     rare = found.classes[2]
     assert rare.adjusted is not None
     assert rare.adjusted.value == pytest.approx(0.2)

@@ -19,7 +19,7 @@ from cellsearch.data.crop_sizes import pad, resize
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers import RawCells, cif
 from cellsearch.data.readers.images import read_image
-from cellsearch.data.readers.registry import detect, layout
+from cellsearch.data.readers.registry import VERSIONS, detect, layout
 from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import ConfigError, DataError, ReadError
 
@@ -156,6 +156,14 @@ MAKERS = {
     "cif": make_cif,
 }
 READERS = [pytest.param(n, marks=[pytest.mark.slow] if n == "cif" else []) for n in MAKERS]
+
+
+OWN_TESTS = {"rtdc": "test_rtdc.py", "synthetic": "test_synthetic.py"}
+"""Readers that no maker can write for, and where they are tested."""
+
+
+def test_every_reader_is_in_the_contract_suite() -> None:
+    assert MAKERS.keys() | OWN_TESTS.keys() == VERSIONS.keys()
 
 
 def read(path: Path, **options: Any) -> RawCells:
@@ -375,7 +383,9 @@ def test_mixed_sizes_are_listed_or_made_alike(tmp_path: Path) -> None:
 
 def test_fields_of_view_are_not_taken_for_cells(tmp_path: Path) -> None:
     save(tmp_path / "set" / "a" / "x.png", np.zeros((1, 30, 1200), np.uint8))
-    with pytest.raises(DataError, match="30x1200 px are large for single cells; montages are read"):
+    with pytest.raises(
+        DataError, match="30x1200 px are large for single cells; to read montages, use"
+    ):
         read(tmp_path / "set")
     assert np.shape(read(tmp_path / "set", size="30x1200").images) == (1, 1, 30, 1200)
 
@@ -474,7 +484,7 @@ def test_tables_with_tabs_groups_splits_and_numbers(tmp_path: Path) -> None:
         ("path,label\nx.bmp,a\n", {}, ReadError, "line 2: no such file: x.bmp"),
         ("path,label\n0,a\n000,b\n", {}, ReadError, "named twice: 000.bmp in lines 2 and 3"),
         ("path,label\n0,a,b\n", {}, ReadError, "more values than the 2 columns in line 2"),
-        ("path,path\n0,a\n", {}, ReadError, "columns named twice: path"),
+        ("path,path\n0,a\n", {}, ReadError, "columns have the same name: path"),
         ("path,label\n", {}, ReadError, "a table without rows"),
         ("", {}, ReadError, "a table without rows"),
         ("a,b\n0,1\n", {}, ConfigError, 'give path_column="COLUMN".*columns: a, b'),

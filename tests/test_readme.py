@@ -5,24 +5,27 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard as HubCard
 
+from cellsearch.card.card import ModelCard
 from cellsearch.card.config import CardConfig
-from cellsearch.card.embedding import Embedding
-from cellsearch.card.evidence import Evidence
 from cellsearch.card.front_matter import licence_id
-from cellsearch.card.markdown import difference, figure, plain
+from cellsearch.card.limits import limits_of
+from cellsearch.card.metrics import ConfidenceMetrics, SearchFacts, card_metrics
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.data.dataset import CellDataset
-from cellsearch.stats.comparison import compare
-from cellsearch.stats.curves import Curves
+from cellsearch.stats.comparison import Scores, compare
 from cellsearch.stats.evaluation import Estimate
+from cellsearch.stats.wording import difference, figure
+from cellsearch.tune.findings import Found
+from cellsearch.util.markdown import plain
 
-from card_cases import FACTS, Made, made
+from card_cases import FACTS, Made, made, story_of
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,13 @@ def case(tiny_dataset: CellDataset, tmp_path_factory: pytest.TempPathFactory) ->
     return made(tiny_dataset, tmp_path_factory)
 
 
-def story(config: CardConfig, **changes: object) -> Story:
+def story(
+    config: CardConfig,
+    *,
+    card: ModelCard,
+    grouped: bool = False,
+    facts: Mapping[str, Any] = FACTS,
+) -> Story:
     """Three classes: 30 cells, 4 cells, and none."""
     labels = np.repeat([0, 1], [30, 4])
     predicted = labels.copy()
@@ -38,34 +47,17 @@ def story(config: CardConfig, **changes: object) -> Story:
     pair = compare(
         labels, predicted, np.zeros_like(labels), config.classes, not_estimable=("class-2",)
     )
-    base = Story(
-        config=config,
-        notes="",
-        label_free=("brightfield",),
-        grouped=False,
-        counts=(150, 20, 2),
-        folds=5,
-        development=138,
-        holdout=pair,
-        oof=pair,
-        search=FACTS,
-        command="cellsearch run",
-        plots=("history",),
-        export_difference=2e-7,
-        files=("predictions.csv",),
-        evidence=Evidence(
-            members=1,
-            curves_holdout=Curves(34, (), {}),
-            curves_oof=None,
-            saliency=None,
-            saliency_reason="trees have no gradient",
-            embedding=Embedding(np.arange(3), np.zeros((3, 2), np.float32), "PCA", "logits"),
-            embedding_notes=(),
-            generators=(),
-            generated_names=(),
-        ),
+    search = SearchFacts.model_validate(facts)
+    metrics = card_metrics(
+        Scores(pair, pair),
+        Found(),
+        export_largest_difference=2e-7,
+        not_estimable=("class-2",),
+        search=search,
+        confidence=ConfidenceMetrics(),
+        limits=limits_of(config, pair.winner, search, grouped=grouped),
     )
-    return replace(base, **changes)
+    return story_of(card, config=config, metrics=metrics, calibration=None, grouped=grouped)
 
 
 def section(text: str, title: str) -> str:
@@ -93,7 +85,7 @@ def test_odd_names_break_neither_yaml_nor_tables(case: Made) -> None:
     config = CardConfig.model_validate(
         case.card.config.model_dump() | {"dataset": facts, "classes": ("a|b", "<b>", "class-2")}
     )
-    text = write_readme(story(config))
+    text = write_readme(story(config, card=case.card))
     assert HubCard(text).data.eval_results[0].dataset_name.startswith('cells: "A|B"')
     rows = [line for line in section(text, "Figures").splitlines() if line.startswith("| a\\|b")]
     # Hold-out and out-of-fold.
@@ -120,7 +112,7 @@ def test_licences_get_the_hubs_ids(licence: str, expected: tuple[str, str | None
 
 
 def test_classes_are_told_with_intervals_or_as_not_estimable(case: Made) -> None:
-    figures = section(write_readme(story(case.card.config)), "Figures")
+    figures = section(write_readme(story(case.card.config, card=case.card)), "Figures")
     assert re.search(
         r"\| class-0 \| 30 \| 0\.966 \([^)]*\) \| 0\.933 \(0\.779 to 0\.992\) \| "
         r"0\.750 \(0\.194 to 0\.994\) \| 0\.949",
@@ -133,7 +125,7 @@ def test_classes_are_told_with_intervals_or_as_not_estimable(case: Made) -> None
 
 
 def test_limits_name_classes_of_few_cells_and_those_without(case: Made) -> None:
-    limits = section(write_readme(story(case.card.config)), "Limits")
+    limits = section(write_readme(story(case.card.config, card=case.card)), "Limits")
     few = next(line for line in limits.splitlines() if "Fewer than 10" in line)
     assert "class-1 (4)" in few
     assert "class-0" not in few
@@ -141,12 +133,12 @@ def test_limits_name_classes_of_few_cells_and_those_without(case: Made) -> None:
     assert "class-2 (0)" in next(line for line in limits.splitlines() if "Not estimable" in line)
     assert "No groups" in limits
     assert "Not a diagnostic device" in limits
-    grouped = write_readme(story(case.card.config, grouped=True))
+    grouped = write_readme(story(case.card.config, card=case.card, grouped=True))
     assert "Whole groups" in section(grouped, "Limits")
 
 
 def test_the_baseline_stands_beside_it(case: Made) -> None:
-    text = section(write_readme(story(case.card.config)), "Beside the baseline")
+    text = section(write_readme(story(case.card.config, card=case.card)), "Beside the baseline")
     row = next(line for line in text.splitlines() if line.startswith("| balanced accuracy"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1].startswith("0.842")
@@ -155,19 +147,19 @@ def test_the_baseline_stands_beside_it(case: Made) -> None:
     assert "no spread" not in text
     assert re.fullmatch(r"\+0\.342 \([+-]0\.\d+ to \+0\.\d+\)", cells[3])
     assert "| recall of class-1 | 3 of 4 found: 19-99 % | 0 of 4 found: 0-60 % | +0.750" in text
-    won = write_readme(story(case.card.config, search=FACTS | {"winner": 0}))
+    won = write_readme(story(case.card.config, card=case.card, facts=FACTS | {"winner": 0}))
     assert "The baseline itself won" in won
     assert "paired difference" not in section(won, "Beside the baseline")
     assert "The baseline itself won" not in text
 
 
 def test_the_protocol_tells_search_and_hold_out(case: Made) -> None:
-    text = section(write_readme(story(case.card.config)), "Protocol")
+    text = section(write_readme(story(case.card.config, card=case.card)), "Protocol")
     assert "34 of 172 cells (20 %)" in text
     assert "same 5 folds of the other 138 cells" in text
     assert "objective: balanced accuracy" in text
     assert (
-        "5 trials asked for, 3 complete, 1 stopped early (pruned), 1 failed, 1.5 minutes in trials"
+        "5 trials requested, 3 complete, 1 stopped early (pruned), 1 failed, 1.5 minutes in trials"
         in text
     )
     assert "**Seed**: 3" in text
@@ -176,7 +168,7 @@ def test_the_protocol_tells_search_and_hold_out(case: Made) -> None:
 def test_generated_data_is_told_loudly_and_real_data_is_not(case: Made) -> None:
     facts = case.card.config.dataset.model_dump() | {"synthetic": True}
     config = case.card.config.model_validate(case.card.config.model_dump() | {"dataset": facts})
-    text = write_readme(story(config))
+    text = write_readme(story(config, card=case.card))
     assert "GENERATED DATA" in text.split("## Intended use")[0]
     assert "synthetic-data" in HubCard(text).data.tags
     assert "GENERATED DATA" not in case.card.readme

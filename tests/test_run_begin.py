@@ -110,7 +110,7 @@ def test_of_two_searches_at_once_one_goes_on(
     for thread in threads:
         thread.join()
     (error,) = [end for end in ends if isinstance(end, Exception)]
-    assert "was made by another search a moment ago" in str(error)
+    assert "was just created by another search" in str(error)
     (done,) = [end for end in ends if not isinstance(end, Exception)]
     assert done.card.verify().cells > 0
 

@@ -96,11 +96,11 @@ def test_all_errors_are_told_at_once_each_with_its_kind_and_nothing_is_trained(
         tiny_search(tmp_path / "run", cells)
     text = str(caught.value)
     assert "the check of the cells finds 4 errors" in text
-    assert text.count("twin-across-classes: ") == 2
+    assert text.count("duplicate-across-classes: ") == 2
     assert "  constant: 1 cells hold no picture" in text
     assert "  not-estimable: 2 folds and a hold-out need 3 cells of each class; too few" in text
-    assert 'accept=("twin-across-classes", "constant")' in text
-    assert "--accept twin-across-classes --accept constant" in caught.value.message.worded(
+    assert 'accept=("duplicate-across-classes", "constant")' in text
+    assert "--accept duplicate-across-classes --accept constant" in caught.value.message.worded(
         as_option
     )
     assert not (tmp_path / "run").exists()
@@ -113,19 +113,21 @@ def test_the_command_line_stops_names_the_option_and_goes_on_with_it(
     words = ("run", "--dataset", path, "--backend", "local", "--folds", 2, "--budget", 1)
     code, _, error = command(*words, "--out", tmp_path / "run")
     assert code == 2
-    assert "twin-across-classes: " in error
-    assert "go on all the same with --accept twin-across-classes" in error
+    assert "duplicate-across-classes: " in error
+    assert "run anyway with --accept duplicate-across-classes" in error
     assert not (tmp_path / "run").exists()
     code, out, _ = command("datasets", "check", path)
-    assert (code, "twin-across-classes" in out) == (1, True)
-    code, _, error = command(*words, "--out", tmp_path / "run", "--accept", "twin-across-clases")
+    assert (code, "duplicate-across-classes" in out) == (1, True)
+    code, _, error = command(
+        *words, "--out", tmp_path / "run", "--accept", "duplicate-across-clases"
+    )
     assert code == 2
     assert "--accept" in error
-    assert "did you mean 'twin-across-classes'?" in error
+    assert "did you mean 'duplicate-across-classes'?" in error
 
 
 def test_ids_given_twice_stop_a_run(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="duplicate-id: 1 ids are given to more than one cell"):
+    with pytest.raises(DataError, match="duplicate-id: 1 ids belong to more than one cell"):
         tiny_search(tmp_path / "run", with_double_ids())
 
 
@@ -136,16 +138,16 @@ def test_what_is_accepted_is_told_and_kept(tmp_path: Path) -> None:
         out,
         cells_with(crossing=2),
         budget=1,
-        accept=("twin-across-classes", "duplicate-id"),
+        accept=("duplicate-across-classes", "duplicate-id"),
         observer=watching,
     )
     record = read_record(out)
-    assert record.config.accept == ("twin-across-classes", "duplicate-id")
-    assert [each.kind for each in record.accepted] == ["twin-across-classes"] * 2
-    assert any(line.startswith("accepted: twin-across-classes: ") for line in watching.said)
+    assert record.config.accept == ("duplicate-across-classes", "duplicate-id")
+    assert [each.kind for each in record.accepted] == ["duplicate-across-classes"] * 2
+    assert any(line.startswith("accepted: duplicate-across-classes: ") for line in watching.said)
     assert result.card is not None
     limits = result.card.readme.split("## Limits")[1]
-    assert "**Accepted error of the check of the cells**: twin-across-classes: " in limits
+    assert "**Accepted error of the check of the cells**: duplicate-across-classes: " in limits
     assert "(and 1 more of this kind)" in limits
 
 
@@ -157,7 +159,7 @@ def test_a_resumed_run_is_not_stopped_and_keeps_what_it_accepted(
     keys = KEYS | {"budget": 2}
     cells = cells_with(crossing=1)
     stopped = cellsearch.search(
-        cells, TINY, observer=Stopper(1), accept=["twin-across-classes"], **keys
+        cells, TINY, observer=Stopper(1), accept=["duplicate-across-classes"], **keys
     )
     assert stopped.interrupted
     # The same request without the word goes on with it.
@@ -166,7 +168,7 @@ def test_a_resumed_run_is_not_stopped_and_keeps_what_it_accepted(
     # A run of before there was a check, which holds neither field.
     path = stopped.folder / "run.json"
     facts = json.loads(path.read_text())
-    assert facts["config"]["accept"] == ["twin-across-classes"]
+    assert facts["config"]["accept"] == ["duplicate-across-classes"]
     assert len(facts["accepted"]) == 1
     del facts["config"]["accept"], facts["accepted"]
     path.write_text(json.dumps(facts))
@@ -243,11 +245,11 @@ def test_warnings_are_one_line_with_the_command_that_shows_them(
     assert report.errors == ()
     (line,) = [line for line in watching.said if "warnings" in line]
     assert line == (
-        "2 warnings (exact-twin 2); see them with "
+        "2 warnings (exact-duplicate 2); see them with "
         f"`cellsearch datasets check {path} --option groups=none`"
     )
     _, out, _ = command("datasets", "check", path, "--option", "groups=none")
-    assert out.count("exact-twin") == 2
+    assert out.count("exact-duplicate") == 2
 
 
 def test_twins_are_looked_for_once(tmp_path: Path, searches: list[int]) -> None:
@@ -255,7 +257,7 @@ def test_twins_are_looked_for_once(tmp_path: Path, searches: list[int]) -> None:
     asked: tuple[dict[str, Any], ...] = ({}, {"rare": "merge=other"}, {"rare": "keep"})
     for settings in asked:
         searches.clear()
-        with pytest.raises(DataError, match="twin-across-classes"):
+        with pytest.raises(DataError, match="duplicate-across-classes"):
             tiny_search(tmp_path / "run", crossing, **settings)
         assert searches == [36]
 
@@ -267,9 +269,9 @@ def test_repeated_searches_are_checked_once_before_any_begins(
     repetitions: tuple[dict[str, Any], ...] = ({"outer": 3}, {"repeats": 2})
     for repetition in repetitions:
         searches.clear()
-        with pytest.raises(DataError, match="twin-across-classes") as caught:
+        with pytest.raises(DataError, match="duplicate-across-classes") as caught:
             nested_search(config, **repetition, out=tmp_path / "n", cells=cells_with(crossing=1))
-        assert "--accept twin-across-classes" in caught.value.message.worded(as_option)
+        assert "--accept duplicate-across-classes" in caught.value.message.worded(as_option)
         assert searches == [36]
         assert not (tmp_path / "n").exists()
 
@@ -284,7 +286,7 @@ def test_repeated_searches_go_on_with_what_was_accepted(
     config = RunConfig.of(
         dataset=str(path),
         space=str(tmp_path / "tiny.yaml"),
-        accept=("twin-across-classes",),
+        accept=("duplicate-across-classes",),
         **KEYS,
     )
     stopped = nested_search(config, repeats=2, out=tmp_path / "n", observer=Stopper(1))
@@ -300,17 +302,17 @@ def test_repeated_searches_go_on_with_what_was_accepted(
 
 def test_one_recipe_is_trained_on_sound_cells_alone() -> None:
     cells = cells_with(crossing=1)
-    with pytest.raises(InputError, match=r"(?s)fit: .*twin-across-classes") as caught:
+    with pytest.raises(InputError, match=r"(?s)fit: .*duplicate-across-classes") as caught:
         CellClassifier(recipe=LOGREG).fit(cells.images, cells.labels)
     assert isinstance(caught.value, ValueError)
-    fitted = CellClassifier(recipe=LOGREG, accept=("twin-across-classes",))
+    fitted = CellClassifier(recipe=LOGREG, accept=("duplicate-across-classes",))
     assert fitted.fit(cells.images, cells.labels).classes_.tolist() == [0, 1]
 
 
 def test_a_search_of_the_classifier_is_stopped_as_a_run_is() -> None:
     cells = cells_with(crossing=1)
     searching = CellClassifier(folds=2, budget=1, space=cellsearch.SearchSpace.from_dict(TINY))
-    with pytest.raises(DataError, match=r"accept=\(.twin-across-classes.,\)"):
+    with pytest.raises(DataError, match=r"accept=\(.duplicate-across-classes.,\)"):
         searching.fit(cells.images, cells.labels)
 
 

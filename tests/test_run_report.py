@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
-from cellsearch.card.markdown import difference, figure, recall_of
 from cellsearch.cli import app
 from cellsearch.errors import RunError
 from cellsearch.report import write_report
@@ -23,6 +22,7 @@ from cellsearch.report.search_story import best_so_far, saving
 from cellsearch.run.config import RunConfig
 from cellsearch.run.nested import nested_search
 from cellsearch.stats.evaluation import Estimate
+from cellsearch.stats.wording import difference, figure, recall_of
 
 from conftest import squares
 

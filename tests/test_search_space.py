@@ -431,7 +431,9 @@ def test_alternatives_must_exclude_each_other() -> None:
             ]
         }
     )
-    assert lines == ["optim.lr.1: two alternatives can be active at once; their `when` must differ"]
+    assert lines == [
+        "optim.lr.1: two alternatives can be active at the same time; their `when` must differ"
+    ]
 
 
 def test_bare_and_numbered_values_exclude_each_other() -> None:
@@ -448,7 +450,7 @@ def test_kernels_that_do_not_match_the_depth_are_refused() -> None:
             "model.kernel.2": {"value": 3, "when": {"model.depth": 3}},
         }
     )
-    assert "some draws are no recipe: model: depth is" in lines[0]
+    assert "some draws are not valid recipes: model: depth is" in lines[0]
 
 
 # --- what is shipped

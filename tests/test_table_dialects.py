@@ -150,7 +150,7 @@ def test_other_encodings_are_named_and_never_guessed(encoding: str, cells: Path)
             "in line 2, 3; is 0,5 in line 2 a number with a decimal comma",
         ),
         ("path,label\na.png,G1,x\nb.png,S,y\n", "a name is missing in the header"),
-        ("path,label,label\na.png,G1,S\n", "line 1: columns named twice: label; rename one"),
+        ("path,label,label\na.png,G1,S\n", "line 1: columns have the same name: label; rename one"),
         ("path,label\na.png,G1\nb.png,\n", "line 3: no label in column 'label'"),
         ("path,label\na.png,G1\nb.png\n", "fewer values than the 2 columns in line 3 .1.; a sep"),
         ("path,label,group,n\na.png,G1,p,1\nb.png,Sp,2\n", "fewer .* in line 3 .3."),
@@ -247,7 +247,7 @@ def test_absolute_paths_of_another_machine_are_found_beside_the_table(
     path = written(cells, f"path,label\n{rows}\n")
     found = read(path)
     assert np.array_equal(found.images[:, 0], 255 - CROPS if folder else CROPS)
-    assert "of another machine, are read below the table's folder" in found.provenance.notes
+    assert "of another machine, are looked up below the table's folder" in found.provenance.notes
     assert "of another machine" in " ".join(map(str, first_look(path).layout.notes))
 
 
@@ -303,7 +303,7 @@ def test_tables_beside_files_of_cells_are_read_alike(tmp_path: Path) -> None:
         layout(detect(tmp_path / "x.tif"), {}).read(tmp_path / "x.tif")
     for number in ("--1", "1.0", "1,000", "\u0661", "9" * 5000):
         (tmp_path / "x.csv").write_text(f'object_number,label\n0,G1\n"{number}",S\n')
-        with pytest.raises(ReadError, match=r"line 3: no cell .*which is no whole number"):
+        with pytest.raises(ReadError, match=r"line 3: no cell .*which is not a whole number"):
             layout(detect(tmp_path / "x.tif"), {}).read(tmp_path / "x.tif")
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cellsearch.card.markdown import per_class_table
+from cellsearch.card.metrics import Figures
+from cellsearch.card.tables import class_table
 from cellsearch.stats.bootstrap import bootstrap_intervals
 from cellsearch.stats.comparison import compare
-from cellsearch.stats.evaluation import Estimate, evaluate
+from cellsearch.stats.evaluation import Estimate, as_json, evaluate
 from cellsearch.stats.groups import group_codes
 from cellsearch.stats.intervals import (
     Interval,
@@ -25,6 +26,7 @@ from cellsearch.stats.metrics import confusion, score
 from cellsearch.tune.findings import optimism, optimism_of
 from cellsearch.tune.trial_predictions import TrialPredictions
 from cellsearch.tune.verdict import Corrected, corrected_differences, judge
+from cellsearch.util.markdown import table
 
 COUNTS = (400, 200, 60, 12)
 
@@ -229,7 +231,8 @@ def test_groups_widen_every_interval_of_an_evaluation() -> None:
 
 def test_a_class_of_three_cells_is_told_in_cells() -> None:
     labels = np.repeat([0, 1], [40, 3])
-    text = per_class_table(evaluate(labels, np.zeros_like(labels), ("common", "rare")))
+    found = evaluate(labels, np.zeros_like(labels), ("common", "rare"))
+    text = table(class_table(Figures.model_validate(as_json(found))))
     assert "0 of 3 found: 0-71 %" in text
     assert "0 of 40" not in text
 

@@ -11,6 +11,7 @@ from test_cli import card, command
 
 from cellsearch.run.config import NestedRequest
 from cellsearch.run.folder import REQUEST, SUMMARY, read_record
+from cellsearch.run.nested import NestedSummary
 
 __all__ = ["card", "command"]
 
@@ -26,7 +27,12 @@ def nested(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = read_record(card.parent).config
     request = NestedRequest.of(config, outer=None, repeats=2)
     (folder / REQUEST).write_text(request.model_dump_json())
-    (folder / SUMMARY).write_text(json.dumps({"headline": "mean of 2 hold-outs: 0.9"}))
+    NestedSummary(
+        kind="repeats",
+        metric="balanced_accuracy",
+        headline="mean of 2 hold-outs: 0.9",
+        searches=(),
+    ).save(folder)
     return folder
 
 
@@ -47,8 +53,8 @@ def test_what_is_no_run_is_told_what_it_is(command, card: Path, tmp_path: Path, 
         (tmp_path / "file", "it is a file; name a folder"),
         (card, f"give {run}\n"),
         (run / "run.json", f"give {run}\n"),
-        (alone, "it is a card without its run"),
-        (run.parent, f"it holds runs; `cellsearch runs {run.parent}` lists them"),
+        (alone, "it is a card, not its run"),
+        (run.parent, f"it contains runs; `cellsearch runs {run.parent}` lists them"),
         (tmp_path / "empty", "it holds no run.json"),
     ):
         code, out, error = command(verb, place)

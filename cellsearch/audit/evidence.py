@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cellsearch.card.config import CONFIG, CardConfig, read_config
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.splits import DrawnFrom, Splits
+from cellsearch.data.splits import Splits, SplitsFile
 from cellsearch.errors import CellsearchError, DataError, RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.provenance import Provenance
@@ -135,30 +135,12 @@ def read_any(path: Path, cells: CellDataset) -> tuple[Splits | None, str]:
         return Splits.load(path, cells), ""
     except CellsearchError as error:
         problem = str(error)
-    facts = _json(path) or {}
     try:
-        parts = [_indices(facts[name]) for name in ("holdout", "train_only", "left_out")]
-        folds = tuple(_indices(part) for part in facts["folds"])
-        if max(int(part.max(initial=0)) for part in (*parts, *folds)) >= len(cells):
-            return None, problem
-        splits = Splits(
-            holdout=parts[0],
-            folds=folds,
-            train_only=parts[1],
-            not_estimable=tuple(facts["not_estimable"]),
-            seed=facts["seed"],
-            dataset_sha256=facts["dataset"]["sha256"],
-            tied=np.array(facts["train_only"].get("tied", []), np.int64),
-            left_out=parts[2],
-            drawn_from=DrawnFrom(cells.name, cells.ids, cells.labels, cells.classes),
-        )
-        return splits, problem
-    except (CellsearchError, KeyError, TypeError, ValueError):
+        splits = SplitsFile.read(path).of(cells)
+    except CellsearchError:
         return None, problem
-
-
-def _indices(part: dict[str, Any]) -> Indices:
-    return np.array(part["indices"], np.int64)
+    beyond = any((part >= len(cells)).any() for _, part in splits.parts())
+    return (None if beyond else splits), problem
 
 
 def _trials(folder: Path) -> tuple[list[TrialFold], list[str], dict[int, dict[str, Any]]]:

@@ -13,11 +13,13 @@ from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.predictions import predictions_of
 from cellsearch.card.rules import find_rules
-from cellsearch.errors import CellsearchError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.tune.rule import StudyRule
+from cellsearch.tune.trial_predictions import out_of_fold
 
 Indices = NDArray[np.int64]
 
@@ -30,7 +32,7 @@ def final_networks(evidence: Evidence) -> Check:
     name = "final networks were made without the hold-out"
     splits = evidence.splits
     if splits is None or not evidence.final:
-        return nothing(name, "the run does not say of which cells they were made")
+        return nothing(name, "the run does not record which cells they were trained on")
     problems, cells = [], []
     for who, made in evidence.final.items():
         for what, used in _uses(made):
@@ -48,7 +50,14 @@ def holdout_once(evidence: Evidence) -> Check:
     if looked is None:
         if evidence.card is None and evidence.record.state != "finished":
             return nothing(name, "it has not been read")
-        return verdict(name, ["there is a card, but holdout.json, which says when, is gone"], "")
+        return verdict(
+            name,
+            [
+                "there is a card, but holdout.json, which records when the hold-out was read, is "
+                "missing"
+            ],
+            "",
+        )
     problems = []
     trial = looked.get("trial")
     winner = _search_facts(evidence).get("winner")
@@ -58,7 +67,7 @@ def holdout_once(evidence: Evidence) -> Check:
         later = sorted({row.number for row in evidence.rows} - set(looked["trials"]))
         if later:
             numbers = ", ".join(map(str, later[:5]))
-            problems.append(f"trials were made after it was read: {numbers}")
+            problems.append(f"trials were trained after it was read: {numbers}")
     cells: list[str] = []
     if evidence.card is not None and evidence.splits is not None:
         wanted = set(evidence.named(evidence.splits.holdout))
@@ -77,11 +86,15 @@ def card_of_this_run(evidence: Evidence) -> Check:
     record = evidence.record
     problems = []
     if card.dataset.sha256 != record.dataset_sha256:
-        problems.append("its data set is another one")
-    copy = json.loads((evidence.folder / "card" / "splits.json").read_text(encoding="utf-8"))
-    if {card.splits_sha256, copy.get("sha256")} != {record.splits_sha256}:
+        problems.append("it belongs to another data set")
+    found = {card.splits_sha256}
+    try:
+        found.add(SplitsFile.read(evidence.folder / "card" / "splits.json").sha256)
+    except SplitError as error:
+        problems.append(str(error))
+    if found != {record.splits_sha256}:
         problems.append(
-            f"its splits are others: sha256 {card.splits_sha256[:12]}, the run's are "
+            f"it has other splits: sha256 {card.splits_sha256[:12]}, the run's are "
             f"{record.splits_sha256[:12]}"
         )
     winner = _search_facts(evidence).get("winner")
@@ -92,15 +105,15 @@ def card_of_this_run(evidence: Evidence) -> Check:
     best = max((score for score in scores if score is not None), default=None)
     if row is not None and best is not None and row.score is not None and row.score < best:
         problems.append(
-            f"trial {winner} scored {row.score:.4f} out of fold, another one {best:.4f}: it was "
-            "chosen by something else"
+            f"trial {winner} scored {row.score:.4f} out of fold, another trial {best:.4f}: the "
+            "best trial was not chosen"
         )
     return verdict(name, problems, f"trial {winner}, splits {record.splits_sha256[:12]}")
 
 
 def calibration(evidence: Evidence) -> Check:
     """Temperature and thresholds are those that out-of-fold predictions give, fitted again."""
-    name = "calibration was fitted on out-of-fold predictions alone"
+    name = "calibration was fitted on out-of-fold predictions only"
     card, splits = evidence.card, evidence.splits
     winner = _search_facts(evidence).get("winner")
     if card is None or splits is None or card.temperature is None or winner is None:
@@ -109,15 +122,10 @@ def calibration(evidence: Evidence) -> Check:
     if len(folds) != splits.k:
         return nothing(name, f"folds of trial {winner} are missing")
     folds.sort(key=lambda fold: fold.fold)
-    seen = np.concatenate([fold.cells for fold in folds])
-    probabilities = np.concatenate([fold.probabilities for fold in folds])
+    rule = StudyRule.load(evidence.folder)
+    pooled = out_of_fold(folds, evidence.cells, splits, rule)
     again = find_rules(
-        OofFigures(
-            labels=evidence.cells.labels[seen],
-            predicted=probabilities.argmax(axis=1),
-            cells=seen,
-            probabilities=probabilities,
-        ),
+        pooled,
         card.classes,
         abstain=None if card.abstention is None else _asked(card),
         sets=None if card.sets is None else card.sets.level,
@@ -135,32 +143,32 @@ def calibration(evidence: Evidence) -> Check:
         ("facts for prevalence", again.prevalence, card.prevalence),
     ):
         if stored is not None and (found is None or not _alike(found, stored)):
-            problems.append(f"{what} are not those of the out-of-fold predictions")
-    return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(seen):,} cells")
+            problems.append(f"{what} do not match the out-of-fold predictions")
+    return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(pooled):,} cells")
 
 
 def first_weights(evidence: Evidence) -> Check:
     """A card to begin with has seen none of these cells."""
-    name = "weights to begin with have seen none of the cells"
+    name = "the warm-start card has seen none of these cells"
     origin = evidence.record.config.init_from
     if origin is None:
-        return nothing(name, "networks began with random or published weights")
+        return nothing(name, "no warm start: networks started from random or published weights")
     try:
         seen = seen_cells(origin, read_config(origin), evidence.cells)
     except (CellsearchError, OSError, ValueError, KeyError):
-        return nothing(name, f"the card {origin} cannot be read any more")
+        return nothing(name, f"the card {origin} can no longer be read")
     problems = [f"{origin} was trained or scored on {len(seen):,} of them"] if seen else []
     return verdict(name, problems, str(origin), seen)
 
 
 def _uses(made: Provenance) -> list[tuple[str, Indices]]:
     parts = [
-        ("it learnt from", made.trained),
-        ("it watched", made.watched),
-        ("its normalisation has", made.normalised),
+        ("it was trained on", made.trained),
+        ("its early stopping used", made.watched),
+        ("its normalisation used", made.normalised),
     ]
     return parts + [
-        (f"the generator of {each.class_name} has", each.learnt_from) for each in made.generators
+        (f"the generator of {each.class_name} used", each.learnt_from) for each in made.generators
     ]
 
 

@@ -21,7 +21,7 @@ NOWHERE, TRAINS = -4, -3
 
 def same_cells(evidence: Evidence) -> Check:
     """Pixels, labels and ids are those that the run was begun with."""
-    name = "the cells are those that the run was begun with"
+    name = "the cells are those the run started with"
     wanted = evidence.record.dataset_sha256
     # The digest in the folder's description is what is to be doubted.
     found = evidence.cells._derive().sha256
@@ -29,15 +29,15 @@ def same_cells(evidence: Evidence) -> Check:
     if found != wanted:
         problems.append(f"sha256 was {wanted[:12]}, is {found[:12]}")
     seen = (
-        f"{len(evidence.cells):,} cells as they were read then, sha256 {wanted[:12]}; "
-        "files they came from are not read again"
+        f"{len(evidence.cells):,} cells as read at the start, sha256 {wanted[:12]}; their files "
+        "are not read again"
     )
     return verdict(name, problems, seen)
 
 
 def same_splits(evidence: Evidence) -> Check:
     """splits.json is what was drawn."""
-    name = "the splits are those that were drawn"
+    name = "the splits are those drawn at the start"
     splits, wanted = evidence.splits, evidence.record.splits_sha256
     problems = [evidence.splits_problem] if evidence.splits_problem else []
     if splits is not None and splits.sha256 != wanted and not problems:
@@ -49,7 +49,7 @@ def same_splits(evidence: Evidence) -> Check:
 
 def twins_together(evidence: Evidence) -> Check:
     """No picture is on both sides of a split."""
-    name = "twin cells are on one side"
+    name = "near-duplicates are on one side of every split"
     if evidence.splits is None:
         return nothing(name, "splits.json cannot be read")
     twins = find_twins(evidence.cells.images)
@@ -59,14 +59,14 @@ def twins_together(evidence: Evidence) -> Check:
     for pair in torn:
         first, second = evidence.named(np.array(pair))
         where = " and ".join(_spoken(int(place[cell])) for cell in pair)
-        problems.append(f"{first} and {second} show the same picture, in {where}")
+        problems.append(f"{first} and {second} show the same image, in {where}")
     cells = [cell for pair in torn for cell in evidence.named(np.array(pair))]
-    return verdict(name, problems, f"pairs of twins found: {len(twins)}", cells)
+    return verdict(name, problems, f"pairs of near-duplicates found: {len(twins)}", cells)
 
 
 def groups_together(evidence: Evidence) -> Check:
     """No donor, plate or slide is on both sides of a split."""
-    name = "groups are on one side"
+    name = "groups are on one side of every split"
     groups = evidence.cells.groups
     passed_over = undeclared_in(evidence.cells.provenance.notes, grouped=groups is not None)
     if groups is None:

@@ -22,9 +22,9 @@ CELLS = "<cells>"
 
 def same_request(evidence: Evidence) -> Check:
     """Each trial was trained on this run's cells and splits, by the recipe of the study."""
-    name = "every trial is of these cells and splits"
+    name = "every trial used these cells and splits"
     if not evidence.requests:
-        return nothing(name, "no trial has begun")
+        return nothing(name, "no trial has started")
     record = evidence.record
     wanted = {
         "dataset_sha256": record.dataset_sha256,
@@ -45,7 +45,7 @@ def same_request(evidence: Evidence) -> Check:
 
 def validation_cells(evidence: Evidence) -> Check:
     """A fold's predictions are of its validation cells, all of them and no others."""
-    name = "out-of-fold predictions are of the fold's own cells"
+    name = "out-of-fold predictions cover the cells of their fold"
     splits = evidence.splits
     if splits is None or not evidence.folds:
         return nothing(name, _why(splits))
@@ -75,7 +75,7 @@ def trained_on(evidence: Evidence) -> Check:
     ) -> Iterator[tuple[str, Indices]]:
         yield from _foreign(made.trained, training, validation, f"{CELLS} trained it")
 
-    return _each(evidence, "networks learnt from training cells alone", doubt)
+    return _each(evidence, "networks were trained on training cells only", doubt)
 
 
 def watched(evidence: Evidence) -> Check:
@@ -84,16 +84,16 @@ def watched(evidence: Evidence) -> Check:
     def doubt(
         made: Provenance, training: Indices, validation: Indices
     ) -> Iterator[tuple[str, Indices]]:
-        yield from _foreign(made.watched, training, validation, f"early stopping watched {CELLS}")
+        yield from _foreign(made.watched, training, validation, f"early stopping used {CELLS}")
         both = np.intersect1d(made.watched, made.trained)
-        yield "early stopping watched what it learnt from", both
+        yield "early stopping used cells the network was trained on", both
 
     return _each(
         evidence,
-        "early stopping watched training cells alone",
+        "early stopping used training cells only",
         doubt,
         applies=lambda made: len(made.watched) > 0,
-        otherwise="no trial stopped early by what it watched",
+        otherwise="no trial used early stopping",
     )
 
 
@@ -107,7 +107,7 @@ def normalised_on(evidence: Evidence) -> Check:
             made.normalised, training, validation, f"the normalisation was fitted on {CELLS}"
         )
 
-    return _each(evidence, "normalisation was fitted on training cells alone", doubt)
+    return _each(evidence, "normalisation was fitted on training cells only", doubt)
 
 
 def generators(evidence: Evidence) -> Check:
@@ -117,15 +117,15 @@ def generators(evidence: Evidence) -> Check:
         made: Provenance, training: Indices, validation: Indices
     ) -> Iterator[tuple[str, Indices]]:
         for each in made.generators:
-            who = f"the generator of {each.class_name} learnt from"
+            who = f"the generator of {each.class_name} was trained on"
             yield from _foreign(each.learnt_from, training, validation, f"{who} {CELLS}")
-            yield f"{who} watched cells", np.intersect1d(each.learnt_from, made.watched)
+            yield f"{who} early-stopping cells", np.intersect1d(each.learnt_from, made.watched)
             if indices_sha256(each.learnt_from) != each.indices_sha256:
-                yield f"{who} other cells than its cache entry says", each.learnt_from
+                yield f"{who} cells that its cache entry does not list", each.learnt_from
 
     return _each(
         evidence,
-        "generated cells come of training cells alone",
+        "generated cells come from training cells only",
         doubt,
         applies=lambda made: len(made.generators) > 0,
         otherwise="no trial used generated cells",
@@ -155,7 +155,7 @@ def _each(
         return nothing(name, _why(splits))
     told = [each for each in evidence.folds if each.result.provenance is not None]
     if not told:
-        return nothing(name, "the folds do not say which cells they were made of")
+        return nothing(name, "the folds do not record which cells they were trained on")
     problems, cells, looked = [], [], []
     for each in told:
         made = each.result.provenance
@@ -168,7 +168,7 @@ def _each(
     if not looked:
         return nothing(name, otherwise)
     silent = len(evidence.folds) - len(told)
-    more = f"; {silent} do not say which cells they were made of" if silent else ""
+    more = f"; {silent} do not record which cells they were trained on" if silent else ""
     return verdict(name, problems, f"{_counted(looked)}{more}", cells)
 
 
@@ -185,7 +185,7 @@ def _doubts(
     made: Provenance, each: TrialFold, splits: Splits, doubt: Doubt, cells: int
 ) -> Iterator[tuple[str, Indices]]:
     if made.cells != cells:
-        yield f"it was made of a data set of {made.cells:,} cells", np.empty(0, np.int64)
+        yield f"it was trained on a data set of {made.cells:,} cells", np.empty(0, np.int64)
         return
     # What it predicts counts, wherever the splits would have it.
     validation = np.union1d(splits.validation(each.fold), each.result.cells)

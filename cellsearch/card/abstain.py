@@ -97,9 +97,7 @@ def requirement(text: str) -> Requirement:
     except ValueError:
         value = 0.0
     if rule not in ("coverage", "precision") or not 0.0 < value < 1.0:
-        raise ValueError(
-            "expected coverage=0.9 or precision=0.95, a share between 0 and 1 exclusively"
-        )
+        raise ValueError("expected coverage=0.9 or precision=0.95, a share above 0 and below 1")
     return Requirement(cast(Rule, rule), value)
 
 
@@ -108,8 +106,18 @@ def lowered(threshold: float) -> float:
     return max(0.0, float(np.floor((float(threshold) - 5e-7) * 1e6) / 1e6))
 
 
+def confidence_of(
+    probabilities: Probabilities, called: NDArray[np.int64]
+) -> NDArray[np.floating[Any]]:
+    """(n,) probability of the class that each cell is given, which need not be the greatest."""
+    return np.asarray(np.take_along_axis(probabilities, called[:, None], axis=1)[:, 0])
+
+
 def fit_abstention(
-    wanted: Requirement, labels: NDArray[np.int64], probabilities: Probabilities
+    wanted: Requirement,
+    labels: NDArray[np.int64],
+    probabilities: Probabilities,
+    called: NDArray[np.int64],
 ) -> Abstention:
     """Thresholds that meet the requirement on out-of-fold cells, for each predicted class.
 
@@ -122,12 +130,12 @@ def fit_abstention(
         wanted: coverage or precision.
         labels: (n,) true classes, out of fold.
         probabilities: (n, K), calibrated, out of fold.
+        called: (n,) classes that the cells are given.
 
     Returns:
         Thresholds; 0 for a class that no cell is called as under ``coverage``.
     """
-    called = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1)
+    confidence = confidence_of(probabilities, called)
     thresholds: list[float | None] = []
     for k in range(probabilities.shape[1]):
         own = called == k
@@ -146,15 +154,18 @@ def fit_abstention(
     return Abstention(rule=wanted.rule, level=wanted.level, thresholds=tuple(thresholds))
 
 
-def kept(probabilities: Probabilities, rule: Abstention) -> NDArray[np.bool_]:
-    """(n,) bool: cells that are given their predicted class; the others are ``uncertain``."""
+def kept(
+    probabilities: Probabilities, rule: Abstention, called: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(n,) bool: cells that are given the class they are called; the others are ``uncertain``."""
     needed = np.array([np.inf if t is None else t for t in rule.thresholds])
-    return np.asarray(probabilities.max(axis=1) >= needed[probabilities.argmax(axis=1)])
+    return np.asarray(confidence_of(probabilities, called) >= needed[called])
 
 
 def selection(
     labels: NDArray[np.int64],
     probabilities: Probabilities,
+    called: NDArray[np.int64],
     rule: Abstention,
     classes: tuple[str, ...],
     *,
@@ -167,6 +178,7 @@ def selection(
     Args:
         labels: (n,) true classes, at least one.
         probabilities: (n, K), calibrated.
+        called: (n,) classes that the cells are given.
         rule: of the card.
         classes: K names.
         not_estimable: classes without figures.
@@ -179,8 +191,7 @@ def selection(
         return share(what[among], None if codes is None else codes[among])
 
     every = np.ones(len(labels), bool)
-    sure = kept(probabilities, rule)
-    called = probabilities.argmax(axis=1)
+    sure = kept(probabilities, rule, called)
     right = called == labels
     accuracy = balanced = None
     known = [c for k, c in enumerate(classes) if c not in not_estimable and (labels == k).any()]

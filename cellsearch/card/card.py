@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.inputs import Images
-from cellsearch.card.markdown import found_of
 from cellsearch.card.metrics import CardMetrics
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.replay import README, REQUIRED, VerifyReport, verify
+from cellsearch.card.tables import short_class_table
 from cellsearch.errors import CardError
-from cellsearch.stats.evaluation import FEW_CELLS, Estimate
+from cellsearch.stats.decision import Decide
+from cellsearch.stats.wording import interval
 from cellsearch.util.atomic import whole_folder
 from cellsearch.util.html import Markup, block, line, note, table
 
@@ -75,9 +76,8 @@ class ModelCard:
         parts = []
         for name, side in (("winner", holdout.winner), ("baseline", holdout.baseline)):
             if side is not None:
-                figure = side.metrics["balanced_accuracy"]
-                interval = f"{figure.low:.3f} to {figure.high:.3f}"
-                parts.append(f"{name} {figure.value:.3f} (95 % interval {interval})")
+                found = side.metrics["balanced_accuracy"]
+                parts.append(f"{name} {found.value:.3f} (95 % interval {interval(found)})")
         return f"hold-out balanced accuracy: {', '.join(parts)}"
 
     @property
@@ -107,6 +107,21 @@ class ModelCard:
             CardError: images that do not suit the card, or a model that was changed.
         """
         return self.predictor.predict(images, fit=fit)
+
+    def decide(
+        self, probabilities: NDArray[np.floating[Any]], decide: Decide | None = None
+    ) -> NDArray[np.int64]:
+        """(N,) positions in ``classes`` that cells are given, of (N, K) probabilities.
+
+        Args:
+            probabilities: of ``predict``.
+            decide: ``balanced`` finds rare classes, ``natural`` makes the fewest mistakes where
+                classes are as frequent as in the training; by default the card's own rule.
+
+        Raises:
+            CardError: another rule is asked for than the only one that an older card has.
+        """
+        return self.config.decide(probabilities, decide)
 
     def verify(self) -> VerifyReport:
         """Check every checksum and replay the test cells.
@@ -166,38 +181,7 @@ def headline_parts(card: ModelCard) -> list[Markup]:
     figures = card.figures
     if figures.verdict is not None:
         parts.append(line(f"verdict: {figures.verdict.sentence}"))
-    winner, baseline = figures.hold_out.winner, figures.baseline("hold_out")
-    rows = []
-    for name, own in winner.per_class.items():
-        cells = own.support
-        if not own.estimable:
-            rows.append((name, f"{cells:,}", "not estimable", "", "", *([""] if baseline else [])))
-            continue
-        before = baseline.per_class[name].recall if baseline else None
-        rows.append(
-            (
-                name,
-                f"{cells:,}",
-                _recall(own.recall, cells),
-                "none predicted" if own.precision is None else _figure(own.precision),
-                _figure(own.f1),
-                *([_recall(before, cells)] if baseline else []),
-            )
-        )
-    heads = ["class", "cells", "recall", "precision", "F1"]
-    heads += ["recall of the baseline"] if baseline else []
-    parts.append(table(heads, rows, numbers=range(1, len(heads))))
-    parts.append(note(f"{winner.cells:,} cells of the hold-out; 95 % intervals"))
+    held = figures.hold_out
+    parts.append(table(short_class_table(held.winner, figures.baseline("hold_out"))))
+    parts.append(note(f"{held.winner.cells:,} cells of the hold-out; 95 % intervals"))
     return parts
-
-
-def _recall(figure: Estimate | None, cells: int) -> str:
-    if figure is None or cells >= FEW_CELLS:
-        return _figure(figure)
-    return found_of(round(figure.value * cells), cells, figure.low, figure.high)
-
-
-def _figure(figure: Estimate | None) -> str:
-    if figure is None:
-        return "-"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

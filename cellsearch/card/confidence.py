@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from cellsearch.card.abstain import Selection, selection, selection_as_json
 from cellsearch.card.conformal import SetFigures, set_figures, sets_as_json
+from cellsearch.card.metrics import BeforeAfter, Calibration, ConfidenceMetrics
 from cellsearch.card.parts import write_json
 from cellsearch.card.plots import save
 from cellsearch.card.reliability_plot import reliability_plot
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.calibration import Reliability, reliability, scaled
-from cellsearch.stats.evaluation import OofFigures, as_plain
+from cellsearch.stats.evaluation import as_plain
+from cellsearch.stats.predictions import Predictions
 
 CALIBRATION = "calibration.json"
 
@@ -52,7 +55,8 @@ def measure_confidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    predicted: NDArray[np.int64],
+    oof: Predictions,
     *,
     not_estimable: tuple[str, ...] = (),
     seed: int = 0,
@@ -64,6 +68,7 @@ def measure_confidence(
         dataset: all cells.
         held: (n,) positions of the hold-out.
         probabilities: (n, K) of the hold-out, without the temperature.
+        predicted: (n,) classes that its cells are given.
         oof: out-of-fold predictions of the winner.
         not_estimable: classes without figures.
         seed: of every draw.
@@ -85,6 +90,7 @@ def measure_confidence(
             oof_selection = selection(
                 oof.labels,
                 oof_right,
+                oof.predicted,
                 rules.abstention,
                 names,
                 not_estimable=not_estimable,
@@ -95,6 +101,7 @@ def measure_confidence(
         selected = selection(
             labels,
             right,
+            predicted,
             rules.abstention,
             names,
             not_estimable=not_estimable,
@@ -110,7 +117,7 @@ def measure_confidence(
 
 def write_confidence(folder: Path, confidence: Confidence) -> None:
     """Write ``calibration.json`` and the reliability diagram; ``plots`` is there already."""
-    write_json(folder / CALIBRATION, calibration_as_json(confidence))
+    write_json(folder / CALIBRATION, calibration_of(confidence).model_dump(mode="json"))
     picture = reliability_plot(
         confidence.before,
         confidence.after,
@@ -120,23 +127,25 @@ def write_confidence(folder: Path, confidence: Confidence) -> None:
     save(picture, folder / "plots", "reliability_hold_out")
 
 
-def calibration_as_json(confidence: Confidence) -> dict[str, Any]:
-    """Plain values for ``calibration.json``; null where something is not known."""
-    return {
-        "temperature": asdict(confidence.rules.temperature),
-        "hold_out": {
-            "before": _reliability(confidence.before),
-            "after": _reliability(confidence.after),
-        },
-        "out_of_fold": {
-            "before": _reliability(confidence.oof_before),
-            "after": _reliability(confidence.oof_after),
-        },
-    }
+def calibration_of(confidence: Confidence) -> Calibration:
+    """What ``calibration.json`` holds of it."""
+    return Calibration(
+        temperature=confidence.rules.temperature,
+        hold_out=BeforeAfter(confidence.before, confidence.after),
+        out_of_fold=BeforeAfter(confidence.oof_before, confidence.oof_after),
+    )
 
 
-def confidence_as_json(confidence: Confidence, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Plain values for ``metrics.json``; tables lie in ``calibration.json``."""
+def read_calibration(folder: Path) -> Calibration | None:
+    """Of the card in a folder; None where there is none that can be read."""
+    try:
+        return Calibration.model_validate_json((folder / CALIBRATION).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def confidence_metrics(confidence: Confidence, classes: tuple[str, ...]) -> ConfidenceMetrics:
+    """What ``metrics.json`` holds of it; bins lie in ``calibration.json``."""
     rules = confidence.rules
     found: dict[str, Any] = {
         "temperature": rules.temperature.value,
@@ -154,8 +163,4 @@ def confidence_as_json(confidence: Confidence, classes: tuple[str, ...]) -> dict
         }
     if rules.sets is not None and confidence.sets is not None:
         found["sets"] = {"hold_out": sets_as_json(confidence.sets, rules.sets, classes)}
-    return found
-
-
-def _reliability(found: Reliability | None) -> dict[str, Any] | None:
-    return None if found is None else asdict(found)
+    return ConfidenceMetrics.model_validate(found)

@@ -14,6 +14,8 @@ from cellsearch.card.abstain import Abstention
 from cellsearch.card.conformal import PredictionSets
 from cellsearch.card.prior import PriorFacts
 from cellsearch.errors import CardError
+from cellsearch.stats.decision import Decide, Decision, decided
+from cellsearch.util.messages import Setting
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -63,10 +65,15 @@ class DatasetFacts(_Part):
 
 
 class OnnxFacts(_Part):
-    """How ``model.onnx`` is called."""
+    """How ``model.onnx`` is called.
+
+    ``decided`` names the output that holds the class each cell is given, (N,) int64; None in
+    cards of older versions, whose graph has none.
+    """
 
     input: str = "image"
     output: str = "probabilities"
+    decided: str | None = None
     opset: int
 
 
@@ -95,6 +102,8 @@ class CardConfig(_Part):
         abstention: confidence below which a cell is ``uncertain``; None where none was asked for.
         sets: thresholds of prediction sets; None where none were asked for.
         prevalence: what corrects the class fractions of a sample; None where it is not known.
+        decision: how probabilities become classes; None where the greatest one decides, as in
+            cards of older versions.
     """
 
     format_version: Literal[1] = 1
@@ -120,6 +129,7 @@ class CardConfig(_Part):
     abstention: Abstention | None = None
     sets: PredictionSets | None = None
     prevalence: PriorFacts | None = None
+    decision: Decision | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> CardConfig:
@@ -135,6 +145,8 @@ class CardConfig(_Part):
         if self.prevalence is not None:
             lengths["prevalence.confusion"] = len(self.prevalence.confusion)
             lengths["prevalence.bias"] = len(self.prevalence.bias)
+        if self.decision is not None:
+            lengths["decision.priors"] = len(self.decision.priors.natural)
         for name, length in lengths.items():
             if length != len(self.classes):
                 raise ValueError(f"{name}: one entry a class")
@@ -144,6 +156,37 @@ class CardConfig(_Part):
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
         return len(self.channels), self.height, self.width
+
+    def require_rule(self, decide: Decide) -> None:
+        """Refuse a card that cannot decide in another way than its own.
+
+        Raises:
+            CardError: it was made before cards held the prior of their training.
+        """
+        if self.decision is None:
+            raise CardError(
+                "this card does not hold the prior of its training, so the greatest probability "
+                "decides; leave out ",
+                Setting("decide", decide),
+            )
+
+    def decide(
+        self, probabilities: NDArray[np.floating[Any]], decide: Decide | None = None
+    ) -> NDArray[np.int64]:
+        """(n,) positions in ``classes`` that cells are given.
+
+        Args:
+            probabilities: (n, K) as the card gives them.
+            decide: ``balanced`` finds rare classes, ``natural`` makes the fewest mistakes where
+                classes are as frequent as in the training; None is the card's own rule.
+
+        Raises:
+            CardError: another rule is asked for than the only one that an older card has.
+        """
+        if decide is not None:
+            self.require_rule(decide)
+        own = None if self.decision is None else self.decision.changed(decide)
+        return decided(probabilities, own, temperature=self.temperature or 1.0)
 
 
 def dtype_range(dtype: np.dtype[Any]) -> tuple[int, int] | None:
@@ -198,7 +241,7 @@ def read_config(folder: Path) -> CardConfig:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        what = "holds no config.json" if folder.is_dir() else "is no folder"
+        what = "holds no config.json" if folder.is_dir() else "is not a folder"
         inside = folder / "card"
         hint = f"; the card of this run is {inside}" if (inside / CONFIG).is_file() else ""
         raise CardError(f"{folder} is not a card: it {what}{hint}") from None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from cellsearch.card.config import (
     CardConfig,
@@ -18,6 +17,7 @@ from cellsearch.card.config import (
 from cellsearch.card.export import Exported
 from cellsearch.card.rules import Rules
 from cellsearch.data.dataset import CellDataset
+from cellsearch.stats.decision import Decision
 from cellsearch.util.version import __version__
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ def described(
     recipe: Recipe,
     dataset: CellDataset,
     splits: Splits,
-    search_facts: Mapping[str, Any],
+    variant: str | None,
     rules: Rules,
     exported: Exported,
     features: FeatureFacts | None,
+    decision: Decision | None,
     *,
     members: int,
 ) -> CardConfig:
@@ -42,10 +43,11 @@ def described(
         recipe: of the winner.
         dataset: all cells, hold-out included.
         splits: hold-out and folds.
-        search_facts: of which ``variant`` is read.
+        variant: of the data set.
         rules: of calibration, abstention, sets and priors.
         exported: the graph.
         features: that the graph takes; None where it takes images.
+        decision: of the classes; None where the greatest probability decides.
         members: networks in it.
     """
     return CardConfig(
@@ -62,23 +64,24 @@ def described(
         members=members,
         parameters=exported.parameters,
         not_estimable=tuple(splits.not_estimable),
-        dataset=_dataset_facts(dataset, search_facts),
+        dataset=_dataset_facts(dataset, variant),
         splits_sha256=splits.sha256,
         recipe=recipe.to_params(),
-        onnx=OnnxFacts(input=exported.input, opset=exported.opset),
+        onnx=OnnxFacts(input=exported.input, decided=exported.decided, opset=exported.opset),
         features=features,
         temperature=rules.temperature.value,
         abstention=rules.abstention,
         sets=rules.sets,
         prevalence=rules.prevalence,
+        decision=decision,
     )
 
 
-def _dataset_facts(dataset: CellDataset, search_facts: Mapping[str, Any]) -> DatasetFacts:
+def _dataset_facts(dataset: CellDataset, variant: str | None) -> DatasetFacts:
     origin = dataset.provenance
     return DatasetFacts(
         name=dataset.name,
-        variant=search_facts.get("variant"),
+        variant=variant,
         title=origin.title,
         licence=origin.licence,
         citation=origin.citation,

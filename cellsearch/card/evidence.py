@@ -20,14 +20,14 @@ from cellsearch.card.saliency import Saliency
 from cellsearch.card.saliency_plot import saliency_plot
 from cellsearch.data.dataset import CellDataset
 from cellsearch.stats.curves import Curves, curves_as_json, one_against_rest
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 
 CURVES = "curves.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What was drawn, for README.md.
+    """What was drawn.
 
     Attributes:
         members: networks in the card; the first is the one looked into.
@@ -37,8 +37,6 @@ class Evidence:
         saliency_reason: why there is none; empty where there is.
         embedding: of the hold-out.
         embedding_notes: what was not as asked for; empty where all was.
-        generators: of each class that has one.
-        generated_names: names of their pictures, without suffix.
     """
 
     members: int
@@ -48,8 +46,6 @@ class Evidence:
     saliency_reason: str
     embedding: Embedding
     embedding_notes: tuple[str, ...]
-    generators: tuple[GeneratorFigures, ...]
-    generated_names: tuple[str, ...]
 
 
 def write_evidence(
@@ -58,7 +54,8 @@ def write_evidence(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    predicted: NDArray[np.int64],
+    oof: Predictions,
     *,
     not_estimable: tuple[str, ...],
     generators: Sequence[GeneratorFigures] = (),
@@ -73,6 +70,7 @@ def write_evidence(
         dataset: all cells.
         held: (n,) positions of the hold-out.
         probabilities: (n, K) of the hold-out.
+        predicted: (n,) classes that its cells are given.
         oof: out-of-fold predictions.
         not_estimable: classes that get no curve.
         generators: of classes with generated cells.
@@ -104,12 +102,20 @@ def write_evidence(
         )
     of_oof = curves[1] if len(curves) > 1 else None
     _write_curves(folder, curves[0], of_oof)
-    found, reason = _write_saliency(folder, predictors[0], dataset, held, labels, probabilities)
-    laid, notes = _write_embedding(
-        folder, predictors[0], dataset, held, probabilities, projection=projection, seed=seed
+    found, reason = _write_saliency(
+        folder, predictors[0], dataset, held, labels, probabilities, predicted
     )
-    names = file_names(generators)
-    for name, one in zip(names, generators, strict=True):
+    laid, notes = _write_embedding(
+        folder,
+        predictors[0],
+        dataset,
+        held,
+        probabilities,
+        predicted,
+        projection=projection,
+        seed=seed,
+    )
+    for name, one in zip(file_names(generators), generators, strict=True):
         plots.save(draw_generated(one, dataset.channels), folder / "plots", name)
     return Evidence(
         members=len(predictors),
@@ -119,8 +125,6 @@ def write_evidence(
         saliency_reason=reason,
         embedding=laid,
         embedding_notes=notes,
-        generators=tuple(generators),
-        generated_names=tuple(names),
     )
 
 
@@ -148,11 +152,12 @@ def _write_saliency(
     held: NDArray[np.int64],
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int64],
 ) -> tuple[Saliency | None, str]:
     """What was found, or why nothing was."""
     if _measures(predictor):
         return None, "the model sees measured features, not pixels"
-    examples = saliency.choose(labels, probabilities)
+    examples = saliency.choose(labels, probabilities, predicted)
     cells = held[examples.rows]
     images = np.asarray(dataset.images[cells])
     try:
@@ -171,12 +176,12 @@ def _write_embedding(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int64],
     *,
     projection: Projection,
     seed: int,
 ) -> tuple[Embedding, tuple[str, ...]]:
     labels = np.asarray(dataset.labels[held], dtype=np.int64)
-    predicted = probabilities.argmax(axis=1)
     rows = embedding.choose(labels, seed=seed)
     notes = []
     values = np.log(np.maximum(probabilities[rows], 1e-6))
@@ -191,7 +196,7 @@ def _write_embedding(
             notes.append(f"log-probabilities stand in for features: {error}")
     places, method = embedding.laid_out(values, projection=projection, seed=seed)
     if projection == "umap" and method == "t-SNE":
-        notes.append("UMAP was asked for but is not installed (`pip install umap-learn`)")
+        notes.append("UMAP was requested but is not installed (`pip install umap-learn`)")
     found = Embedding(rows, places, method, of)
     embedding.save_table(folder, found, dataset, held, predicted)
     picture = embedding.embedding_plot(found, labels[rows], predicted[rows], dataset.classes)

@@ -163,7 +163,7 @@ class _LogProbabilities:
 def _frozen(module: object) -> nn.Module:
     """A copy on the CPU, in float32 and evaluation mode, test flips off."""
     if not isinstance(module, nn.Module):
-        raise NotExplained("this kind of model is no network")
+        raise NotExplained("this kind of model is not a network")
     frozen = copy.deepcopy(module).to(device="cpu", dtype=torch.float32).eval()
     frozen = frozen.to(memory_format=torch.contiguous_format)
     if getattr(frozen, "test_flips", False) is True:

@@ -20,11 +20,12 @@ from torch import nn
 from cellsearch.card.config import FeatureFacts
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
-from cellsearch.stats.calibration import FLOOR
+from cellsearch.stats.decision import CLEAR_MARGIN, FLOOR, Decision, decided, margin
 
 INPUT = "image"
 FEATURES = "features"
 OUTPUT = "probabilities"
+DECIDED = "decided_class"
 TOLERANCE = 1e-4
 CELLS_AT_ONCE = 32
 _NOISY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
@@ -81,6 +82,32 @@ class Calibrated(nn.Module):
         return torch.softmax(logits / self.temperature, dim=1)
 
 
+class Decided(nn.Module):
+    """A network that also gives each cell a class: the two outputs of the graph.
+
+    Args:
+        module: float32 to probabilities (B, K), as they are served.
+        bias: (K,) what is added to their logarithms; None takes the greatest probability.
+    """
+
+    bias: torch.Tensor
+
+    def __init__(self, module: nn.Module, bias: NDArray[np.float64] | None) -> None:
+        super().__init__()
+        self.module = module
+        self.moved = bias is not None
+        given = np.zeros(1) if bias is None else bias
+        self.register_buffer("bias", torch.from_numpy(given.astype(np.float32)))
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, K) float32 probabilities and (B,) int64 classes."""
+        probabilities = self.module(image)
+        if not self.moved:
+            return probabilities, probabilities.argmax(dim=1)
+        logs = probabilities.clamp(min=FLOOR).log()
+        return probabilities, (logs + self.bias).argmax(dim=1)
+
+
 @dataclass(frozen=True)
 class Exported:
     """What an export is worth.
@@ -88,12 +115,14 @@ class Exported:
     Attributes:
         opset: of ``model.onnx``.
         input: name of the graph's input.
+        decided: name of its output of classes; the other is ``OUTPUT``.
         parameters: trained numbers, all members together.
         largest_difference: between torch and onnxruntime, over all cells compared.
     """
 
     opset: int
     input: str
+    decided: str
     parameters: int
     largest_difference: float
 
@@ -140,7 +169,12 @@ def feature_facts(module: nn.Module, channels: Sequence[str]) -> FeatureFacts | 
 
 
 def export(
-    module: nn.Module, inputs: NDArray[Any], folder: Path, *, temperature: float = 1.0
+    module: nn.Module,
+    inputs: NDArray[Any],
+    folder: Path,
+    *,
+    temperature: float = 1.0,
+    decision: Decision | None = None,
 ) -> Exported:
     """Write ``model.onnx`` and ``model.safetensors``, and compare torch with onnxruntime.
 
@@ -152,16 +186,18 @@ def export(
             would show there.
         folder: where the files go.
         temperature: of the graph's probabilities; ``model.safetensors`` holds the network without.
+        decision: of the graph's classes; None takes the greatest probability.
 
     Raises:
         CardError: the network cannot be exported, its outputs are no probabilities, or the two
-            differ by more than 1e-4.
+            differ by more than 1e-4, or in the class of a cell that is not on the edge of two.
     """
     path = folder / "model.onnx"
     cells = np.ascontiguousarray(inputs, dtype=np.float32)
     name = INPUT if cells.ndim == 4 else FEATURES
     served = module if temperature == 1.0 else Calibrated(module, temperature).eval()
-    _write_onnx(served, cells, path, name)
+    bias = None if decision is None else decision.bias(temperature)
+    _write_onnx(Decided(served, bias).eval(), cells, path, name)
     opset = _strip(path)
     _write_state(module, folder / "model.safetensors")
     session = open_session(path)
@@ -175,6 +211,14 @@ def export(
             raise CardError(f"ONNX gives shape {found.shape} where torch gives {expected.shape}")
         _require_probabilities(expected)
         largest = max(largest, float(np.abs(found - expected).max()))
+        classes = run_session(session, batch, input_name=name, output_name=DECIDED)
+        clear = margin(expected, decision, temperature=temperature) > CLEAR_MARGIN
+        same = classes == decided(expected, decision, temperature=temperature)
+        if not same[clear].all():
+            raise CardError(
+                f"the exported model gives {int((~same[clear]).sum())} of {len(batch)} cells "
+                "another class than the trained one; no card is written"
+            )
     # Written so that a NaN fails too.
     if not largest <= TOLERANCE:
         raise CardError(
@@ -182,7 +226,7 @@ def export(
             f"{len(cells)} cells (at most {TOLERANCE:g} is allowed); no card is written"
         )
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Exported(opset, name, parameters, largest)
+    return Exported(opset, name, DECIDED, parameters, largest)
 
 
 def _write_onnx(module: nn.Module, cells: NDArray[np.float32], path: Path, name: str) -> None:
@@ -198,7 +242,7 @@ def _write_onnx(module: nn.Module, cells: NDArray[np.float32], path: Path, name:
                 external_data=False,
                 verbose=False,
                 input_names=[name],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT, DECIDED],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
     except OSError as error:

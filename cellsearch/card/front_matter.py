@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from cellsearch.card.config import CardConfig
-from cellsearch.stats.evaluation import Evaluation
-from cellsearch.stats.metrics import TITLES, Metric
+from cellsearch.card.metrics import Figures
+from cellsearch.stats.metrics import TITLES, Metric, metric_named
 
 # Ids of https://huggingface.co/docs/hub/repositories-licenses that data sets of cells bear.
 LICENCES = frozenset(
@@ -41,7 +41,7 @@ def licence_id(licence: str) -> tuple[str, str | None]:
     return "other", slug or "other"
 
 
-def front_matter(config: CardConfig, holdout: Evaluation, *, model_name: str) -> str:
+def front_matter(config: CardConfig, holdout: Figures, *, model_name: str) -> str:
     """YAML between ``---`` lines, with a model-index of the hold-out's figures."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -54,8 +54,8 @@ def front_matter(config: CardConfig, holdout: Evaluation, *, model_name: str) ->
             dataset_name=config.dataset.title or config.dataset.name,
             dataset_config=config.dataset.variant,
             dataset_split="hold-out",
-            metric_type=_HUB_METRICS[metric],
-            metric_name=TITLES[metric],
+            metric_type=_HUB_METRICS[metric_named(metric)],
+            metric_name=TITLES[metric_named(metric)],
             metric_value=round(estimate.value, 4),
         )
         for metric, estimate in holdout.metrics.items()

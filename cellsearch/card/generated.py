@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cellsearch.card.markdown import plain
+from cellsearch.card.metrics import GeneratedEntry
 from cellsearch.card.tiles import Picture, contrast, page, pictures, views
 from cellsearch.errors import CardError
 
@@ -133,29 +133,16 @@ def _draw_critic(axes: Axes, critic: NDArray[np.float32]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def generated_section(figures: Sequence[GeneratorFigures], names: Sequence[str]) -> str:
-    """The README's part: a line and a picture a class; empty without generators."""
-    if not figures:
-        return ""
-    lines = []
-    for one in figures:
-        ratio = (
-            f"nearest-neighbour ratio {one.nearest_ratio:.2f}"
-            if math.isfinite(one.nearest_ratio)
-            else "nearest-neighbour ratio not known"
+def entries(figures: Sequence[GeneratorFigures]) -> list[GeneratedEntry]:
+    """What ``metrics.json`` says of them."""
+    return [
+        GeneratedEntry(
+            class_name=one.class_name,
+            kind=one.kind,
+            real=len(one.real),
+            nearest_ratio=one.nearest_ratio if math.isfinite(one.nearest_ratio) else None,
+            notes=[note.rstrip(".") for note in one.notes],
+            picture=name,
         )
-        notes = "".join(f"; {plain(note).rstrip('.')}" for note in one.notes)
-        lines.append(
-            f"- **{plain(one.class_name)}** ({plain(one.kind)}): learned from {len(one.real):,} "
-            f"real cell{'s' * (len(one.real) != 1)}; {ratio}{notes}."
-        )
-    shown = "\n".join(
-        f"![generated cells of {plain(one.class_name)}](plots/{name}.png)"
-        for one, name in zip(figures, names, strict=True)
-    )
-    return (
-        "## Generated cells\n\nMade from training cells alone, and used in training alone: no "
-        "figure of this card is of a generated cell. The ratio is the distance of a generated "
-        "cell to its nearest real one over that of a real cell to its nearest other; far below 1 "
-        "means copies.\n\n" + "\n".join(lines) + f"\n\n{shown}\n"
-    )
+        for one, name in zip(figures, file_names(figures), strict=True)
+    ]

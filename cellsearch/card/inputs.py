@@ -138,7 +138,7 @@ def _require_dtype(images: Images, config: CardConfig) -> None:
     if found != [config.dtype]:
         raise CardError(
             f"this card was trained on {config.dtype} images with {_ranges(config)}; these are "
-            f"{' and '.join(found)}: give the raw intensities of the same camera settings, not "
+            f"{' and '.join(found)}: give the raw intensities with the same camera settings, not "
             "rescaled ones"
         )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cellsearch.errors import CardError
-from cellsearch.stats.comparison import Comparison, comparison_as_json
-from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, as_plain
+from cellsearch.stats.calibration import Reliability, Temperature
+from cellsearch.stats.comparison import Scores, comparison_as_json
+from cellsearch.stats.decision import Decide
+from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, Evaluation, as_json, as_plain
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.tune.findings import Found, Outcome, optimism
 
@@ -67,20 +70,46 @@ class PartMetrics(_Value):
         baseline: of trial 0; None where it did not finish.
         difference: winner minus baseline, paired, by metric.
         recall_difference: the same by class; None of a class without figures.
+        paired: whether their intervals come of drawing both models' predictions of a cell.
     """
 
     winner: Figures
     baseline: Figures | None = None
     difference: dict[str, Estimate] = {}
     recall_difference: dict[str, Estimate | None] = {}
+    paired: bool = True
 
 
 class SearchFacts(_Value):
-    """What the search was, and which trial won."""
+    """What the search was, and which trial won.
+
+    Attributes:
+        metric: that it maximised.
+        seed: of the run.
+        budget: trials; None where only time was bounded.
+        trials: how many ended in which state: ``complete``, ``pruned``, ``fail``.
+        seconds: spent in trials.
+        space: its name or file.
+        space_sha256: of the expanded space.
+        winner: number of the trial.
+        baseline_trial: its number; None where there is none.
+        variant: of the data set.
+        precision: of the final training, as ``bf16``.
+        accepted: errors of the check of the cells that a person accepted, a line each.
+    """
 
     metric: str | None = None
+    seed: int = 0
+    budget: int | None = None
+    trials: dict[str, int] = {}
+    seconds: float | None = None
+    space: str = ""
+    space_sha256: str = ""
     winner: int | None = None
     baseline_trial: int | None = None
+    variant: str | None = None
+    precision: str = ""
+    accepted: list[str] = []
 
 
 class AbstentionClass(_Value):
@@ -150,6 +179,28 @@ class ConfidenceMetrics(_Value):
     sets: SetMetrics | None = None
 
 
+@dataclass(frozen=True)
+class BeforeAfter:
+    """Reliability without and with the temperature; None where it is not known."""
+
+    before: Reliability | None = None
+    after: Reliability | None = None
+
+
+class Calibration(_Value):
+    """What ``calibration.json`` holds."""
+
+    temperature: Temperature
+    hold_out: BeforeAfter = BeforeAfter()
+    out_of_fold: BeforeAfter = BeforeAfter()
+
+    def part(self, name: Part) -> dict[str, Reliability]:
+        """``before`` and ``after`` of a part, those that are known."""
+        found = self.hold_out if name == "hold_out" else self.out_of_fold
+        both = {"before": found.before, "after": found.after}
+        return {when: one for when, one in both.items() if one is not None}
+
+
 class VerdictEntry(_Value):
     """The winner against trial 0, as ``Verdict`` says it."""
 
@@ -160,6 +211,38 @@ class VerdictEntry(_Value):
     out_of_fold: Estimate | None = None
     p_out_of_fold: float | None = None
     trials: int = 0
+
+
+class Limit(_Value):
+    """One limit of the model, in plain text.
+
+    Attributes:
+        title: in a few words.
+        text: sentences; may be empty.
+    """
+
+    title: str
+    text: str = ""
+
+
+class GeneratedEntry(_Value):
+    """Generated cells of one class.
+
+    Attributes:
+        class_name: the class.
+        kind: of the generator.
+        real: cells of the class that it learned from.
+        nearest_ratio: as in ``GeneratorFigures``; None where it is not known.
+        notes: each a short sentence.
+        picture: its name in ``plots/``, without suffix.
+    """
+
+    class_name: str
+    kind: str
+    real: int
+    nearest_ratio: float | None
+    notes: list[str] = []
+    picture: str
 
 
 class CardMetrics(_Value):
@@ -173,8 +256,12 @@ class CardMetrics(_Value):
         confidence: of the probabilities.
         hold_out: scored once, by winner and baseline.
         out_of_fold: the same for the folds, by which the search chose.
+        decisions: the winner on the hold-out, as ``balanced`` and as ``natural`` decision; empty
+            in cards without a rule of decision.
         optimism: out-of-fold minus hold-out, by metric; empty in cards of older versions.
         verdict: on the search; None in cards of older versions.
+        limits: of the model; empty in cards of older versions.
+        generated: cells that were generated for the training, by class.
     """
 
     level: float = LEVEL
@@ -186,8 +273,11 @@ class CardMetrics(_Value):
     confidence: ConfidenceMetrics = Field(default_factory=ConfidenceMetrics)
     hold_out: PartMetrics
     out_of_fold: PartMetrics
+    decisions: dict[Decide, Figures] = {}
     optimism: dict[str, Estimate] = {}
     verdict: VerdictEntry | None = None
+    limits: list[Limit] = []
+    generated: list[GeneratedEntry] = []
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -205,7 +295,7 @@ class CardMetrics(_Value):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             found = f"{where}: {first['msg']}" if where else str(first["msg"])
-            raise CardError(f"{path} is damaged: {found}") from None
+            raise CardError(f"{path} has changed or is damaged: {found}") from None
 
     @property
     def metric(self) -> Metric:
@@ -221,40 +311,47 @@ class CardMetrics(_Value):
 
         None where trial 0 did not finish, and where it is the winner.
         """
+        return None if self.baseline_won else self.part(part).baseline
+
+    @property
+    def baseline_won(self) -> bool:
+        """Whether trial 0 is the winner."""
         search = self.search
         # Cards of older versions do not name the baseline's trial, which was always 0.
         named = "baseline_trial" in search.model_fields_set
         first = search.baseline_trial if named else 0
-        if search.winner is not None and search.winner == first:
-            return None
-        return self.part(part).baseline
+        return search.winner is not None and search.winner == first
 
 
 def card_metrics(
-    holdout: Comparison,
-    pooled: Comparison,
+    scores: Scores,
     found: Found,
     *,
     export_largest_difference: float,
     not_estimable: tuple[str, ...],
-    search: Mapping[str, Any],
-    confidence: Mapping[str, Any],
+    search: SearchFacts,
+    confidence: ConfidenceMetrics,
+    decisions: Mapping[Decide, Evaluation],
+    limits: Sequence[Limit] = (),
+    generated: Sequence[GeneratedEntry] = (),
 ) -> CardMetrics:
     """All that ``metrics.json`` holds.
 
     Args:
-        holdout: winner and baseline on the hold-out.
-        pooled: the same out-of-fold.
+        scores: winner and baseline on the hold-out and out-of-fold.
         found: verdict, where there is one.
         export_largest_difference: of the exported model's probabilities to the trained one's.
         not_estimable: classes without figures.
-        search: facts of the search, as ``write_card`` takes them.
-        confidence: of ``confidence_as_json``.
+        search: what the search was.
+        confidence: of ``confidence_metrics``.
+        decisions: of ``decided_both_ways``.
+        limits: of the model.
+        generated: cells, by class.
 
     Raises:
         CardError: a value that does not fit.
     """
-    gaps = optimism(pooled.winner, holdout.winner)
+    gaps = optimism(scores.out_of_fold.winner, scores.hold_out.winner)
     try:
         return CardMetrics.model_validate(
             {
@@ -265,12 +362,15 @@ def card_metrics(
                 "bootstrap of groups, recall and specificity Korn-Graubard",
                 "export_largest_difference": export_largest_difference,
                 "not_estimable": list(not_estimable),
-                "search": dict(search),
-                "confidence": dict(confidence),
-                "hold_out": comparison_as_json(holdout),
-                "out_of_fold": comparison_as_json(pooled),
+                "search": search.model_dump(exclude_unset=True),
+                "confidence": confidence.model_dump(exclude_unset=True),
+                "hold_out": comparison_as_json(scores.hold_out),
+                "out_of_fold": comparison_as_json(scores.out_of_fold),
+                "decisions": {name: as_json(each) for name, each in decisions.items()},
                 "optimism": {name: as_plain(value) for name, value in gaps.items()},
                 "verdict": None if found.verdict is None else found.verdict.to_dict(),
+                "limits": [each.model_dump() for each in limits],
+                "generated": [each.model_dump() for each in generated],
             }
         )
     except ValidationError as error:

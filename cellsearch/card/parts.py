@@ -21,7 +21,8 @@ from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.stats.comparison import Comparison
-from cellsearch.stats.evaluation import LEVEL, OofFigures
+from cellsearch.stats.evaluation import LEVEL
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Importance
 
 if TYPE_CHECKING:
@@ -74,13 +75,23 @@ def write_tables(
     dataset: CellDataset,
     held: NDArray[np.int64],
     probabilities: NDArray[np.float32],
-    oof: OofFigures,
+    predicted: NDArray[np.int64],
+    oof: Predictions,
 ) -> None:
     """``predictions.csv`` of the hold-out and, where cells are given, ``out_of_fold.csv``."""
-    rows = to_rows(dataset, probabilities, dataset.classes, cells=held, truth=True)
+    rows = to_rows(
+        dataset, probabilities, dataset.classes, cells=held, called=predicted, truth=True
+    )
     write_csv(folder / "predictions.csv", rows)
     if oof.cells is not None and oof.probabilities is not None:
-        rows = to_rows(dataset, oof.probabilities, dataset.classes, cells=oof.cells, truth=True)
+        rows = to_rows(
+            dataset,
+            oof.probabilities,
+            dataset.classes,
+            cells=oof.cells,
+            called=oof.predicted,
+            truth=True,
+        )
         write_csv(folder / "out_of_fold.csv", rows)
 
 

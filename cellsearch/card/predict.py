@@ -18,6 +18,7 @@ from cellsearch.card.conformal import PredictionSets, members
 from cellsearch.card.inputs import Images, measured, prepare, require_known_features
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
+from cellsearch.stats.decision import decided
 from cellsearch.util.progress import Progress
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def to_rows(
     classes: Sequence[str],
     *,
     cells: NDArray[np.int64] | None = None,
+    called: NDArray[np.int64] | None = None,
     truth: bool = False,
     abstention: Abstention | None = None,
     sets: PredictionSets | None = None,
@@ -137,6 +139,9 @@ def to_rows(
         probabilities: (n, K) float32.
         classes: K names, one column each.
         cells: (n,) int64 positions in the data set; by default all, in order.
+        called: (n,) classes that the cells are given, ``predicted_class``; None takes the greatest
+            probability, as a card without a rule of decision does. ``confidence`` is the
+            probability of the class given.
         truth: add ``true_class``; empty where it is not known.
         abstention: add ``decision``: the predicted class, or ``uncertain``.
         sets: add ``set``: the classes a cell may be of, as ``set_text`` writes them.
@@ -156,8 +161,8 @@ def to_rows(
             f"{probabilities.shape} probabilities for {len(where)} cells and {len(classes)} classes"
         )
     columns = class_columns(classes)
-    best = probabilities.argmax(axis=1)
-    sure = None if abstention is None else kept(probabilities, abstention)
+    best = decided(probabilities, None) if called is None else called
+    sure = None if abstention is None else kept(probabilities, abstention, best)
     held = None if sets is None else members(probabilities, sets)
     rows = []
     for row, cell in enumerate(where):

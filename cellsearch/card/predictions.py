@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cellsearch.card.config import read_config
-from cellsearch.errors import CardError, RunError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import CardError, RunError, SplitError
+from cellsearch.stats.predictions import Predictions
 
 Part = Literal["holdout", "oof"]
 FILES: Mapping[Part, str] = {"holdout": "predictions.csv", "oof": "out_of_fold.csv"}
 NAMES: Mapping[Part, str] = {"holdout": "hold-out", "oof": "out-of-fold"}
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """A run's predictions on one part of its cells.
-
-    Attributes:
-        classes: K names.
-        not_estimable: classes without figures.
-        ids: (n,) names of the cells.
-        labels: (n,) int64 true classes.
-        predicted: (n,) int64.
-        known: names of all cells of the data set.
-    """
-
-    classes: tuple[str, ...]
-    not_estimable: tuple[str, ...]
-    ids: tuple[str, ...]
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    known: frozenset[str]
-
-
 def predictions_of(card: Path, part: Part) -> Predictions:
-    """What a card's model gave for the cells of one part.
+    """What a card's model gave for the cells of one part, with their names.
 
     Raises:
         RunError: a card without these predictions.
@@ -56,9 +34,8 @@ def predictions_of(card: Path, part: Part) -> Predictions:
         predicted = np.array([position[row["predicted_class"]] for row in rows], np.int64)
     except KeyError as error:
         raise CardError(f"{card / FILES[part]} does not fit its card: no {error}") from None
-    return Predictions(
-        config.classes, config.not_estimable, ids, labels, predicted, ids_of(card) | set(ids)
-    )
+    known = [name not in config.not_estimable for name in config.classes]
+    return Predictions(config.classes, labels, predicted, estimable=np.array(known), ids=ids)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -76,8 +53,6 @@ def ids_of(card: Path) -> frozenset[str]:
         CardError: its ``splits.json`` cannot be read.
     """
     try:
-        facts = json.loads((card / "splits.json").read_text(encoding="utf-8"))
-        parts = [facts["holdout"], *facts["folds"], facts["train_only"], facts["left_out"]]
-        return frozenset(name for part in parts for name in part.get("ids", ()))
-    except (OSError, ValueError, KeyError) as error:
-        raise CardError(f"{card / 'splits.json'} cannot be read: {error}") from None
+        return SplitsFile.read(card / "splits.json").ids
+    except SplitError as error:
+        raise CardError(f"{card / 'splits.json'} cannot be read: ", error) from None

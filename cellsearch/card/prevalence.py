@@ -139,6 +139,7 @@ def fractions(
     classes: tuple[str, ...],
     facts: PriorFacts,
     *,
+    called: NDArray[np.int64],
     seed: int = 0,
 ) -> Fractions:
     """Counts, raw shares and corrected shares of a sample with 95 % intervals.
@@ -154,12 +155,13 @@ def fractions(
         probabilities: (n, K) that the card gives for the sample, at least one cell.
         classes: K names.
         facts: of the card.
+        called: (n,) classes that the cells are given, by the rule that the facts were found with.
         seed: of the draws.
     """
     n, k = probabilities.shape
     cross = np.array(facts.confusion)
     known = cross.sum(axis=1) > 0
-    counts = np.bincount(probabilities.argmax(axis=1), minlength=k)
+    counts = np.bincount(called, minlength=k)
     rng = np.random.default_rng(seed)
     notes = [
         f"{name}: no out-of-fold cell, so the corrected shares leave it out"
@@ -180,10 +182,14 @@ def fractions(
 
 
 def fractions_of(probabilities: NDArray[np.floating], config: CardConfig) -> Fractions:
-    """Shares of a sample by the card's own facts; uncorrected where the card has none."""
+    """Shares of a sample by the card's own facts; uncorrected where the card has none.
+
+    Cells are counted by the card's own decision, whose mistakes it knows.
+    """
+    called = config.decide(probabilities)
     if config.prevalence is not None:
-        return fractions(probabilities, config.classes, config.prevalence)
-    counts = np.bincount(probabilities.argmax(axis=1), minlength=len(config.classes))
+        return fractions(probabilities, config.classes, config.prevalence, called=called)
+    counts = np.bincount(called, minlength=len(config.classes))
     n = len(probabilities)
     return Fractions(
         n,
@@ -191,7 +197,7 @@ def fractions_of(probabilities: NDArray[np.floating], config: CardConfig) -> Fra
             ClassFraction(name, int(count), float(count / n), None, None)
             for name, count in zip(config.classes, counts, strict=True)
         ),
-        ("the card does not know its own mistakes, so no share is corrected",),
+        ("the card does not record its own mistakes, so no share is corrected",),
     )
 
 
@@ -223,8 +229,8 @@ def _adjusted(
     rates = part / part.sum(axis=1, keepdims=True)
     if np.linalg.cond(rates) > WORST_CONDITION:
         return nothing, (
-            "no adjusted count: out-of-fold, some classes are called so much alike that their "
-            "shares cannot be told apart"
+            "no adjusted count: out-of-fold, some classes are confused so often that their shares "
+            "cannot be separated"
         )
     raw = called / called.sum()
     drawn_rates = np.stack(

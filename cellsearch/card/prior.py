@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cellsearch.stats.calibration import FLOOR
+from cellsearch.stats.decision import FLOOR
 
 Floats = NDArray[np.float64]
 
@@ -29,12 +29,15 @@ class PriorFacts(BaseModel):
     covariance: tuple[tuple[float, ...], ...]
 
 
-def fit_prior_facts(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> PriorFacts:
+def fit_prior_facts(
+    labels: NDArray[np.int64], probabilities: NDArray[np.floating], called: NDArray[np.int64]
+) -> PriorFacts:
     """Confusion matrix, and bias-corrected temperature scaling (Alexandari et al. 2020, eq. 4).
 
     Args:
         labels: (n,) true classes, out of fold, of the mix of the data set.
         probabilities: (n, K) as the card's graph gives them: after the temperature.
+        called: (n,) classes that the cells are given.
 
     Returns:
         Facts. Slope and biases have weak priors (normal, SD 1 and 10), without which classes that
@@ -47,7 +50,7 @@ def fit_prior_facts(labels: NDArray[np.int64], probabilities: NDArray[np.floatin
     n, k = probabilities.shape
     counts = np.bincount(labels, minlength=k)
     cross = np.zeros((k, k), np.int64)
-    np.add.at(cross, (labels, probabilities.argmax(axis=1)), 1)
+    np.add.at(cross, (labels, called), 1)
     logits = log_probabilities(probabilities)
     truth = np.eye(k)[labels]
     known = counts > 0

@@ -10,8 +10,11 @@ import numpy as np
 
 from cellsearch.card.checksums import CHECKSUMS, problems_with, read_checksums
 from cellsearch.card.config import CONFIG, MODEL
+from cellsearch.card.inputs import measured, prepare
 from cellsearch.card.predict import CardPredictor
+from cellsearch.card.session import run_session
 from cellsearch.errors import CardError
+from cellsearch.stats.decision import CLEAR_MARGIN, margin
 
 README = "README.md"
 TEST_INPUT = "test_input.npy"
@@ -66,7 +69,8 @@ def verify(folder: Path) -> VerifyReport:
     problems += [f"{name} is not listed in {CHECKSUMS}" for name in unlisted]
     if problems:
         raise CardError(
-            f"{folder} is not as it was written:\n" + "\n".join(f"  {line}" for line in problems)
+            f"{folder} has changed since it was written:\n"
+            + "\n".join(f"  {line}" for line in problems)
         )
     check_front_matter(folder / README)
     cells, difference = _replay(folder)
@@ -99,6 +103,22 @@ def _replay(folder: Path) -> tuple[int, float]:
     except (OSError, ValueError) as error:
         raise CardError(f"the test cells of {folder} cannot be read: {error}") from None
     found = predictor.predict(images)
+    config = predictor.config
+    if config.onnx.decided is not None:
+        images = prepare(images, config)
+        given = run_session(
+            predictor.session,
+            images if config.features is None else measured(images),
+            input_name=config.onnx.input,
+            output_name=config.onnx.decided,
+        )
+        temperature = config.temperature or 1.0
+        clear = margin(found, config.decision, temperature=temperature) > CLEAR_MARGIN
+        if not np.array_equal(given[clear], config.decide(found)[clear]):
+            raise CardError(
+                f"{folder} contradicts itself: its model gives test cells other classes than the "
+                f"rule in {CONFIG}"
+            )
     if found.shape != expected.shape:
         raise CardError(
             f"{folder} gives probabilities of shape {found.shape}, expected {expected.shape}"
@@ -107,8 +127,9 @@ def _replay(folder: Path) -> tuple[int, float]:
     # Written so that a NaN fails too.
     if not difference <= TOLERANCE:
         raise CardError(
-            f"{folder} does not give what it gave when it was written: its probabilities of "
-            f"{len(found)} test cells differ by up to {difference:.2g} "
+            f"{folder} no longer gives the predictions it gave when it was written: its "
+            f"probabilities for {len(found)} test cells differ by up to"
+            f" {difference:.2g} "
             f"(at most {TOLERANCE:g} is allowed)"
         )
     return len(found), difference

@@ -17,7 +17,8 @@ from cellsearch.card.predict import class_columns
 from cellsearch.card.prior import PriorFacts, fit_prior_facts
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import Temperature, fit_temperature, scaled
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.decision import Decide
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Message, Setting, joined
 
 OUT_OF_FOLD = "out_of_fold.csv"
@@ -34,7 +35,7 @@ class Rules:
 
 
 def find_rules(
-    oof: OofFigures,
+    oof: Predictions,
     classes: tuple[str, ...],
     *,
     abstain: str | None = None,
@@ -66,9 +67,11 @@ def find_rules(
     right = scaled(found, temperature.value)
     return Rules(
         temperature,
-        None if abstain is None else abstention_of(abstain, oof.labels, right, classes),
+        None
+        if abstain is None
+        else abstention_of(abstain, oof.labels, right, oof.predicted, classes),
         None if sets is None else sets_of(sets, oof.labels, right),
-        fit_prior_facts(oof.labels, right),
+        fit_prior_facts(oof.labels, right, oof.predicted),
     )
 
 
@@ -76,9 +79,12 @@ def abstention_of(
     text: str,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float32],
+    called: NDArray[np.int64],
     classes: tuple[str, ...],
 ) -> Abstention:
     """Thresholds for ``coverage=0.9`` or ``precision=0.95`` from calibrated (n, K) out of fold.
+
+    ``called`` holds the (n,) classes that these cells are given.
 
     Raises:
         CardError: the text is something else, or a class is called ``uncertain``.
@@ -86,7 +92,7 @@ def abstention_of(
     if UNCERTAIN in classes:
         raise CardError(Setting("abstain"), f": a class is called {UNCERTAIN!r} already; rename it")
     try:
-        return fit_abstention(requirement(text), labels, probabilities)
+        return fit_abstention(requirement(text), labels, probabilities, called)
     except ValueError as error:
         raise CardError(Setting("abstain"), f": {error}, got {text!r}") from None
 
@@ -100,32 +106,43 @@ def sets_of(
         CardError: the level is no share.
     """
     if not 0.0 < level < 1.0:
-        raise CardError(
-            Setting("sets"), f": expected a share between 0 and 1 exclusively, got {level:g}"
-        )
+        raise CardError(Setting("sets"), f": expected a share above 0 and below 1, got {level:g}")
     return fit_sets(level, labels, probabilities)
 
 
 def rules_for(
-    folder: Path, config: CardConfig, *, abstain: str | None = None, sets: float | None = None
+    folder: Path,
+    config: CardConfig,
+    *,
+    abstain: str | None = None,
+    sets: float | None = None,
+    decide: Decide | None = None,
 ) -> tuple[Abstention | None, PredictionSets | None]:
     """The card's own rules, or those asked for, found on its out-of-fold predictions.
+
+    Thresholds hold for classes decided in one way, so another one has them found anew.
 
     Raises:
         CardError: what is asked for cannot be read, or the card has no such predictions.
     """
     abstention, own_sets = config.abstention, config.sets
+    if decide is not None and abstention is not None and abstain is None:
+        abstain = f"{abstention.rule}={abstention.level:g}"
     if abstain is not None or sets is not None:
-        labels, probabilities = out_of_fold(folder, config)
+        labels, probabilities, called = out_of_fold(folder, config)
         if abstain is not None:
-            abstention = abstention_of(abstain, labels, probabilities, config.classes)
+            if decide is not None:
+                called = config.decide(probabilities, decide)
+            abstention = abstention_of(abstain, labels, probabilities, called, config.classes)
         if sets is not None:
             own_sets = sets_of(sets, labels, probabilities)
     return abstention, own_sets
 
 
-def out_of_fold(folder: Path, config: CardConfig) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(n,) labels and (n, K) calibrated probabilities of a card's out-of-fold cells.
+def out_of_fold(
+    folder: Path, config: CardConfig
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """A card's out-of-fold cells: (n,) labels, (n, K) calibrated probabilities, (n,) given classes.
 
     Raises:
         CardError: the card holds none, or they have changed since it was written or do not fit it.
@@ -147,6 +164,7 @@ def out_of_fold(folder: Path, config: CardConfig) -> tuple[NDArray[np.int64], ND
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         labels = np.array([place[row["true_class"]] for row in rows], np.int64)
+        called = np.array([place[row["predicted_class"]] for row in rows], np.int64)
         values = np.array([[float(row[name]) for name in columns] for row in rows], np.float32)
     except OSError:
         raise CardError(
@@ -160,4 +178,4 @@ def out_of_fold(folder: Path, config: CardConfig) -> tuple[NDArray[np.int64], ND
         raise CardError(f"{path} does not fit its card: {error}") from None
     if not len(labels):
         raise CardError(f"{path} is empty; thresholds cannot be found")
-    return labels, scaled(values, config.temperature or 1.0)
+    return labels, scaled(values, config.temperature or 1.0), called

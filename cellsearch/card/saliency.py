@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.card.abstain import confidence_of
 from cellsearch.data.dataset import CellDataset
 
 RIGHT_PER_CLASS = 3
@@ -50,24 +51,26 @@ class Saliency:
     steps: int
 
 
-def choose(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Examples:
+def choose(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float32], predicted: NDArray[np.int64]
+) -> Examples:
     """The surest right cells of each class and its surest mistake, as the model gives them.
 
     Args:
         labels: (n,) true classes of the hold-out.
         probabilities: (n, K).
+        predicted: (n,) classes that the cells are given.
     """
     classes = probabilities.shape[1]
     right_ones = max(1, min(RIGHT_PER_CLASS, MOST_CELLS // classes - 1))
-    predicted = probabilities.argmax(axis=1)
-    surest = probabilities.max(axis=1)
+    surest = confidence_of(probabilities, predicted)
     chosen = []
     for label in range(classes):
         for right, most in ((True, right_ones), (False, 1)):
             rows = np.flatnonzero((labels == label) & ((predicted == label) == right))
             chosen.append(rows[np.argsort(-surest[rows], kind="stable")][:most])
     rows = np.concatenate(chosen).astype(np.int64)
-    return Examples(rows, labels[rows], predicted[rows].astype(np.int64), surest[rows])
+    return Examples(rows, labels[rows], predicted[rows], surest[rows].astype(np.float32))
 
 
 def explained(examples: Examples, attributions: NDArray[np.float32], steps: int) -> Saliency:

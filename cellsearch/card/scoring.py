@@ -7,47 +7,124 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.card.config import CardConfig
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
-from cellsearch.stats.comparison import Comparison, compare, compare_counts
+from cellsearch.stats.comparison import Comparison, Scores, compare, compare_counts
+from cellsearch.stats.decision import DECIDED_TAU, Decide, Decision
 from cellsearch.stats.evaluation import (
     BaselineFigures,
-    OofFigures,
+    Evaluation,
+    evaluate,
     predicted_classes,
 )
 from cellsearch.stats.groups import (
     Codes,
     group_codes,
 )
+from cellsearch.stats.predictions import Predictions
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
 
 
-def compare_holdout(
+def score(
     dataset: CellDataset,
     splits: Splits,
     probabilities: NDArray[np.float32],
+    oof: Predictions,
+    baseline: BaselineFigures,
+    *,
+    decision: Decision | None,
+    seed: int,
+) -> Scores:
+    """Winner and baseline on the hold-out and out-of-fold.
+
+    Args:
+        dataset: all cells, hold-out included.
+        splits: hold-out and folds.
+        probabilities: (n, K) float32 of the winner, rows in the order of ``splits.holdout``. A
+            temperature changes no predicted class, so it makes no difference here.
+        oof: the winner's out-of-fold predictions.
+        baseline: of trial 0 on the same cells; empty where there is none.
+        decision: of the winner; None takes the greatest probability.
+        seed: of the bootstrap.
+
+    Raises:
+        CardError: probabilities that are not finite or not (cells, classes), or predictions of
+            other cells.
+    """
+    held, k = splits.holdout, len(dataset.classes)
+    predicted = predicted_classes(probabilities, len(held), k, decision)
+    return Scores(
+        compare_holdout(dataset, splits, predicted, baseline, seed=seed),
+        compare_pooled(dataset, splits, oof, baseline, seed=seed),
+    )
+
+
+def compare_holdout(
+    dataset: CellDataset,
+    splits: Splits,
+    predicted: NDArray[np.int64],
     baseline: BaselineFigures,
     *,
     seed: int,
 ) -> Comparison:
-    """Winner and baseline on the hold-out.
+    """Winner and baseline on the hold-out, each by its own model's decision of one rule.
+
+    ``predicted`` holds the (n,) classes that the winner gives.
 
     Raises:
-        CardError: probabilities are not finite, or not (cells, classes).
+        CardError: the baseline's probabilities are not finite, or not (cells, classes).
     """
     held, k = splits.holdout, len(dataset.classes)
     other = baseline.holdout_probabilities
     return compare(
         dataset.labels[held],
-        predicted_classes(probabilities, len(held), k),
-        predicted_classes(other, len(held), k) if other is not None else None,
+        predicted,
+        None if other is None else predicted_classes(other, len(held), k, baseline.decision),
         dataset.classes,
         not_estimable=tuple(splits.not_estimable),
         groups=groups_of(dataset, held),
         seed=seed,
     )
+
+
+def decided_both_ways(
+    dataset: CellDataset,
+    splits: Splits,
+    probabilities: NDArray[np.float32],
+    config: CardConfig,
+    own: Evaluation,
+    *,
+    seed: int,
+) -> dict[Decide, Evaluation]:
+    """The winner on the hold-out as balanced and as natural decision; empty without a rule.
+
+    Args:
+        dataset: all cells.
+        splits: hold-out and folds.
+        probabilities: (n, K) of the hold-out, as the card gives them.
+        config: of the card.
+        own: figures by the card's own rule.
+        seed: of the intervals.
+    """
+    if config.decision is None:
+        return {}
+    held = splits.holdout
+    return {
+        name: own
+        if config.decision.tau == tau
+        else evaluate(
+            dataset.labels[held],
+            config.decide(probabilities, name),
+            dataset.classes,
+            not_estimable=tuple(splits.not_estimable),
+            groups=groups_of(dataset, held),
+            seed=seed,
+        )
+        for name, tau in DECIDED_TAU.items()
+    }
 
 
 def groups_of(dataset: CellDataset, cells: NDArray[np.int64] | None) -> Codes | None:
@@ -60,7 +137,7 @@ def groups_of(dataset: CellDataset, cells: NDArray[np.int64] | None) -> Codes | 
 def compare_pooled(
     dataset: CellDataset,
     splits: Splits,
-    oof: OofFigures,
+    oof: Predictions,
     baseline: BaselineFigures,
     *,
     seed: int,

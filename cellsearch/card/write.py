@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import files_of, write_checksums
-from cellsearch.card.confidence import confidence_as_json, measure_confidence, write_confidence
+from cellsearch.card.confidence import (
+    calibration_of,
+    confidence_metrics,
+    measure_confidence,
+    write_confidence,
+)
 from cellsearch.card.config import CONFIG, SEEN_CELLS
 from cellsearch.card.described import described
 from cellsearch.card.embedding import Projection
 from cellsearch.card.evidence import write_evidence
 from cellsearch.card.export import Fitted, export, feature_facts, inputs_of, whole_module
-from cellsearch.card.generated import GeneratorFigures
-from cellsearch.card.metrics import METRICS_FILE, card_metrics
+from cellsearch.card.generated import GeneratorFigures, entries
+from cellsearch.card.limits import limits_of
+from cellsearch.card.metrics import METRICS_FILE, SearchFacts, card_metrics
 from cellsearch.card.parts import (
     versions,
     write_importance,
@@ -32,44 +39,75 @@ from cellsearch.card.predict import CardPredictor
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.card.replay import README
 from cellsearch.card.rules import find_rules
-from cellsearch.card.scoring import compare_holdout, compare_pooled
+from cellsearch.card.scoring import decided_both_ways
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.digests import cell_digests
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import scaled
-from cellsearch.stats.comparison import Comparison
-from cellsearch.stats.evaluation import BaselineFigures, OofFigures, predicted_classes
+from cellsearch.stats.comparison import Scores
+from cellsearch.stats.decision import Decision
+from cellsearch.stats.evaluation import predicted_classes
+from cellsearch.stats.metrics import confusion
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.util.atomic import whole_folder
-
-__all__ = ["BaselineFigures", "GeneratorFigures", "OofFigures", "write_card"]
 
 if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
     from cellsearch.space.recipe import Recipe
 
-Findings = Callable[[Comparison], Found]
 COMPARED_CELLS = 256
 SAME_PROBABILITIES = 1e-2
 
 
+@dataclass(frozen=True, eq=False)
+class Winner:
+    """The model that is handed over, and what it predicts.
+
+    Attributes:
+        predictors: one refitted network, or those of the folds, whose probabilities are averaged.
+        recipe: of the winner.
+        holdout_probabilities: (n, K) float32 of the predictors, not calibrated; rows in the order
+            of ``splits.holdout``.
+        oof: its out-of-fold predictions.
+        generators: of the classes that cells were generated for.
+        decision: how its probabilities become classes; None takes the greatest.
+    """
+
+    predictors: Sequence[Fitted]
+    recipe: Recipe
+    holdout_probabilities: NDArray[np.float32]
+    oof: Predictions
+    generators: Sequence[GeneratorFigures] = ()
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True)
+class CardOptions:
+    """What a person chose for the card.
+
+    Attributes:
+        abstain: ``coverage=0.9`` or ``precision=0.95``: when a cell is ``uncertain``.
+        sets: level of prediction sets, such as 0.9.
+        projection: of the map of the hold-out; ``umap`` where umap-learn is installed, else t-SNE.
+    """
+
+    abstain: str | None = None
+    sets: float | None = None
+    projection: Projection = "tsne"
+
+
 def write_card(
     folder: Path | str,
+    winner: Winner,
     *,
-    predictors: Sequence[Fitted],
-    recipe: Recipe,
     dataset: CellDataset,
     splits: Splits,
-    holdout_probabilities: NDArray[np.float32],
-    oof: OofFigures,
-    baseline: BaselineFigures | None,
-    search_facts: Mapping[str, Any],
+    scores: Scores,
+    search: SearchFacts,
     command: str,
-    generators: Sequence[GeneratorFigures] = (),
-    projection: Projection = "tsne",
-    abstain: str | None = None,
-    sets: float | None = None,
-    findings: Findings | None = None,
+    found: Found | None = None,
+    options: CardOptions | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> ModelCard:
     """Export, measure and describe the winner of a search.
@@ -79,31 +117,19 @@ def write_card(
 
     Args:
         folder: of the card; an older card there is replaced, anything else is refused.
-        predictors: one refitted network, or those of the folds, whose probabilities are averaged.
-        recipe: of the winner.
+        winner: the model and its predictions.
         dataset: all cells, hold-out included.
         splits: hold-out and folds.
-        holdout_probabilities: (n, K) float32 of the predictors, not calibrated; rows in the order
-            of ``splits.holdout``.
-        oof: the winner's out-of-fold predictions.
-        baseline: of trial 0, on the same cells; None where there is none.
-        search_facts: any of ``metric``, ``seed``, ``budget`` (trials or None), ``trials``
-            ({"complete": n, "pruned": n, "failed": n}), ``seconds`` spent in trials, ``space``,
-            ``space_sha256``, ``winner`` and ``baseline_trial`` (trial numbers), ``variant`` of the
-            data set, ``accepted`` (errors of the check of the cells, a line each). Others are kept
-            in metrics.json, if JSON holds them.
+        scores: winner and baseline, of ``card.scoring.score``.
+        search: what the search was.
         command: that repeats the run.
-        generators: of the classes that cells were generated for.
-        projection: of the map of the hold-out; ``umap`` where umap-learn is installed, else t-SNE.
-        abstain: ``coverage=0.9`` or ``precision=0.95``: when a cell is ``uncertain``.
-        sets: level of prediction sets, such as 0.9.
-        findings: gives the verdict on the search, and which choice mattered, for the comparison
-            with the baseline on the hold-out.
-        on_stage: told what is being done.
+        found: verdict on the search, and which choice mattered.
+        options: of the card; by default none.
+        on_stage: called with what is being done.
 
     Raises:
         CardError: the export differs from the trained model, the hold-out's probabilities are not
-            the predictors', the folder is taken, or the disk refuses.
+            the predictors' or not those that were scored, the folder is taken, or the disk refuses.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG).is_file() and not _is_empty(folder):
@@ -113,21 +139,15 @@ def write_card(
             building.mkdir()
             _write_into(
                 building,
-                predictors=predictors,
-                recipe=recipe,
+                winner,
                 dataset=dataset,
                 splits=splits,
-                holdout_probabilities=holdout_probabilities,
-                oof=oof,
-                baseline=baseline or BaselineFigures(),
-                search_facts=search_facts,
+                scores=scores,
+                search=search,
                 command=command,
-                generators=generators,
-                projection=projection,
-                abstain=abstain,
-                sets=sets,
-                findings=findings,
-                tell=on_stage or _to_nobody,
+                found=found or Found(),
+                options=options or CardOptions(),
+                on_stage=on_stage or _no_one,
             )
             write_checksums(building)
     except OSError as error:
@@ -135,37 +155,32 @@ def write_card(
     return ModelCard.load(folder)
 
 
-def _to_nobody(stage: str) -> None:
+def _no_one(stage: str) -> None:
     del stage
 
 
 def _write_into(
     folder: Path,
+    winner: Winner,
     *,
-    predictors: Sequence[Fitted],
-    recipe: Recipe,
     dataset: CellDataset,
     splits: Splits,
-    holdout_probabilities: NDArray[np.float32],
-    oof: OofFigures,
-    baseline: BaselineFigures,
-    search_facts: Mapping[str, Any],
+    scores: Scores,
+    search: SearchFacts,
     command: str,
-    generators: Sequence[GeneratorFigures],
-    projection: Projection,
-    abstain: str | None,
-    sets: float | None,
-    findings: Findings | None,
-    tell: Callable[[str], None],
+    found: Found,
+    options: CardOptions,
+    on_stage: Callable[[str], None],
 ) -> None:
-    tell("exporting the card")
+    on_stage("exporting the card")
     held = np.asarray(splits.holdout, dtype=np.int64)
-    k = len(dataset.classes)
-    predicted_classes(holdout_probabilities, len(held), k)
-    seed = int(search_facts.get("seed") or 0)
-    rules = find_rules(oof, dataset.classes, abstain=abstain, sets=sets, seed=seed)
-    plain_probabilities = holdout_probabilities
-    holdout_probabilities = scaled(plain_probabilities, rules.temperature.value)
+    oof, seed, not_estimable = winner.oof, search.seed, tuple(splits.not_estimable)
+    predictors, uncalibrated = winner.predictors, winner.holdout_probabilities
+    decision = winner.decision
+    predicted = predicted_classes(uncalibrated, len(held), len(dataset.classes), decision)
+    _require_scored(predicted, scores, dataset, held)
+    rules = find_rules(oof, dataset.classes, abstain=options.abstain, sets=options.sets, seed=seed)
+    probabilities = scaled(uncalibrated, rules.temperature.value)
     compared = held[np.linspace(0, len(held) - 1, min(len(held), COMPARED_CELLS)).astype(int)]
     module = whole_module(predictors)
     exported = export(
@@ -173,94 +188,98 @@ def _write_into(
         inputs_of(module, dataset.images[compared]),
         folder,
         temperature=rules.temperature.value,
+        decision=decision,
     )
     config = described(
-        recipe,
+        winner.recipe,
         dataset,
         splits,
-        search_facts,
+        search.variant,
         rules,
         exported,
         feature_facts(module, dataset.channels),
+        decision,
         members=len(predictors),
     )
     write_json(folder / CONFIG, config.model_dump(mode="json"))
     write_checksums(folder)
     predictor = CardPredictor.load(folder)
-    _require_same(predictor, dataset, held, holdout_probabilities)
+    _require_same(predictor, dataset, held, probabilities)
     write_test_cells(folder, predictor, dataset, held)
 
-    tell("finding the intervals of the hold-out's figures")
-    holdout = compare_holdout(dataset, splits, holdout_probabilities, baseline, seed=seed)
-    pooled = compare_pooled(dataset, splits, oof, baseline, seed=seed)
-    found = findings(holdout) if findings is not None else Found()
-    tell("measuring confidence")
+    on_stage("measuring confidence")
     confidence = measure_confidence(
-        rules,
-        dataset,
-        held,
-        plain_probabilities,
-        oof,
-        not_estimable=tuple(splits.not_estimable),
-        seed=seed,
+        rules, dataset, held, uncalibrated, predicted, oof, not_estimable=not_estimable, seed=seed
     )
-    write_tables(folder, dataset, held, holdout_probabilities, oof)
-    figures = card_metrics(
-        holdout,
-        pooled,
+    write_tables(folder, dataset, held, probabilities, predicted, oof)
+    metrics = card_metrics(
+        scores,
         found,
         export_largest_difference=exported.largest_difference,
-        not_estimable=tuple(splits.not_estimable),
-        search=search_facts,
-        confidence=confidence_as_json(confidence, dataset.classes),
+        not_estimable=not_estimable,
+        search=search,
+        confidence=confidence_metrics(confidence, dataset.classes),
+        decisions=decided_both_ways(
+            dataset, splits, probabilities, config, scores.hold_out.winner, seed=seed
+        ),
+        limits=limits_of(
+            config, scores.hold_out.winner, search, grouped=dataset.groups is not None
+        ),
+        generated=entries(winner.generators),
     )
-    write_json(folder / METRICS_FILE, figures.model_dump(exclude_unset=True))
+    write_json(folder / METRICS_FILE, metrics.model_dump(exclude_unset=True))
     splits.save(folder / "splits.json")
     np.save(folder / SEEN_CELLS, np.sort(cell_digests(dataset.images)), allow_pickle=False)
-    write_recipe(folder / "recipe.yaml", recipe)
+    write_recipe(folder / "recipe.yaml", winner.recipe)
     write_json(folder / "versions.json", versions())
-    tell("drawing the card's figures")
-    names = write_plots(
-        folder / "plots",
-        [predictor.history for predictor in predictors],
-        holdout,
-        pooled,
-    )
+    on_stage("drawing the figures of the card")
+    histories = [predictor.history for predictor in predictors]
+    names = write_plots(folder / "plots", histories, scores.hold_out, scores.out_of_fold)
     write_confidence(folder, confidence)
     write_importance(folder, found.importance)
-    tell("drawing curves, saliency and the map of the hold-out")
+    on_stage("drawing curves, saliency and the map of the hold-out")
     evidence = write_evidence(
         folder,
         predictors,
         dataset,
         held,
-        holdout_probabilities,
+        probabilities,
+        predicted,
         oof,
-        not_estimable=tuple(splits.not_estimable),
-        generators=generators,
-        projection=projection,
+        not_estimable=not_estimable,
+        generators=winner.generators,
+        projection=options.projection,
         seed=seed,
     )
     story = Story(
         config=config,
+        metrics=metrics,
+        calibration=calibration_of(confidence),
+        importance=found.importance,
+        evidence=evidence,
         notes=dataset.provenance.notes,
         label_free=dataset.provenance.label_free,
         grouped=dataset.groups is not None,
         counts=tuple(dataset.counts.tolist()),
         folds=splits.k,
         development=len(splits.development),
-        holdout=holdout,
-        oof=pooled,
-        search=search_facts,
         command=command,
         plots=tuple(names),
-        evidence=evidence,
-        confidence=confidence,
-        found=found,
-        export_difference=exported.largest_difference,
         files=tuple(files_of(folder)),
     )
     (folder / README).write_text(write_readme(story), encoding="utf-8")
+
+
+def _require_scored(
+    predicted: NDArray[np.int64],
+    scores: Scores,
+    dataset: CellDataset,
+    held: NDArray[np.int64],
+) -> None:
+    """The figures must be those of these predictions."""
+    counts = confusion(dataset.labels[held], predicted, len(dataset.classes))
+    if not np.array_equal(counts, scores.hold_out.winner.confusion):
+        raise CardError("the scores are not those of the winner's hold-out probabilities")
 
 
 def _require_same(

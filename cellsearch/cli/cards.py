@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ from cellsearch.cli.options import (
 )
 
 QUIET_SECONDS = 2.0
+Decide = Literal["balanced", "natural"]
 
 
 def predict(
@@ -29,7 +30,7 @@ def predict(
         str, typer.Argument(help="An image, a folder of images, or a dataset by name or path.")
     ],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="CSV with one row a cell.", metavar="CSV")
+        Path | None, typer.Option("-o", "--out", help="CSV with one row per cell.", metavar="CSV")
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -43,16 +44,26 @@ def predict(
     fit: Fit = None,
     abstain: Abstain = None,
     sets: Sets = None,
+    decide: Annotated[
+        Decide | None,
+        typer.Option(
+            help="balanced: find rare classes. natural: the fewest mistakes where classes are as "
+            "frequent as in the training. By default the card's own rule.",
+        ),
+    ] = None,
     fractions: Annotated[
         Path | None,
-        typer.Option(help="CSV of each class's share of the sample, corrected.", metavar="CSV"),
+        typer.Option(
+            help="CSV of the share of each class in the sample, corrected for known mistakes.",
+            metavar="CSV",
+        ),
     ] = None,
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
     as_json: Json = False,
 ) -> None:
-    """Classify cells with a card; neither torch nor ray is loaded.
+    """Classify cells with a card. Needs neither torch nor Ray.
 
     Example: cellsearch predict runs/demo/card crops/ -o cells.csv --to cellprofiler=cpa.csv
     """
@@ -77,8 +88,10 @@ def predict(
     refuse_places(targets, {"out": out, "fractions": fractions}, keep=(*read, card))
     require_card(card)
     predictor = CardPredictor.load(card)
-    abstention, asked_sets = rules_for(card, predictor.config, abstain=abstain, sets=sets)
     config = predictor.config
+    if decide is not None:
+        config.require_rule(decide)
+    abstention, asked_sets = rules_for(card, config, abstain=abstain, sets=sets, decide=decide)
     rule = fit_rule(config, fit)
     on_progress = after(QUIET_SECONDS, Terminal().progress)
     cells = cells_to_predict(
@@ -99,7 +112,14 @@ def predict(
         Terminal().message(f"note: {line}")
     sizes = [*told_in(cells.provenance.notes), size_note(cells.images, config, fit=rule)]
     probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
-    rows = to_rows(cells, probabilities, config.classes, abstention=abstention, sets=asked_sets)
+    rows = to_rows(
+        cells,
+        probabilities,
+        config.classes,
+        called=config.decide(probabilities, decide),
+        abstention=abstention,
+        sets=asked_sets,
+    )
     sample = None
     if fractions is not None or len(rows) > 1:
         sample = fractions_of(probabilities, config)
@@ -128,7 +148,7 @@ def predict(
 
 
 def verify(card: CardArgument, as_json: Json = False) -> None:
-    """Replay a card's test cells and compare every checksum.
+    """Check a card: compare every checksum and predict its test cells again.
 
     Example: cellsearch verify runs/demo/card
     """
@@ -142,7 +162,7 @@ def verify(card: CardArgument, as_json: Json = False) -> None:
         say_json(report)
         return
     typer.echo(
-        f"{card}: {report.files} files as written, {report.cells} test cells replayed, "
+        f"{card}: {report.files} files unchanged, {report.cells} test cells replayed, "
         f"largest difference {report.largest_difference:.1e}"
     )
 

@@ -19,7 +19,7 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of runs; the others are held against the first.",
+            help="Folders of runs; each is compared with the first.",
             metavar="RUN...",
             autocompletion=completion.runs,
         ),
@@ -27,8 +27,8 @@ def compare(
     answers: Annotated[
         Path | None,
         typer.Option(
-            help="Of people, for one run: CSV or TSV with columns id, class and, for several "
-            "people, rater.",
+            help="Answers of human raters, for one run: CSV or TSV with columns id, class and, "
+            "for several people, rater.",
             metavar="TABLE",
         ),
     ] = None,
@@ -46,12 +46,10 @@ def compare(
     storage: SharedStorage = None,
     plot: Annotated[
         Path | None,
-        typer.Option(
-            "--plot", help="Of runs: draw them side by side, as PNG and SVG.", metavar="PNG"
-        ),
+        typer.Option("--plot", help="Draw the runs side by side, as PNG and SVG.", metavar="PNG"),
     ] = None,
 ) -> None:
-    """The models of runs side by side, or one beside the answers of people, on the same cells.
+    """Compare the models of runs, or one model with human raters, on the same cells.
 
     Example: cellsearch compare runs/plain runs/wide --plot both.png
 
@@ -85,7 +83,7 @@ def compare(
     from cellsearch.terminal.tables import answers_report
 
     if len(runs) > 1:
-        raise ConfigError(f"--answers: are held against one run, got {len(runs)}")
+        raise ConfigError(f"--answers: can be compared with one run, got {len(runs)}")
     card_of(runs[0])
     progress = Terminal().progress
     report = compare_answers(runs[0], answers, part=chosen, on_progress=progress)

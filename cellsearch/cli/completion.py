@@ -128,7 +128,9 @@ def parts(incomplete: str) -> list[str]:
 
 def card_formats(incomplete: str) -> list[str]:
     """What a card is exported to."""
-    return _beginning(("bioimageio", "huggingface", "onnx"), incomplete)
+    from cellsearch.interop.exporters import EXPORTERS
+
+    return _beginning(tuple(EXPORTERS), incomplete)
 
 
 def cell_formats(incomplete: str) -> list[str]:

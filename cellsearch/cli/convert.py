@@ -33,7 +33,7 @@ def convert(
         str | None,
         typer.Option(
             help="folder (a folder a class), table (CSV and images), npz, zarr (OME-Zarr), hdf5 or "
-            "tiff (OME-TIFF). By default what the name says, else folder.",
+            "tiff (OME-TIFF). Default: by the suffix of the name, else folder.",
             metavar="FORMAT",
             autocompletion=completion.cell_formats,
         ),
@@ -112,9 +112,9 @@ def convert(
         say(line)
     say(f"{written.cells:,} cells in {written.path} ({written.format})")
     if written.losses:
-        say(f"a {written.format} cannot hold: {', '.join(written.losses)}")
+        say(f"a {written.format} does not keep: {', '.join(written.losses)}")
     readable = shlex.quote(str(written.readable))
     if written.labelled:
-        say(f"learn from them: cellsearch run --dataset {readable}")
+        say(f"train on them: cellsearch run --dataset {readable}")
     else:
         say(f"no labels; classify them: cellsearch predict CARD {readable} -o cells.csv")

@@ -137,7 +137,7 @@ def check(
     groups: Annotated[
         bool,
         typer.Option(
-            "--groups", help="Ask whether images tell donor, plate or date apart (batch effect)."
+            "--groups", help="Test whether images reveal the donor, plate or date (batch effect)."
         ),
     ] = False,
     as_json: Json = False,

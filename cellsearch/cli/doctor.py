@@ -13,10 +13,12 @@ from cellsearch.cli.options import Json
 def doctor(
     storage: Annotated[
         str | None,
-        typer.Option(help="Try this database, such as postgresql://user@host/name.", metavar="URL"),
+        typer.Option(
+            help="Also test this database, such as postgresql://user@host/name.", metavar="URL"
+        ),
     ] = None,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Start Ray too, which takes up to a minute.")
+        bool, typer.Option("--ray", help="Also start Ray, which takes up to a minute.")
     ] = False,
     runs: Annotated[
         Path, typer.Option(help="Folder that runs are written to.", metavar="DIR")
@@ -48,6 +50,6 @@ def doctor(
     elif problems or warnings:
         say(f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}")
     else:
-        say("all is well; look at your cells: cellsearch init FOLDER")
+        say("no problems found; next, look at your cells: cellsearch init FOLDER")
     if problems:
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from cellsearch.interop.rdf import About
     from cellsearch.interop.references import Reference
 
-FORMATS = ("bioimageio", "huggingface", "onnx")
-
 
 def export(
     card: CardArgument,
@@ -25,7 +22,7 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="bioimageio, huggingface or onnx.",
+            help="Format: bioimageio, huggingface or onnx.",
             metavar="FORMAT",
             autocompletion=completion.card_formats,
         ),
@@ -39,7 +36,7 @@ def export(
     author: Annotated[
         list[str] | None,
         typer.Option(
-            help="bioimageio: who answers for it; may be given several times.",
+            help="bioimageio: an author, who answers for it; may be given several times.",
             metavar="'NAME; AFFILIATION; ORCID'",
         ),
     ] = None,
@@ -49,9 +46,7 @@ def export(
     ] = None,
     cite: Annotated[
         list[str] | None,
-        typer.Option(
-            help="bioimageio: a work to cite, beside that of the cells.", metavar="'TEXT DOI'"
-        ),
+        typer.Option(help="bioimageio: a further work to cite.", metavar="'TEXT DOI'"),
     ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(help="bioimageio: side of a pixel, micrometres.", min=1e-6)
@@ -62,22 +57,24 @@ def export(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write a card as others take it: a BioImage.IO package, a folder for the Hub, one ONNX file.
+    """Write a card for another tool: a BioImage.IO package, a folder for the Hub, one ONNX file.
 
     A package is tested with bioimageio.core before it is put in place.
 
     Example: cellsearch export runs/demo/card --to bioimageio -o demo-model --author "Ada Byron"
     """
     from cellsearch.card.card import ModelCard
+    from cellsearch.interop.exporters import EXPORTERS
     from cellsearch.run.history import require_card
     from cellsearch.terminal.tables import say, say_json
     from cellsearch.util.validation import near_miss
+    from cellsearch.util.wording import worded
 
-    if to not in FORMATS:
+    if to not in EXPORTERS:
         hint = "; TorchScript is not written: BioImage.IO, onnxruntime and the Hub take ONNX"
         raise ConfigError(
-            f"--to: must be one of {', '.join(FORMATS)}, got {to!r}"
-            + (hint if to == "torchscript" else near_miss(to, FORMATS))
+            f"--to: must be one of {', '.join(EXPORTERS)}, got {to!r}"
+            + (hint if to == "torchscript" else near_miss(to, EXPORTERS))
         )
     given = {"--author": author, "--licence": licence, "--cite": cite} | {
         "--pixel-size": pixel_size,
@@ -90,47 +87,14 @@ def export(
     if out.resolve() == card.resolve() or card.resolve().is_relative_to(out.resolve()):
         raise ConfigError(f"--out: {out} holds the card itself; name another place")
     opened = ModelCard.load(card)
-    if to == "onnx":
-        from cellsearch.interop.onnx_file import write_onnx
-
-        write_onnx(opened, out, force=force)
-        facts: dict[str, object] = {"format": to, "file": out}
-        lines = [f"{out}: classes, channels, dtype and size are in its metadata"]
-    elif to == "huggingface":
-        from cellsearch.interop.hub import write_hub_folder
-
-        made = write_hub_folder(opened, out, force=force)
-        facts = {"format": to, "folder": out, "files": made.files, "cleaned": made.cleaned}
-        lines = [
-            f"{out}: {len(made.files)} files, front matter and links checked, card verified",
-            *_cleaned(made.cleaned),
-            f"push it: cellsearch push {shlex.quote(str(card))} OWNER/NAME",
-        ]
-    else:
-        from cellsearch.interop.bioimageio import export_bioimageio
-
-        about = _about(author, licence, cite, pixel_size, name)
-        package = export_bioimageio(opened, out, about, force=force)
-        facts = {
-            "format": to,
-            "folder": out,
-            "archive": package.archive,
-            "status": package.status,
-            "missing": package.notes,
-            "report": package.report,
-        }
-        lines = [f"{out} and {package.archive}: bioimageio.core's test {package.status}"]
-        if package.notes:
-            from cellsearch.util.wording import worded
-
-            lines.append(
-                f"before an upload bioimage.io will ask for {', '.join(map(worded, package.notes))}"
-            )
+    made = EXPORTERS[to](
+        opened, out, about=_about(author, licence, cite, pixel_size, name), force=force
+    )
     if as_json:
-        say_json(facts)
+        say_json({"format": to, **made.facts})
     else:
-        for line in lines:
-            say(line)
+        for line in made.lines:
+            say(worded(line))
 
 
 def push(
@@ -142,11 +106,12 @@ def push(
     token: Annotated[
         str | None,
         typer.Option(
-            help="By default HF_TOKEN, or that of `hf auth login`; a shell remembers what is typed."
+            help="Default: HF_TOKEN, or the token of `hf auth login`. A shell remembers what is "
+            "typed."
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would go; nothing is sent.")
+        bool, typer.Option("--dry-run", help="List what would be sent; send nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -155,6 +120,7 @@ def push(
     Example: cellsearch push runs/demo/card anna/demo-phases --private --dry-run
     """
     from cellsearch.card.card import ModelCard
+    from cellsearch.interop.hub import shortened_paths
     from cellsearch.interop.push import push as upload
     from cellsearch.run.history import require_card
     from cellsearch.terminal.tables import say, say_json, table
@@ -174,20 +140,15 @@ def push(
         return
     if dry_run:
         table(("file", "bytes"), [(file, f"{size:,}") for file, size in pushed.files.items()])
-    for line in _cleaned(pushed.cleaned):
+    for line in shortened_paths(pushed.cleaned):
         say(line)
     total = sum(pushed.files.values())
     what = f"{len(pushed.files)} files, {total / 1e6:.1f} MB"
     say(
-        f"{what} would go to {repository}; nothing was sent" if dry_run else f"{what}: {pushed.url}"
+        f"{what} would be sent to {repository}; nothing was sent"
+        if dry_run
+        else f"{what}: {pushed.url}"
     )
-
-
-def _cleaned(cleaned: dict[str, int]) -> list[str]:
-    if not cleaned:
-        return []
-    named = ", ".join(f"{count} in {file}" for file, count in cleaned.items())
-    return [f"paths of this machine cut to their last part: {named}"]
 
 
 def _about(

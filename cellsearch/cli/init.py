@@ -38,15 +38,15 @@ def init(
     estimate: Annotated[
         bool,
         typer.Option(
-            "--estimate/--no-estimate", help="Time some recipes, to say how long a run is."
+            "--estimate/--no-estimate", help="Time some recipes to estimate how long a run takes."
         ),
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Look at a folder of cells, say what is there, write a commented manifest, propose a command.
+    """Look at a folder of cells, write a commented manifest, and propose a command.
 
-    Nothing in the folder is changed. Exit code 1 where something keeps the cells from being
-    learnt from; each such thing is said with its remedy.
+    Nothing in the folder is changed. Exit code 1 where the cells cannot be used for training;
+    each problem is listed with its remedy.
 
     Example: cellsearch init my-cells
 
@@ -82,9 +82,12 @@ def init(
         if look.layout.kind == "flat" and not written:
             say(f"a table to fill in: cellsearch init {shlex.quote(str(path))} -o labels.csv")
         elif look.layout.kind == "flat":
-            say(f"fill in the column label, then: cellsearch init {shlex.quote(str(written[0]))}")
+            say(
+                "next, fill in the column label, then: cellsearch init "
+                f"{shlex.quote(str(written[0]))}"
+            )
         elif look.problems:
-            say("no manifest was written; put this right, then call it again")
+            say("no manifest was written; fix this, then run it again")
     if look.problems:
         raise typer.Exit(1)
 

@@ -91,7 +91,7 @@ def nested_facts(nested: NestedResult) -> dict[str, Any]:
         "run": nested.folder,
         "interrupted": nested.interrupted,
         "runs": nested.runs,
-        "summary": None if nested.summary is None else nested.summary.to_dict(),
+        "summary": None if nested.summary is None else nested.summary.model_dump(mode="json"),
     }
 
 

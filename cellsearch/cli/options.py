@@ -35,7 +35,7 @@ Channels = Annotated[
 Merge = Annotated[
     list[str] | None,
     typer.Option(
-        help="Classes to take as one; may be given several times, or as a JSON object.",
+        help="Classes to merge into one; may be given several times, or as a JSON object.",
         metavar="NAME=CLASS+CLASS",
     ),
 ]
@@ -48,31 +48,36 @@ Only = Annotated[
 ]
 OneVsRest = Annotated[
     str | None,
-    typer.Option("--one-vs-rest", help="A class against all the others.", metavar="CLASS"),
+    typer.Option("--one-vs-rest", help="Train one class against all the others.", metavar="CLASS"),
 ]
 Abstain = Annotated[
     str | None,
     typer.Option(
-        help="When a cell is called uncertain: coverage=0.9 (the least sure tenth of each class) "
-        "or precision=0.95 (what would be right less often); thresholds come of out-of-fold cells.",
+        help="When to call a cell uncertain: coverage=0.9 (the least certain tenth of each class) "
+        "or "
+        "precision=0.95 (cells that would be right less often). Thresholds come from out-of-fold "
+        "cells.",
         metavar="RULE",
     ),
 ]
 Sets = Annotated[
     float | None,
-    typer.Option(help="Prediction sets that hold the true class so often, such as 0.9."),
+    typer.Option(
+        "--prediction-sets",
+        help="Also give each cell a set of classes that contains the true one this often, such as "
+        "0.9.",
+        metavar="SHARE",
+    ),
 ]
 Fit = Annotated[
     str | None,
     typer.Option(
-        help="Crops of another size: pad (or cut), shrink (the larger, and pad), resize or refuse "
-        "(default: as in training)."
+        help="What to do with crops of another size: pad (cut the larger), shrink (the larger, pad "
+        "the smaller), resize or refuse (default: as in training)."
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print facts as one JSON document on standard output.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 RunArgument = Annotated[
     Path,
     typer.Argument(help="Folder of a run.", metavar="RUN", autocompletion=completion.runs),
@@ -100,7 +105,7 @@ DatasetArgument = Annotated[
 SpaceArgument = Annotated[
     str,
     typer.Argument(
-        help="Name of a built-in space, or path of a YAML.",
+        help="Name of a built-in space, or path of a YAML file.",
         metavar="SPACE",
         autocompletion=completion.spaces,
     ),
@@ -130,7 +135,7 @@ def task_options(
     only: list[str] | None,
     one_vs_rest: str | None,
 ) -> dict[str, Any]:
-    """Options of ``apply_task`` as they were typed: which names they hold, the cells will tell."""
+    """Options of ``apply_task`` as they were typed; the cells decide which names they hold."""
     texts = {"channels": channels, "merge": merge, "only": only}
     return {
         "typed": {name: tuple(given) for name, given in texts.items() if given},

@@ -18,10 +18,11 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Folder for the pictures as SVG files, besides.", metavar="FOLDER"),
+        typer.Option(help="Also write the figures as SVG files to this folder.", metavar="FOLDER"),
     ] = None,
     audit: Annotated[
-        bool, typer.Option("--audit/--no-audit", help="Look for leaks, and say what was found.")
+        bool,
+        typer.Option("--audit/--no-audit", help="Look for leaks too, and list what was found."),
     ] = True,
     as_json: Json = False,
 ) -> None:

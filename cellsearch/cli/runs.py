@@ -23,7 +23,7 @@ def runs(
     storage: SharedStorage = None,
     as_json: Json = False,
 ) -> None:
-    """The runs of a folder, or of everybody who uses one database, newest first.
+    """List the runs of a folder, or of everybody who uses one database, newest first.
 
     Example: cellsearch runs
 
@@ -41,7 +41,7 @@ def runs(
         say_json([run_facts(run) for run in found])
         return
     if not found:
-        say(f"no runs in {folder}; begin one: cellsearch run --dataset demo --space quick")
+        say(f"no runs in {folder}; start one: cellsearch run --dataset demo --space quick")
         return
     table(RUN_COLUMNS, [run_line(run) for run in found])
     say(f"look at one: cellsearch show {shlex.quote(str(found[0]))}")
@@ -83,7 +83,7 @@ def show(
     storage: SharedStorage = None,
     as_json: Json = False,
 ) -> None:
-    """The leaderboard of a run, and where its card lies; of repeated searches, a line each.
+    """Show the leaderboard of a run and where its card is. Repeated searches get one line each.
 
     Example: cellsearch show runs/jurkat-2026-11-21-1 -n 20
     """
@@ -129,7 +129,8 @@ def _show_repeated(folder: Path, *, as_json: bool) -> None:
         # The keys are those of `cellsearch run --outer 5 --json`.
         unfinished = found.summary is None
         facts = {"run": folder, "interrupted": unfinished, "runs": found.runs}
-        say_json(facts | {"summary": found.summary})
+        summary = None if found.summary is None else found.summary.model_dump(mode="json")
+        say_json(facts | {"summary": summary})
         return
     kind = {"outer": "outer folds", "repeats": "repeats"}[found.request.kind]
     say(f"{folder}: {found.request.times} searches on {kind}")
@@ -138,7 +139,7 @@ def _show_repeated(folder: Path, *, as_json: bool) -> None:
     for line in found.missing:
         say(line)
     if found.summary is not None:
-        say(str(found.summary.get("headline", "")))
+        say(found.summary.headline)
     for each in found.runs[:1]:
         say(f"look at one: cellsearch show {shlex.quote(str(each))}")
 
@@ -152,9 +153,9 @@ def dashboard(
             autocompletion=completion.runs,
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8080,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; another than loopback is open to others.")
+        str, typer.Option(help="Address to listen on; any other than loopback is open to others.")
     ] = "127.0.0.1",
 ) -> None:
     """Optuna's dashboard on a run: note, report, and each trial's figures and learning curves.

@@ -32,16 +32,21 @@ if TYPE_CHECKING:
 
 Budget = Annotated[int | None, typer.Option(help="Trials to complete, the baseline included.")]
 Time = Annotated[
-    str | None, typer.Option(help="Wall-clock bound on the search, such as 30m.", metavar="SPAN")
+    str | None, typer.Option(help="Time limit of the search, such as 30m.", metavar="SPAN")
 ]
-Slots = Annotated[int | None, typer.Option(help="Trials at a time; one a core by default.")]
-Threads = Annotated[int | None, typer.Option(help="Threads of a trial.")]
-Address = Annotated[
-    str | None, typer.Option(help="A Ray cluster that is already there.", metavar="HOST:PORT")
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        "--max-concurrent-trials",
+        help="How many trials may run at the same time; default: one per core.",
+        metavar="N",
+    ),
 ]
+Threads = Annotated[int | None, typer.Option(help="Threads per trial.")]
+Address = Annotated[str | None, typer.Option(help="An existing Ray cluster.", metavar="HOST:PORT")]
 Backend = Annotated[
     str,
-    typer.Option(help="Who runs the trials: ray or local.", autocompletion=completion.backends),
+    typer.Option(help="What runs the trials: ray or local.", autocompletion=completion.backends),
 ]
 
 
@@ -55,12 +60,14 @@ def run(
     ],
     space: Annotated[
         str,
-        typer.Option(help="A built-in search space, or a YAML.", autocompletion=completion.spaces),
+        typer.Option(
+            help="A built-in search space, or a YAML file.", autocompletion=completion.spaces
+        ),
     ] = "default",
     init_from: Annotated[
         Path | None,
         typer.Option(
-            help="A card with whose weights the networks begin.",
+            help="Warm start: a card whose weights the networks start from.",
             metavar="CARD",
             autocompletion=completion.cards,
         ),
@@ -108,8 +115,8 @@ def run(
     accept: Annotated[
         list[str] | None,
         typer.Option(
-            help="A kind of error that `datasets check` finds, to go on with all the same; may be "
-            "given several times.",
+            help="Run although `datasets check` finds this kind of error; may be given several "
+            "times.",
             metavar="FINDING",
             autocompletion=completion.findings,
         ),
@@ -117,7 +124,8 @@ def run(
     final: Annotated[
         str,
         typer.Option(
-            help="The card's model: refit on all folds, or their ensemble.",
+            help="The card's model: refit (trained again on all folds) or ensemble (of their "
+            "networks).",
             autocompletion=completion.finals,
         ),
     ] = "refit",
@@ -133,8 +141,9 @@ def run(
     precision: Annotated[
         str,
         typer.Option(
-            help="Number format of training: auto times what is fastest for each trial; fp32 "
-            "with --slots 1 gives the same again on a CPU; also bf16, each with +channels_last.",
+            help="Number format of training: auto takes the fastest for each trial; fp32 with "
+            "--max-concurrent-trials 1 is reproducible on a CPU; also bf16, each with "
+            "+channels_last.",
             autocompletion=completion.precisions,
         ),
     ] = "auto",
@@ -143,10 +152,14 @@ def run(
     ] = None,
     address: Address = None,
     race: Annotated[
-        bool, typer.Option("--race/--no-race", help="Stop trials that are surely worse.")
+        bool,
+        typer.Option("--race/--no-race", help="Stop trials early that are very probably worse."),
     ] = True,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do not go on with an unfinished run like this one.")
+        bool,
+        typer.Option(
+            "--fresh", help="Start a new run although an unfinished one like it could be resumed."
+        ),
     ] = False,
     outer: Annotated[
         int | None,
@@ -157,13 +170,13 @@ def run(
     ] = None,
     repeats: Annotated[
         int | None,
-        typer.Option(help="Repeat the whole search on R hold-outs drawn anew.", metavar="R"),
+        typer.Option(help="Repeat the whole search on R newly drawn hold-outs.", metavar="R"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Search, refit the winner, score the hold-out once, write a model card.
+    """Search, refit the winner, score the hold-out once, and write a model card.
 
-    With --json one document at the end: verdict, figures, where the card lies.
+    With --json, prints one document at the end: verdict, figures and the folder of the card.
 
     Example: cellsearch run --dataset demo --space quick --budget 10
 
@@ -223,14 +236,16 @@ def resume(
     threads: Threads = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Who runs the trials: ray or local.", autocompletion=completion.backends),
+        typer.Option(
+            help="What runs the trials: ray or local.", autocompletion=completion.backends
+        ),
     ] = None,
     address: Address = None,
     abstain: Abstain = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with an interrupted run; nothing that was finished is done again.
+    """Resume an interrupted run. Finished trials are kept.
 
     Example: cellsearch resume runs/jurkat-2026-11-21-1 --budget 100
     """

@@ -12,17 +12,22 @@ from cellsearch.cli.options import Abstain, CardArgument, Fit, Sets
 def serve(
     card: CardArgument,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; another than loopback opens it to others.")
+        str, typer.Option(help="Address to listen on; any other than loopback is open to others.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Of one prediction; by default the cores, at most 8.")
+        int | None,
+        typer.Option(
+            min=1, help="Threads of one prediction; default: the number of cores, at most 8."
+        ),
     ] = None,
     fit: Fit = None,
     abstain: Abstain = None,
     sets: Sets = None,
     max_upload: Annotated[
-        int, typer.Option(min=1, help="Of one request and of one file.", metavar="MB")
+        int, typer.Option(min=1, help="Largest request, and largest file.", metavar="MB")
     ] = 200,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:

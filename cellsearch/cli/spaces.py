@@ -47,7 +47,8 @@ def list_spaces(as_json: Json = False) -> None:
 def show(
     name: SpaceArgument,
     as_yaml: Annotated[
-        bool, typer.Option("--yaml", help="Print the expanded space as YAML, to begin one's own.")
+        bool,
+        typer.Option("--yaml", help="Print the expanded space as YAML, to start your own from."),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -43,7 +43,8 @@ def refuse_picture(path: Path, *, keep: Sequence[Path] = ()) -> None:
     for folder in keep:
         if path.resolve().is_relative_to(folder.resolve()):
             raise ConfigError(
-                Setting("plot", str(path)), f": lies in {folder}, which is read; name another place"
+                Setting("plot", str(path)),
+                f": lies in {folder}, which is the input; name another place",
             )
     if any(parent.exists() and not parent.is_dir() for parent in path.parents):
         raise ConfigError(

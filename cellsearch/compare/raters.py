@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.predictions import FILES, NAMES, Part, Predictions, predictions_of
+from cellsearch.card.predictions import FILES, NAMES, Part, ids_of, predictions_of
 from cellsearch.card.whole_files import write_csv
 from cellsearch.data.readers.table import Row, read_rows
 from cellsearch.errors import CardError, DataError, RunError
@@ -20,6 +20,7 @@ from cellsearch.stats.comparison import compare
 from cellsearch.stats.evaluation import LEVEL, Estimate, Evaluation
 from cellsearch.stats.intervals import clopper_pearson
 from cellsearch.stats.permutation import holm, mcnemar
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 from cellsearch.util.spelling import Spellings
@@ -131,8 +132,9 @@ def compare_answers(
         RunError: the run has no card yet, or no predictions of this part.
         DataError: the answers cannot be used; all problems with their lines.
     """
-    ours = predictions_of(card_of(Path(run)), part)
-    given = read_answers(Path(answers), ids=ours.known, classes=ours.classes)
+    card = card_of(Path(run))
+    ours = predictions_of(card, part)
+    given = read_answers(Path(answers), ids=ids_of(card) | set(ours.ids), classes=ours.classes)
     place = {cell: row for row, cell in enumerate(ours.ids)}
     by_rater: dict[str, dict[int, int]] = {}
     outside: dict[str, int] = {}
@@ -146,8 +148,8 @@ def compare_answers(
     if silent:
         other = "oof" if part == "holdout" else "holdout"
         raise DataError(
-            f"{answers}: {', '.join(silent)} answered no cell of the {NAMES[part]}, only others of "
-            "the data set; try ",
+            f"{answers}: {', '.join(silent)} answered no cell of the {NAMES[part]}, only other "
+            "cells of the data set; try ",
             Setting("part", other),
             f", or ask for the cells of {FILES[part]}",
         )
@@ -197,7 +199,7 @@ def _figures(
         labels, model, answers, ours.classes, not_estimable=ours.not_estimable, seed=seed
     )
     if found.baseline is None:
-        raise ValueError("compare was given no second side")
+        raise ValueError("compare needs a second run, or answers of raters")
     difference = Scores(found.differences["accuracy"], found.differences["balanced_accuracy"])
     first, second = _alone(*pair)
     return RaterFigures(
@@ -327,7 +329,7 @@ def read_answers(path: Path, *, ids: Collection[str], classes: Sequence[str]) ->
     if problems:
         raise DataError(_listed(path, problems, ids))
     if not found:
-        raise DataError(f"{path}: no row gives a class in column {columns.given!r}")
+        raise DataError(f"{path}: no row has a class in column {columns.given!r}")
     return tuple(found[key] for key in sorted(found))
 
 
@@ -389,4 +391,4 @@ def _listed(path: Path, problems: Sequence[str], ids: Collection[str]) -> str:
     if any("no cell" in each for each in problems):
         shown.append(f"  (cells of the run are named as {min(ids)!r})")
     count = f"{len(problems):,} problem{'s' * (len(problems) > 1)}"
-    return f"{path}: {count}; mend these lines:\n" + "\n".join(shown)
+    return f"{path}: {count}; correct these lines:\n" + "\n".join(shown)

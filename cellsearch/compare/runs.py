@@ -11,11 +11,19 @@ from typing import Any
 import numpy as np
 
 from cellsearch.card.card import ModelCard
-from cellsearch.card.predictions import NAMES, Part, Predictions, predictions_of
+from cellsearch.card.predictions import NAMES, Part, predictions_of
 from cellsearch.card.whole_files import write_csv
 from cellsearch.compare.raters import ALPHA
 from cellsearch.data.dataset import CellDataset
-from cellsearch.errors import CardError, CellsearchError, ConfigError, MismatchError, RunError
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import (
+    CardError,
+    CellsearchError,
+    ConfigError,
+    MismatchError,
+    RunError,
+    SplitError,
+)
 from cellsearch.run.folder import read_record
 from cellsearch.run.history import card_of
 from cellsearch.stats.comparison import compare
@@ -23,6 +31,7 @@ from cellsearch.stats.evaluation import LEVEL, Estimate
 from cellsearch.stats.groups import Codes, group_codes
 from cellsearch.stats.metrics import METRICS, TITLES, Metric, metric_named
 from cellsearch.stats.permutation import holm, swap_test
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 
@@ -240,17 +249,18 @@ def _require_same(folders: Sequence[Path], cards: Sequence[ModelCard]) -> None:
     if problems:
         raise MismatchError(
             f"runs on other data or splits cannot be compared with {folders[0]}; repeat one with "
-            "the seed, folds and hold-out of the other:\n  " + "\n  ".join(problems)
+            "the same seed, folds and hold-out"
+            ":\n  " + "\n  ".join(problems)
         )
 
 
 def _split_facts(card: ModelCard) -> str:
     try:
-        facts = json.loads((card.folder / "splits.json").read_text(encoding="utf-8"))
-        held = len(facts["holdout"].get("ids", facts["holdout"].get("cells", ())))
-        return f" (seed {facts['seed']}, {len(facts['folds'])} folds, hold-out {held:,})"
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        file = SplitsFile.read(card.folder / "splits.json")
+    except SplitError:
         return ""
+    held = len(file.holdout.indices)
+    return f" (seed {file.seed}, {len(file.folds)} folds, hold-out {held:,})"
 
 
 def _in_order(folder: Path, one: Predictions, reference: Predictions) -> np.ndarray[Any, Any]:
@@ -259,7 +269,7 @@ def _in_order(folder: Path, one: Predictions, reference: Predictions) -> np.ndar
     try:
         rows = np.array([place[cell] for cell in reference.ids], np.int64)
     except KeyError as error:
-        raise MismatchError(f"{folder}: its card says nothing of cell {error}") from None
+        raise MismatchError(f"{folder}: its card has no prediction for cell {error}") from None
     if len(one.ids) != len(reference.ids):
         raise MismatchError(
             f"{folder}: {len(one.ids):,} cells are scored, {len(reference.ids):,} in the first run"
@@ -282,6 +292,7 @@ def _groups(
             place = {str(cell): row for row, cell in enumerate(cells.ids)}
             return group_codes(cells.groups[[place[cell] for cell in reference.ids]])
     raise RunError(
-        "the cells come in groups, which are needed to compare runs, but the data set of none of "
-        f"them can be read any more; {NAMES['holdout']} figures of each are in its card"
+        "the cells come in groups, which are needed to compare runs, but none of their data sets "
+        "can still be read"
+        f"; {NAMES['holdout']} figures of each are in its card"
     )

@@ -134,10 +134,10 @@ def array_of(images: ArrayLike) -> NDArray[Any]:
     if isinstance(images, np.ndarray):
         return np.asarray(images)
     if is_dataset(images) and (found := gaps(images)):
-        raise DataError(f"images are not whole, and what is missing would be filled in: {found[0]}")
+        raise DataError(f"images are incomplete, and the gaps would be filled in: {found[0]}")
     if is_zarr_array(images) and (there := gaps_of(images)) and (there.cells or there.odd):
         raise DataError(
-            f"images are not whole: chunks of cells {ranged(there.cells or there.partly)} are "
+            f"images are incomplete: chunks of cells {ranged(there.cells or there.partly)} are "
             f"missing and would read as {there.fill}"
         )
     try:
@@ -222,7 +222,7 @@ def to_labels(
         _no_missing_words(given)
         values = np.unique(given.astype(np.str_) if named else given.astype(np.int64))
         if not named and values[0] < 0:
-            raise DataError("labels below 0 (not known) need the class names: classes=[...]")
+            raise DataError("labels below 0 (unknown) need the class names: classes=[...]")
         names = tuple(str(value) for value in values)
         positions = np.searchsorted(values, given.astype(values.dtype))
         return positions.astype(np.int64), check_names(names, "class")

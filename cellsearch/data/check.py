@@ -126,8 +126,8 @@ def _duplicate_ids(dataset: CellDataset) -> list[Finding]:
         return []
     twice = tuple(str(name) for name in names[counts > 1])
     message = (
-        f"{len(twice)} ids are given to more than one cell: {some(twice)}; "
-        "make them unique, or predictions cannot be traced to cells"
+        f"{len(twice)} ids belong to more than one cell: {some(twice)}; "
+        "make them unique, so that predictions can be traced to cells"
     )
     return [Finding("duplicate-id", "error", twice, Message.of(message))]
 
@@ -136,7 +136,7 @@ def _passed_over(dataset: CellDataset) -> list[Finding]:
     """What the reader of a folder left: images in hidden folders, links that lead back."""
     notes = passed_over_in(dataset.provenance.notes)
     return [
-        Finding("passed-over", "warning" if "image" in note else "note", (), Message.of(note))
+        Finding("ignored-files", "warning" if "image" in note else "note", (), Message.of(note))
         for note in notes
     ]
 
@@ -157,22 +157,22 @@ def _twins(
         ids = named(dataset, np.array([twin.a, twin.b]))
         classes = _class_of(dataset, twin.a), _class_of(dataset, twin.b)
         what = (
-            "are equal byte for byte"
+            "are identical"
             if twin.kind == "exact"
-            else f"show the same picture to within {twin.largest_difference:g} grey levels"
+            else f"show the same image to within {twin.largest_difference:g} grey levels"
         )
-        kind: Kind = "exact-twin" if twin.kind == "exact" else "near-twin"
+        kind: Kind = "exact-duplicate" if twin.kind == "exact" else "near-duplicate"
         severity: Severity = "warning"
         where = f" (both {classes[0]})"
         if classes[0] != classes[1]:
-            kind, severity = "twin-across-classes", "error"
+            kind, severity = "duplicate-across-classes", "error"
             where = f" but are labelled {classes[0]} and {classes[1]}"
         torn = part[twin.a] != part[twin.b] and not (splits is None and splits_follow)
         if torn and splits is not None:
             severity = "error"
-        straddle = f"; {drawn} would tear them apart" if torn and splits is None else ""
-        straddle = f"; {drawn} tear them apart" if torn and splits is not None else straddle
-        remedy = "correct the label or remove one" if classes[0] != classes[1] else "remove one"
+        straddle = f"; {drawn} would put them on both sides" if torn and splits is None else ""
+        straddle = f"; {drawn} put them on both sides" if torn and splits is not None else straddle
+        remedy = "correct the label, or remove one" if classes[0] != classes[1] else "remove one"
         findings.append(
             Finding(
                 kind,
@@ -180,7 +180,7 @@ def _twins(
                 ids,
                 Message.of(
                     f"{ids[0]} and {ids[1]} {what}{where}{straddle}; {remedy} "
-                    "(a search keeps them on one side)"
+                    "(a search keeps them together)"
                 ),
             )
         )
@@ -205,7 +205,7 @@ def _parts(dataset: CellDataset, splits: Splits) -> tuple[NDArray[np.int64], str
     part = np.full(len(dataset), -1, np.int64)
     for number, (_, cells) in enumerate(splits.parts()):
         part[cells] = number
-    return part, "the splits given"
+    return part, "the given splits"
 
 
 def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Finding]:
@@ -216,11 +216,14 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
         message = f"{len(unlabelled)} cells have no label: {some(names)}; label or remove them"
         severity: Severity = "warning"
         if len(unlabelled) == len(dataset):
-            severity, message = "error", "no cell has a label, so nothing can be learnt from them"
+            severity, message = (
+                "error",
+                "no cell has a label, so no classifier can be trained on them",
+            )
         findings.append(Finding("unlabelled", severity, names, Message.of(message)))
     if len(dataset.classes) == 1:
         message = (
-            f"one class alone, {dataset.classes[0]}, and two are needed to tell apart: put the "
+            f"there is only one class, {dataset.classes[0]}, and a classifier needs two: put the "
             "cells of each class into a folder of its name, or give a table of labels"
         )
         findings.append(Finding("one-class", "error", (), Message.of(message)))
@@ -233,15 +236,16 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
         had = f"{name} has {counts[label]} {word if counts[label] != 1 else word[:-1]}"
         if label in small:
             too_few = Message.of(
-                f"{had}, {folds} folds and a hold-out need {folds + 1}: no figure can be given; ",
+                f"{had}, {folds} folds and a hold-out need {folds + 1}: no figures can be "
+                "reported; ",
                 choices(int(counts[label]) - 1),
             )
             findings.append(Finding("not-estimable", "error", cells, too_few))
         elif len(cells) < _TINY_CLASS:
             in_fold = 0.8 * len(cells) / folds
             message = (
-                f"{had}, about {in_fold:.0f} cells a fold: its figures will have wide intervals; "
-                "read them pooled over the folds, with their intervals"
+                f"{had}, about {in_fold:.0f} cells per fold: its figures will have wide "
+                "intervals; read them pooled over the folds"
             )
             findings.append(Finding("tiny-class", "note", cells, Message.of(message)))
     return findings
@@ -252,9 +256,10 @@ def _one_group(dataset: CellDataset) -> list[Finding]:
     if len(there) != 1:
         return []
     message = Message.of(
-        f"all cells are of one group, {there[0]}, so none can be held out: add cells of others, or "
+        f"all cells belong to one group, {there[0]}, so no group can be held out: add cells of "
+        "other groups, or "
         "read the cells without groups (of a table ",
         Setting("group_column", "none", reader=True),
-        f"); figures then hold for {there[0]} alone",
+        f"); figures then hold for {there[0]} only",
     )
     return [Finding("one-group", "error", (), message)]

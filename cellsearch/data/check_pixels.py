@@ -29,8 +29,8 @@ def constant(dataset: CellDataset, flat: NDArray[np.bool_]) -> list[Finding]:
     if len(blank):
         names = named(dataset, blank)
         message = (
-            f"{len(blank)} cells hold no picture, one value or stripes in every channel: "
-            f"{some(names)}; they are padding or failed crops, remove them"
+            f"{len(blank)} cells are blank (one value, or stripes, in every channel): "
+            f"{some(names)}; they are padding or failed crops; remove them"
         )
         findings.append(Finding("constant", "error", names, Message.of(message)))
     partly = flat & ~flat.all(axis=1, keepdims=True)
@@ -38,7 +38,7 @@ def constant(dataset: CellDataset, flat: NDArray[np.bool_]) -> list[Finding]:
         if len(cells := np.flatnonzero(partly[:, channel])):
             names = named(dataset, cells)
             message = (
-                f"{len(cells)} cells are blank in {name} alone: {some(names)}; "
+                f"{len(cells)} cells are blank in {name} only: {some(names)}; "
                 "check that the channel was recorded and read"
             )
             findings.append(Finding("constant-channel", "warning", names, Message.of(message)))
@@ -78,7 +78,7 @@ def saturated(dataset: CellDataset, largest: NDArray[Any]) -> list[Finding]:
             names = named(dataset, cells)
             common = len(cells) > len(dataset) / 2
             remedy = (
-                "so many that it may be the background, as in bright-field colour: look at it"
+                "this may be the background, as in bright-field colour; look at the images"
                 if common
                 else f"{some(names)}; shorten the exposure, or leave these cells out"
             )
@@ -112,7 +112,7 @@ def outliers(
             message = (
                 f"{len(far)} cells have a mean {name} level more than {OUTLIER_DEVIATIONS:g} "
                 f"robust standard deviations from that of their class: {some(names)}; "
-                "look whether exposures, bit depths or instruments are mixed"
+                "check whether exposures, bit depths or instruments are mixed"
             )
             findings.append(Finding("outlier-intensity", "note", names, Message.of(message)))
     return findings

@@ -311,11 +311,11 @@ def _refuse_large(height: int, width: int) -> None:
     if max(height, width) <= LARGEST_CROP:
         return
     raise DataError(
-        f"images of {height}x{width} px are large for single cells; montages are read with ",
+        f"images of {height}x{width} px are large for single cells; to read montages, use ",
         Setting("layout", "montage", reader=True),
         " and ",
         Setting("tile", "HEIGHTxWIDTH", reader=True),
-        "; for crops that are meant to be so, give ",
+        "; if the crops are meant to be this large, give ",
         Setting("size", f"{height}x{width}", reader=True),
         " or smaller with ",
         Setting("fit", "resize", reader=True),
@@ -333,9 +333,10 @@ def _refuse_fields(sizes: Sequence[Size], sources: Sequence[str], size: Size | N
         return
     raise DataError(
         f"{len(large)} of {len(sizes)} images {'is' if len(large) == 1 else 'are'} more than "
-        f"{LARGEST_CROP} px wide or high, so rather fields of view or montages than single cells "
-        f"({listed(large)}): leave them out, or cut the cells out of them first; for crops "
-        "that are meant to be so, choose ",
+        f"{LARGEST_CROP} px wide or high, so probably fields of view or montages, not single cells "
+        f"({listed(large)}): leave them out, or cut the cells out of them first; if the crops are "
+        "meant to be this large,"
+        " choose ",
         *(() if size else _AND_SIZE),
         Setting("fit", "resize", reader=True),
     )

@@ -25,6 +25,7 @@ from cellsearch.data.thumbnails import chosen_rows, colour_blocks, scaled
 from cellsearch.errors import DataError
 from cellsearch.util.html import Markup, block, line, note, picture, side_by_side, table
 from cellsearch.util.named_path import named_path
+from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -458,7 +459,7 @@ def dataset_html(dataset: CellDataset) -> str:
         name, _, count = title_of_row.rpartition("\n")
         share = 100 * int(count.replace(",", "")) / max(1, len(dataset))
         body.append([name, count, f"{share:.1f} %", *(column[place] for column in columns)])
-    parts = [line(about), table(headers, body, numbers=(1, 2))]
+    parts = [line(about), table(Table.of(headers, body, numbers=(1, 2)))]
     if hidden:
         parts.append(note(f"and {len(hidden):,} more classes"))
     if len(blocks) > BLOCKS:

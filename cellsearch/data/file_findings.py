@@ -330,7 +330,7 @@ def _class_told(
     names = _and([facts.classes[k] for k in told.classes])
     example = facts.files[int(np.flatnonzero(inside & has)[0])]
     what = (
-        f"{names} can be told by the {trait.title} of the files alone: "
+        f"{names} can be recognised by the {trait.title} of their files alone: "
         f"{int((inside & has).sum()):,} of {int(inside.sum()):,} files of {names} have "
         f"{trait.said(told.values)}, such as {example}, and {int((outside & has).sum()):,} of "
         f"{int(outside.sum()):,} others (balanced accuracy {told.balanced_accuracy:.2f})"
@@ -341,22 +341,23 @@ def _class_told(
         what += ", of too few groups to exclude chance"
     if trait.names[0] in SAVED:
         remedy = (
-            "no cell causes this, and a network may learn it instead of cells: save all files in "
-            "one way from the originals, or add cells of each class that were saved in each way"
+            "this is not caused by the cells, and a network may learn it instead of them: save "
+            "all files the same way from the originals, or add cells of each class saved in each "
+            "way"
         )
     elif trait.names[0] in ("file date", "date in the file"):
         remedy = (
-            "a copy or an archive renews file dates, so this may mean nothing; but classes that "
+            "a copy or an archive renews file dates, so this may mean nothing. But classes that "
             "were taken on different days may differ by the day (stain, lamp, focus): take cells "
             "of each class on each day, or declare days as groups"
         )
     else:
         remedy = (
-            "cells may cause this themselves, by their size or texture, and it is then no fault; "
-            "but look whether classes were cropped or saved in different ways"
+            "the cells themselves may cause this, by their size or texture; if not, check whether "
+            "the classes were cropped or saved differently"
         )
     cells = tuple(facts.ids[k] for k in np.flatnonzero(inside & has))
-    return Finding("class-told-by-files", severity, cells, Message.of(f"{what}; {remedy}"))
+    return Finding("class-revealed-by-files", severity, cells, Message.of(f"{what}; {remedy}"))
 
 
 def _differ(trait: _Trait, facts: _Facts) -> Finding:
@@ -371,8 +372,8 @@ def _differ(trait: _Trait, facts: _Facts) -> Finding:
     more = f"; and {len(order) - _SHOWN} more kinds" if len(order) > _SHOWN else ""
     severity: Severity = "warning" if CHANGE_PIXELS & {*trait.names} else "note"
     message = (
-        f"{total:,} files differ in {trait.title}: {'; '.join(parts)}{more}; look whether "
-        "cells look alike in them, or save all in one way from the originals"
+        f"{total:,} files differ in {trait.title}: {'; '.join(parts)}{more}; check that cells "
+        "look alike in them, or save all files the same way from the originals"
     )
     rare = np.flatnonzero(trait.codes != order[0])
     return Finding("files-differ", severity, tuple(facts.ids[k] for k in rare), Message.of(message))

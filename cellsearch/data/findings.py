@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
 from cellsearch.util.messages import Message
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 5
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
-    "exact-twin",
-    "near-twin",
-    "twin-across-classes",
+    "exact-duplicate",
+    "near-duplicate",
+    "duplicate-across-classes",
     "constant",
     "constant-channel",
     "saturated",
@@ -35,11 +36,22 @@ Kind = Literal[
     "look-alike-classes",
     "look-alike-channels",
     "look-alike-groups",
-    "passed-over",
+    "ignored-files",
     "crop-sizes",
     "files-differ",
-    "class-told-by-files",
+    "class-revealed-by-files",
 ]
+
+FORMER_KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "exact-twin": "exact-duplicate",
+        "near-twin": "near-duplicate",
+        "twin-across-classes": "duplicate-across-classes",
+        "passed-over": "ignored-files",
+        "class-told-by-files": "class-revealed-by-files",
+    }
+)
+"""Names of older versions, which are still accepted, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class Finding:
     Attributes:
         kind: what it is.
         severity: ``error``: figures would be wrong; ``warning``: look at it; ``note``: know it.
-        cells: ids of the cells it is about; for twins a pair.
+        cells: ids of the cells it is about; for duplicates a pair.
         message: one line: what, where, and what to do.
     """
 
@@ -59,10 +71,15 @@ class Finding:
     message: Message
 
 
+def present_kind(name: str) -> str:
+    """The name that a kind of finding has now; a word that is none stays as it is."""
+    return FORMER_KINDS.get(name, name)
+
+
 def unknown_kind(name: object) -> str:
     """Why a word is no kind of finding, with the nearest one; empty where it is one."""
     kinds = get_args(Kind)
-    if name in kinds:
+    if name in kinds or name in FORMER_KINDS:
         return ""
     known = f"expected a kind of finding, one of {', '.join(kinds)}; got {name!r}"
     return known + near_miss(str(name), kinds)

@@ -66,10 +66,11 @@ class GroupProbe:
         )
         if self.told_apart:
             return (
-                f"the {self.what} can be told from the image: {figures}; this is a batch effect, "
-                f"so keep each {self.what} on one side of the splits"
+                f"the {self.what} can be recognised from the image: {figures}; this is a batch "
+                "effect, "
+                f"keep each {self.what} on one side of the splits"
             )
-        return f"no evidence that the {self.what} can be told from the image: {figures}"
+        return f"no evidence that the {self.what} can be recognised from the image: {figures}"
 
 
 def probe_groups(

@@ -22,13 +22,13 @@ from cellsearch.util.spelling import (
 
 _REMEDIES = {
     "classes": Message.of(
-        "each is learnt as a class of its own: rename one as the other, or make them one (",
+        "each is trained as a separate class: give both the same name, or merge them (",
         Setting("merge"),
         ")",
     ),
     "channels": Message.of("rename one"),
     "groups": Message.of(
-        "cells of one may lie on both sides of a split: rename one as the other if they are one"
+        "cells of one may be on both sides of a split: give both the same name if they are the same"
     ),
 }
 _KINDS: dict[str, Kind] = {
@@ -74,9 +74,9 @@ def _of(what: str, names: Sequence[str]) -> list[Finding]:
     odd = [name for name in odd if not any(name in pair for pair in same)]
     if odd:
         message = Message.of(
-            f"{what} with characters that nobody sees: "
+            f"{what} with invisible characters: "
             f"{listed([f'{escaped(name)} for {printed(name)}' for name in odd], most=5)}; rename "
-            "them, or tables that name them will not fit"
+            "them, or tables that name them will not match"
         )
         found.append(Finding(_KINDS[what], "warning", (), message))
     return found

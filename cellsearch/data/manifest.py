@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cellsearch.data.readers.registry import VERSIONS
 from cellsearch.errors import CatalogError, ConfigError, ManifestError
 from cellsearch.util import yaml_files
 
 Name = Annotated[str, Field(min_length=1)]
-LayoutName = Literal[
-    "folders",
-    "table",
-    "channel_files",
-    "montage",
-    "npz",
-    "hdf5",
-    "ome_tiff",
-    "ome_zarr",
-    "cif",
-    "rtdc",
-    "synthetic",
-]
+if TYPE_CHECKING:
+    LayoutName = str
+else:
+    LayoutName = Literal[tuple(VERSIONS)]
 
 
 class _Section(BaseModel):
@@ -72,24 +64,26 @@ class Source(_Section):
 class Layout(_Section):
     """How the files become cells."""
 
-    reader: LayoutName = Field(description="who reads them")
-    options: Mapping[str, Any] = Field(default_factory=dict, description="see the reader's options")
+    reader: LayoutName = Field(description="which reader reads them")
+    options: Mapping[str, Any] = Field(
+        default_factory=dict, description="see the options of the reader"
+    )
 
 
 class CellClass(_Section):
     """One class, and how many cells of it the files hold."""
 
     name: Name = Field(description="as in the labels; a folder's name where folders are classes")
-    count: int = Field(ge=0, description="another number found is refused")
+    count: int = Field(ge=0, description="the cells read must match it")
     description: str = Field("", description="what the class is, for people")
 
 
 class Channel(_Section):
     """One plane of the images."""
 
-    name: Name = Field(description="as channels are chosen by")
+    name: Name = Field(description="name by which the channel is chosen")
     code: str | None = Field(None, description="as in file names, such as Ch3")
-    label_free: bool = Field(description="seen without a stain")
+    label_free: bool = Field(description="visible without a stain")
 
 
 class Variant(_Section):
@@ -106,13 +100,15 @@ class DatasetManifest(_Section):
     """What a data set is, where it comes from, and how it is read."""
 
     name: str = Field(
-        pattern="^[a-z0-9][a-z0-9_.-]*$", description="by which the data set is chosen"
+        pattern="^[a-z0-9][a-z0-9_.-]*$", description="name of the data set, by which it is chosen"
     )
     title: Name = Field(description="one line, as a model card shows it")
     licence: Name = Field(description="SPDX identifier where there is one")
     citation: str = Field("", description="what to cite, with a doi")
-    url: str = Field("", description="where a reader finds more")
-    notes: str = Field("", description="what one must know of the cells; stands in the card")
+    url: str = Field("", description="where to find more")
+    notes: str = Field(
+        "", description="what a reader must know about the cells; repeated in the card"
+    )
     synthetic: bool = Field(False, description="generated, not measured")
     source: Source | None = Field(None, description="null where the layout is synthetic")
     layout: Layout = Field(description="how the files become cells")
@@ -121,7 +117,9 @@ class DatasetManifest(_Section):
         min_length=1, max_length=12, description="in the order of the planes"
     )
     pixel_size_um: float | None = Field(None, gt=0, description="micrometres; null: not known")
-    groups: str | None = Field(None, description="what a group is; null: cells are independent")
+    groups: str | None = Field(
+        None, description="what a group is, such as donor; null: cells are independent"
+    )
     variants: Mapping[str, Variant] = Field(
         default_factory=dict, description="by the name that one is chosen by"
     )

@@ -98,8 +98,9 @@ def draw_outer_splits(
 
 def _torn(what: str) -> str:
     return (
-        f"no way was found to give each of {what} a cell of every class without tearing groups or "
-        "twins apart; "
+        f"no split gives each of {what} a cell of every class and keeps groups and "
+        "near-duplicates together"
+        "; "
     )
 
 

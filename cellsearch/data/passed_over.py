@@ -46,8 +46,11 @@ SYSTEM = frozenset(
 
 _HOLD_CELLS = SUFFIXES | {".cif", ".rtdc"}
 
-PASSED = "passed over: "
-"""How each note of what a reader passed over starts."""
+PASSED = "ignored: "
+"""How each note on what a reader ignored starts."""
+
+_FORMERLY = "passed over: "
+"""The same in data sets that older versions saved."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def passed_over(root: Path, passed: Sequence[PassedOver]) -> list[str]:
 
 def passed_over_in(notes: str) -> list[str]:
     """The notes on what a reader passed over, of all the notes of a data set."""
-    return [line for line in notes.splitlines() if line.startswith(PASSED)]
+    return [line for line in notes.splitlines() if line.startswith((PASSED, _FORMERLY))]
 
 
 def is_system(name: str) -> bool:

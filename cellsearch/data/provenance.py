@@ -15,9 +15,9 @@ class Provenance:
         title: one line.
         licence: SPDX identifier where there is one.
         citation: what to cite.
-        url: where a reader finds more.
+        url: where to find more.
         synthetic: generated, not measured.
-        label_free: channels that are seen without a stain.
+        label_free: channels that are visible without a stain.
         pixel_size_um: side of a pixel in micrometres; None where it is not known.
         notes: what one must know of the cells.
         fit: how crops of several sizes were brought to one; empty where they have one.

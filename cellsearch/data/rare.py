@@ -17,7 +17,7 @@ from cellsearch.util.messages import Message, Setting
 
 RARE_CHOICES: tuple[str | Setting, ...] = (
     Setting("rare", "keep"),
-    " (train on them, give no figure), ",
+    " (train on them, report no figures), ",
     Setting("rare", "drop"),
     ", or ",
     Setting("rare", "merge=NAME"),

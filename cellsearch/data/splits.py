@@ -26,6 +26,7 @@ from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.html import block, note, table
 from cellsearch.util.messages import Message, Setting
+from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -167,8 +168,8 @@ class Splits:
 
         return write_splits(self, Path(path))
 
-    @classmethod
-    def load(cls, path: str | Path, dataset: CellDataset) -> Self:
+    @staticmethod
+    def load(path: str | Path, dataset: CellDataset) -> Splits:
         """Read what ``save`` wrote.
 
         Raises:
@@ -176,7 +177,7 @@ class Splits:
             MismatchError: it was drawn from another data set; says what differs.
         """
 
-        return cls(**read_splits(Path(path), dataset))
+        return read_splits(Path(path), dataset)
 
 
 def draw_splits(
@@ -245,8 +246,8 @@ def draw_splits(
         if plan.validation is None:
             parts = f"the hold-out and each of {folds} folds"
         raise SplitError(
-            f"no way was found to give {parts} a cell of each class "
-            f"without tearing groups or twins apart; {word} of each class: "
+            f"no split gives {parts} a cell of each class "
+            f"and keeps groups and near-duplicates together; {word} of each class: "
             f"{_listed(dataset, counts, np.arange(len(counts)))}; ",
             _ways_out(dataset, pairs, plan, seed, rare=len(counts) > 2),
         )
@@ -305,32 +306,97 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class _Part(_Section):
+class Part(_Section):
+    """Cells of one part of the splits.
+
+    Attributes:
+        cells: how many there are of each class; empty where the splits were made by hand.
+        indices: their places in the data set.
+        ids: their names; empty where the splits were made by hand.
+    """
+
     cells: dict[str, int] = {}
     indices: list[Index]
     ids: list[str] = []
 
 
-class _TrainOnly(_Part):
+class TrainOnly(Part):
+    """Cells that only train; ``tied`` as in ``Splits``."""
+
     tied: list[Annotated[int, Field(ge=-1)]] = []
 
 
-class _Source(_Section):
+class Source(_Section):
+    """The data set that splits were drawn from, with the number of cells of each class."""
+
     name: str = ""
     sha256: str
     classes: dict[str, int] = {}
 
 
-class _File(_Section):
+class SplitsFile(_Section):
+    """``splits.json`` as it is written, for who has not the data set at hand.
+
+    Nothing is checked but the form: ``Splits.load`` checks the numbers against the cells.
+    """
+
     format_version: Literal[1]
     sha256: Digest
     seed: int
-    dataset: _Source
+    dataset: Source
     not_estimable: list[str]
-    holdout: _Part
-    folds: Annotated[list[_Part], Field(min_length=1)]
-    train_only: _TrainOnly
-    left_out: _Part
+    holdout: Part
+    folds: Annotated[list[Part], Field(min_length=1)]
+    train_only: TrainOnly
+    left_out: Part
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that ``Splits.save`` wrote.
+
+        Raises:
+            SplitError: it is missing or broken; every problem is located.
+        """
+        try:
+            values = json.loads(path.read_bytes())
+        except OSError as error:
+            raise SplitError(f"cannot read the splits {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise SplitError(f"{path} is not JSON, or cut short: {error}") from error
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [_located(each) for each in error.errors()]
+            raise SplitError(_with_ids(path, problems)) from error
+
+    def parts(self) -> Mapping[str, Part]:
+        """Every part by the name it has in the file."""
+        folds = {f"folds[{fold}]": each for fold, each in enumerate(self.folds)}
+        others = {"train_only": self.train_only, "left_out": self.left_out}
+        return {"holdout": self.holdout, **folds, **others}
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Names of all cells; empty where the splits were made by hand."""
+        return frozenset(name for part in self.parts().values() for name in part.ids)
+
+    def of(self, dataset: CellDataset) -> Splits:
+        """The splits as the file lists them, with the digest that this list has.
+
+        Raises:
+            SplitError: a cell in two places.
+        """
+        return Splits(
+            holdout=_array(self.holdout.indices),
+            folds=tuple(_array(each.indices) for each in self.folds),
+            train_only=_array(self.train_only.indices),
+            not_estimable=tuple(self.not_estimable),
+            seed=self.seed,
+            dataset_sha256=self.dataset.sha256,
+            tied=_array(self.train_only.tied),
+            left_out=_array(self.left_out.indices),
+            drawn_from=DrawnFrom(dataset.name, dataset.ids, dataset.labels, dataset.classes),
+        )
 
 
 def write_splits(splits: Splits, path: Path) -> Path:
@@ -379,53 +445,25 @@ def write_splits(splits: Splits, path: Path) -> Path:
     return path
 
 
-def read_splits(path: Path, dataset: CellDataset) -> dict[str, Any]:
-    """The arguments of ``Splits``, checked against themselves and against ``dataset``.
+def read_splits(path: Path, dataset: CellDataset) -> Splits:
+    """Splits, checked against themselves and against ``dataset``.
 
     Raises:
         SplitError: the file is missing or broken; every problem is located.
         MismatchError: it was drawn from another data set; says what differs.
     """
-
-    file = _parse(path)
+    file = SplitsFile.read(path)
     _refuse_other(path, file, dataset)
-    parts: dict[str, _Part] = {"holdout": file.holdout}
-    parts |= {f"folds[{fold}]": each for fold, each in enumerate(file.folds)}
-    parts |= {"train_only": file.train_only, "left_out": file.left_out}
-    problems = _overlaps(parts) + _misplaced(parts, file, dataset)
+    problems = _overlaps(file.parts()) + _misplaced(file.parts(), file, dataset)
     if problems:
         raise SplitError(_with_ids(path, problems))
-    arguments: dict[str, Any] = {
-        "holdout": _array(file.holdout.indices),
-        "folds": tuple(_array(each.indices) for each in file.folds),
-        "train_only": _array(file.train_only.indices),
-        "not_estimable": tuple(file.not_estimable),
-        "seed": file.seed,
-        "dataset_sha256": file.dataset.sha256,
-        "tied": _array(file.train_only.tied),
-        "left_out": _array(file.left_out.indices),
-        "drawn_from": DrawnFrom(dataset.name, dataset.ids, dataset.labels, dataset.classes),
-    }
-    found = Splits(**arguments).sha256
-    if found != file.sha256:
+    splits = file.of(dataset)
+    if splits.sha256 != file.sha256:
         raise SplitError(
-            f"$.sha256: {file.sha256[:12]} does not fit the cells listed ({found[:12]}), so the "
-            f"file was changed after it was drawn ({path}); restore it, or start a new run"
+            f"$.sha256: {file.sha256[:12]} does not fit the cells listed ({splits.sha256[:12]}), "
+            f"so the file was changed after it was drawn ({path}); restore it, or start a new run"
         )
-    return arguments
-
-
-def _parse(path: Path) -> _File:
-    try:
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise SplitError(f"cannot read the splits {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise SplitError(f"{path} is not JSON, or cut short: {error}") from error
-    try:
-        return _File.model_validate(values)
-    except ValidationError as error:
-        raise SplitError(_with_ids(path, [_located(each) for each in error.errors()])) from error
+    return splits
 
 
 def _located(problem: Mapping[str, Any]) -> str:
@@ -449,7 +487,7 @@ def _counts(classes: tuple[str, ...], labels: NDArray[np.int64]) -> dict[str, in
     return dict(zip(classes, counts, strict=True))
 
 
-def _overlaps(parts: Mapping[str, _Part]) -> list[str]:
+def _overlaps(parts: Mapping[str, Part]) -> list[str]:
     place: dict[int, str] = {}
     problems = []
     for name, part in parts.items():
@@ -462,7 +500,7 @@ def _overlaps(parts: Mapping[str, _Part]) -> list[str]:
     return problems
 
 
-def _misplaced(parts: Mapping[str, _Part], file: _File, dataset: CellDataset) -> list[str]:
+def _misplaced(parts: Mapping[str, Part], file: SplitsFile, dataset: CellDataset) -> list[str]:
     problems = []
     listed = 0
     for name, part in parts.items():
@@ -489,7 +527,7 @@ def _misplaced(parts: Mapping[str, _Part], file: _File, dataset: CellDataset) ->
     return problems
 
 
-def _refuse_other(path: Path, file: _File, dataset: CellDataset) -> None:
+def _refuse_other(path: Path, file: SplitsFile, dataset: CellDataset) -> None:
     if file.dataset.sha256 == dataset.sha256:
         return
     then, now = file.dataset.classes, _counts(dataset.classes, dataset.labels[dataset.labels >= 0])
@@ -522,7 +560,7 @@ def splits_html(splits: Splits) -> str:
             rows.append([shown, *(f"{count:,}" for count in found)])
     heads = ["class", *(name for name, _ in parts)]
     rows.append(["all", *(f"{len(part):,}" for _, part in parts)])
-    return block(title, table(heads, rows, numbers=range(1, len(heads))), about)
+    return block(title, table(Table.of(heads, rows)), about)
 
 
 def _named(part: str, folds: int) -> str:

@@ -112,7 +112,7 @@ def undeclared(dataset: CellDataset) -> list[Finding]:
     """A finding for each partition that names suggest, or columns that the reader passed over."""
     findings = []
     for each in suggest_groups(dataset):
-        ask = "`cellsearch datasets check --groups` asks whether images tell them apart"
+        ask = "`cellsearch datasets check --groups` tests whether images tell them apart"
         if each.one_class_each:
             message = Message.of(
                 f"names suggest groups: {each.describe()}, and each holds cells of one class: what "

@@ -155,7 +155,7 @@ def compiled() -> Iterator[Check]:
             "compiled files",
             "warning",
             "Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE, or -B), and torch is "
-            "not compiled: each process begins seconds later",
+            "not compiled: each process starts seconds later",
             "uv sync --all-extras --compile-bytecode, or unset PYTHONDONTWRITEBYTECODE",
         )
 
@@ -241,7 +241,7 @@ def cores(cgroup: Path = CGROUP) -> Iterator[Check]:
             ),
         )
     else:
-        yield Check("CPU cores", "ok", f"{every}, all usable: so many trials at a time")
+        yield Check("CPU cores", "ok", f"{every}, all usable: one trial per core")
     if (threads := os.environ.get("OMP_NUM_THREADS")) is not None:
         yield Check("OMP_NUM_THREADS", "ok", f"{threads} (a search sets threads for its trials)")
 
@@ -272,7 +272,7 @@ def memory(cgroup: Path = CGROUP, shared: Path = Path("/dev/shm")) -> Iterator[C
             f"{shared}",
             "warning" if low else "ok",
             f"{size / GIB:.2f} GiB",
-            "Ray falls back to the disk and is slower; in Docker: --shm-size=2g" if low else "",
+            "Ray uses the disk instead and is slower; in Docker: --shm-size=2g" if low else "",
         )
 
 
@@ -349,7 +349,10 @@ def torch_devices() -> list[Check]:
         checks.append(Check("MPS", "ok", "Apple's GPU is there"))
     else:
         checks.append(Check("GPU", "ok", "none; small crops train well on CPU"))
-    text = f"{found.chosen}, {found.threads} threads by itself; fastest precision {precision}"
+    text = (
+        f"{found.chosen}, {found.threads} threads per trial by default; "
+        f"fastest precision {precision}"
+    )
     return [*checks, Check("device", "ok", text)]
 
 
@@ -391,7 +394,7 @@ def weights() -> Check:
     found += sorted(path.name for path in checkpoints().glob("*"))
     names = [name.removeprefix("models--timm--") for name in found]
     if not names:
-        text = "none here; only spaces that name pretrained networks need some"
+        text = "none here; only needed for spaces with pretrained networks"
         return Check("timm weights", "ok", text)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return Check("timm weights", "ok", f"{', '.join(names[:5])}{more}")

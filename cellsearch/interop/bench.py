@@ -151,9 +151,9 @@ def _kept(path: Path, keep: Sequence[Path]) -> Iterator[str]:
         return
     for each in keep:
         if each.exists() and path.samefile(each):
-            yield "that is what is read; name another file"
+            yield "this file is the input; name another file"
         elif each.is_dir() and path.is_file() and path.resolve().is_relative_to(each.resolve()):
-            yield f"that is a file of {each}, which is read; name another file"
+            yield f"that is a file of {each}, which is the input; name another file"
 
 
 def write_for(target: Target, rows: Sequence[Row], classes: Sequence[str]) -> Written:

@@ -16,10 +16,11 @@ from cellsearch.card.card import ModelCard
 from cellsearch.errors import CardError
 from cellsearch.interop.cover import write_cover
 from cellsearch.interop.documentation import documentation
+from cellsearch.interop.exporters import Exported
 from cellsearch.interop.files import new_folder
 from cellsearch.interop.local_paths import clean_folder
 from cellsearch.interop.rdf import ATTACHED, RDF, About, described
-from cellsearch.util.messages import Message, Setting
+from cellsearch.util.messages import Message, Setting, joined
 
 _TENSORS = ("model.onnx", "test_input.npy", "test_output.npy")
 
@@ -41,6 +42,26 @@ class Package:
     status: str
     report: str
     notes: tuple[Message, ...] = field(default=())
+
+
+def export(card: ModelCard, out: Path, *, about: About, force: bool) -> Exported:
+    """``export_bioimageio`` as an exporter; see ``exporters``."""
+    package = export_bioimageio(card, out, about, force=force)
+    lines: list[str | Message] = [
+        f"{out} and {package.archive}: bioimageio.core's test {package.status}"
+    ]
+    if package.notes:
+        lines.append(
+            Message.of("before an upload bioimage.io will ask for ", joined(package.notes, ", "))
+        )
+    facts = {
+        "folder": out,
+        "archive": package.archive,
+        "status": package.status,
+        "missing": package.notes,
+        "report": package.report,
+    }
+    return Exported(facts, tuple(lines))
 
 
 def export_bioimageio(
@@ -67,7 +88,7 @@ def export_bioimageio(
         raise CardError(
             f"{card.folder} cannot become a BioImage.IO package: its model takes features that "
             "cellsearch measures on each image, not images, and the format has no such step; "
-            "search again with networks alone, or hand over the card itself (",
+            "search again with networks alone, or give away the card itself (",
             Setting("to", "huggingface"),
             ")",
         )

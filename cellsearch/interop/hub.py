@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import CONFIG
 from cellsearch.card.replay import README, check_front_matter
 from cellsearch.errors import CardError
+from cellsearch.interop.exporters import Exported
 from cellsearch.interop.files import new_folder
 from cellsearch.interop.local_paths import clean_folder
+from cellsearch.interop.rdf import About
 
 ATTRIBUTES = ".gitattributes"
 _LARGE = ("*.onnx", "*.safetensors", "*.npy", "*.npz", "*.png")
@@ -32,6 +36,31 @@ class HubFolder:
     folder: Path
     files: dict[str, int]
     cleaned: dict[str, int]
+
+
+def export(
+    card: ModelCard,
+    out: Path,
+    *,
+    about: About,  # noqa: ARG001  (the format has no place for it)
+    force: bool,
+) -> Exported:
+    """``write_hub_folder`` as an exporter; see ``exporters``."""
+    made = write_hub_folder(card, out, force=force)
+    lines = (
+        f"{out}: {len(made.files)} files, front matter and links checked, card verified",
+        *shortened_paths(made.cleaned),
+        f"push it: cellsearch push {shlex.quote(str(card.folder))} OWNER/NAME",
+    )
+    return Exported({"folder": out, "files": made.files, "cleaned": made.cleaned}, lines)
+
+
+def shortened_paths(cleaned: Mapping[str, int]) -> tuple[str, ...]:
+    """A line on the local paths that were shortened in text files; none where none were."""
+    if not cleaned:
+        return ()
+    named = ", ".join(f"{count} in {file}" for file, count in cleaned.items())
+    return (f"paths of this machine shortened to their last part: {named}",)
 
 
 def write_hub_folder(card: ModelCard, folder: Path, *, force: bool = False) -> HubFolder:

@@ -9,7 +9,22 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.whole_files import write_bytes
 from cellsearch.errors import CardError
+from cellsearch.interop.exporters import Exported
+from cellsearch.interop.rdf import About
 from cellsearch.util.messages import Setting
+
+
+def export(
+    card: ModelCard,
+    out: Path,
+    *,
+    about: About,  # noqa: ARG001  (the format has no place for it)
+    force: bool,
+) -> Exported:
+    """``write_onnx`` as an exporter; see ``exporters``."""
+    write_onnx(card, out, force=force)
+    line = f"{out}: classes, channels, dtype and size are in its metadata"
+    return Exported({"file": out}, (line,))
 
 
 def write_onnx(card: ModelCard, path: Path, *, force: bool = False) -> Path:

@@ -79,8 +79,8 @@ def _upload(
     token = token or get_token()
     if not token:
         raise CardError(
-            "no token of the Hugging Face Hub: make one that may write at "
-            "https://huggingface.co/settings/tokens and say `hf auth login`, or set HF_TOKEN"
+            "no token of the Hugging Face Hub: make a token that may write at "
+            "https://huggingface.co/settings/tokens and run `hf auth login`, or set HF_TOKEN"
         )
     endpoint = endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
     # The library's own client waits for ever.

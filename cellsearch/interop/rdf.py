@@ -67,7 +67,7 @@ def described(spec: Any, card: ModelCard, about: About, root: Path) -> tuple[Any
         root: with the card's model, test tensors, README.md and cover.png.
 
     Raises:
-        CardError: the licence is no SPDX id, or bioimageio.spec refuses a field; all are named.
+        CardError: the licence is not an SPDX id, or bioimageio.spec refuses a field; all are named.
     """
     from bioimageio.spec import ValidationContext
     from pydantic import ValidationError
@@ -201,7 +201,7 @@ def _licence(about: About, card: ModelCard) -> str | None:
     if about.licence is not None and asked.lower() not in known:
         raise CardError(
             Setting("licence"),
-            f": {asked!r} is no SPDX id, such as MIT, BSD-3-Clause or CC-BY-4.0 "
+            f": {asked!r} is not an SPDX id, such as MIT, BSD-3-Clause or CC-BY-4.0 "
             "(https://spdx.org/licenses)",
         )
     return known.get(asked.lower())

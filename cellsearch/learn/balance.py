@@ -47,7 +47,7 @@ def epochs(
 ) -> Iterator[Indices]:
     """Endless epochs: the indices of each, shuffled.
 
-    Both the extra copies of a small class and the chosen cells of a large one are drawn anew for
+    Both the extra copies of a small class and the chosen cells of a large one are newly drawn for
     each epoch, so no cell is thrown away for good. Every cell of a class that grows is in every
     epoch at least once.
 

@@ -65,7 +65,7 @@ class CellSource:
     ) -> Iterator[Indices]:
         """Endless epochs as ``balance.epochs``, additional cells taken from the pools.
 
-        Of the cells that a class gains, ``share`` are generated ones, drawn anew for each epoch;
+        Of the cells that a class gains, ``share`` are generated ones, newly drawn for each epoch;
         the others are copies.
 
         Args:

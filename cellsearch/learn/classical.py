@@ -35,7 +35,7 @@ def fit_classical(
     """Fit a classical family to one epoch of cells.
 
     Normalisation is fitted on the real cells among them. Of each cell ``model.copies`` augmented
-    copies are added, for pixels with a place of the view drawn anew. A class without cells gets
+    copies are added, for pixels with a place of the view newly drawn. A class without cells gets
     a logit of -50. The model lies on the CPU, whatever the device.
 
     Args:

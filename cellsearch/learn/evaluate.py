@@ -18,6 +18,7 @@ from cellsearch.learn.precision import Precision
 from cellsearch.learn.threads import torch_threads
 from cellsearch.learn.transfer import Backbone
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.decision import Decision, decided
 from cellsearch.stats.metrics import confusion
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def cross_validate(
             history=predictor.history,
             precision=str(precision),
             provenance=predictor.provenance,
+            priors=predictor.priors,
         )
         del predictor
         release_memory()
@@ -97,7 +99,7 @@ def fold_seed(seed: int, fold: int) -> int:
 
 
 def pooled(
-    results: Sequence[FoldResult], labels: NDArray[np.int64], k: int
+    results: Sequence[FoldResult], labels: NDArray[np.int64], k: int, *, tau: float = 1.0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Out-of-fold predictions of several folds as one.
 
@@ -105,6 +107,8 @@ def pooled(
         results: of different folds.
         labels: (N,) int64 of the whole data set.
         k: number of classes.
+        tau: of the decision, 1 for balanced classes; results without priors are given their
+            greatest probability.
 
     Returns:
         Cells (n,) int64 in ascending order, their predicted classes (n,) int64, and the
@@ -114,9 +118,11 @@ def pooled(
         RunError: two results predict the same cell.
     """
     cells = np.concatenate([np.empty(0, dtype=np.int64), *(r.cells for r in results)])
-    predicted = np.concatenate(
-        [np.empty(0, dtype=np.int64), *(r.probabilities.argmax(axis=1) for r in results)]
+    called = (
+        decided(each.probabilities, None if each.priors is None else Decision(tau, each.priors))
+        for each in results
     )
+    predicted = np.concatenate([np.empty(0, dtype=np.int64), *called])
     order = np.argsort(cells, kind="stable")
     cells, predicted = cells[order], predicted[order]
     if (np.diff(cells) == 0).any():

@@ -19,6 +19,7 @@ from cellsearch.learn.inner_split import inner_split
 from cellsearch.learn.losses import class_weights
 from cellsearch.learn.precision import Precision, resolve_device
 from cellsearch.learn.predictor import Predictor, build_module, out_of_memory
+from cellsearch.learn.priors import predictor_priors
 from cellsearch.learn.provenance import GeneratorTrace, Provenance
 from cellsearch.learn.training import Cells, OnEpoch, train_network
 from cellsearch.learn.transfer import Backbone, against_others, begin_with
@@ -98,6 +99,7 @@ def _train(
 ) -> Predictor:
     rng = np.random.default_rng(seed)
     watched = np.empty(0, dtype=np.int64)
+    natural = np.bincount(dataset.labels[indices], minlength=len(dataset.classes))
     if recipe.train.patience > 0 and not isinstance(recipe.model, ClassicalModel):
         indices, watched = inner_split(dataset, indices, rng=rng)
     counts = np.bincount(dataset.labels[indices], minlength=len(dataset.classes)).astype(np.int64)
@@ -117,7 +119,7 @@ def _train(
             device=device,
             on_epoch=on_epoch,
         )
-        return replace(predictor, provenance=_provenance(cells, predictor.module))
+        return _finished(predictor, predictor.module, recipe, cells, natural)
     if recipe.train.pretrain:
         first = _pretrained(recipe, dataset, cells, device, precision, backbone, rng)
         backbone = Backbone(recipe.model, first.module.state_dict())
@@ -134,7 +136,17 @@ def _train(
         rng=rng,
         on_epoch=on_epoch,
     )
-    return replace(predictor, provenance=_provenance(cells, module))
+    return _finished(predictor, module, recipe, cells, natural)
+
+
+def _finished(
+    predictor: Predictor, module: CellModule, recipe: Recipe, cells: Cells, natural: Indices
+) -> Predictor:
+    return replace(
+        predictor,
+        provenance=_provenance(cells, module),
+        priors=predictor_priors(predictor, recipe, cells, natural),
+    )
 
 
 def _provenance(cells: Cells, module: CellModule) -> Provenance:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import RunError
 from cellsearch.learn.provenance import Provenance
+from cellsearch.stats.decision import Priors
 from cellsearch.util.atomic import whole_file
 
 
@@ -30,6 +31,8 @@ class FoldResult:
         history: one record for each epoch, as in ``Predictor.history``.
         precision: in which it was trained, as ``bf16+channels_last``.
         provenance: from which cells the model was made; None in folds of older versions.
+        priors: of its training cells; None in folds of older versions, which were judged by
+            their greatest probabilities.
     """
 
     fold: int
@@ -41,6 +44,7 @@ class FoldResult:
     history: tuple[dict[str, float], ...]
     precision: str = "fp32"
     provenance: Provenance | None = None
+    priors: Priors | None = None
 
     def save(self, path: Path) -> None:
         """Write durably: a reader finds the whole file or none, even after a loss of power.
@@ -60,6 +64,9 @@ class FoldResult:
         if self.provenance is not None:
             facts["provenance"] = self.provenance.facts()
             made_from = self.provenance.arrays()
+        if self.priors is not None:
+            made_from["effective_prior"] = np.array(self.priors.effective)
+            made_from["natural_prior"] = np.array(self.priors.natural)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
@@ -87,6 +94,11 @@ class FoldResult:
                 facts["history"] = tuple(facts["history"])
                 if "provenance" in facts:
                     facts["provenance"] = Provenance.of(facts["provenance"], stored)
+                if "effective_prior" in stored:
+                    facts["priors"] = Priors(
+                        tuple(stored["effective_prior"].tolist()),
+                        tuple(stored["natural_prior"].tolist()),
+                    )
                 return cls(cells=stored["cells"], probabilities=stored["probabilities"], **facts)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise RunError(f"{path}: is not a fold's record ({error})") from error

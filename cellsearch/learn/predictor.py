@@ -21,6 +21,7 @@ from cellsearch.learn.provenance import Provenance
 from cellsearch.learn.view import View
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.decision import Priors
 
 if TYPE_CHECKING:
     from cellsearch.learn.gans import Generated
@@ -79,6 +80,7 @@ class Predictor:
         images_per_second: cells trained on in a second.
         generated: what generators made of its training cells.
         provenance: from which cells its parts were made.
+        priors: what its training taught it of how frequent classes are.
     """
 
     module: CellModule
@@ -89,6 +91,7 @@ class Predictor:
     images_per_second: float
     generated: tuple[Generated, ...] = ()
     provenance: Provenance | None = None
+    priors: Priors | None = None
 
     @property
     def network(self) -> nn.Module:

@@ -21,6 +21,7 @@ from cellsearch.learn.precision import Precision, candidates, fastest
 from cellsearch.learn.predictor import Predictor, load, probabilities
 from cellsearch.learn.step import TrainingStep, trial_steps
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.decision import Decision, Priors, decided
 from cellsearch.stats.metrics import confusion, score
 
 Indices = NDArray[np.int64]
@@ -84,7 +85,9 @@ def train_network(
     """
     module.train()
     dataset, targets = cells.source.dataset, cells.targets
-    loss = ClassLoss(class_weights(targets, recipe.loss), recipe.loss).to(device)
+    weights = class_weights(targets, recipe.loss)
+    loss = ClassLoss(weights, recipe.loss).to(device)
+    balanced = Decision(1.0, Priors.of(targets, targets, weights))
     size = min(recipe.train.batch_size, int(targets.sum()))
     if precision is None:
         precision = choose_precision(module, loss, dataset, cells.indices[:size], device=device)
@@ -117,7 +120,9 @@ def train_network(
             )
         record = {"epoch": float(epoch), "loss": mean, "lr": lr, "seconds": seconds}
         if len(cells.watched):
-            record["watched"] = _watch(step.deployed, dataset, cells.watched, device, precision)
+            record["watched"] = _watch(
+                step.deployed, dataset, cells.watched, device, precision, balanced
+            )
             if record["watched"] > best.score:
                 best = _Best(record["watched"], epoch, copy.deepcopy(step.deployed))
         step.epoch_ends(epoch, mean, record.get("watched"))
@@ -204,9 +209,9 @@ def _watch(
     watched: Indices,
     device: torch.device,
     precision: Precision,
+    decision: Decision,
 ) -> float:
-    predicted = probabilities(module, dataset, watched, device=device, precision=precision).argmax(
-        axis=1
-    )
+    found = probabilities(module, dataset, watched, device=device, precision=precision)
+    predicted = decided(found, decision)
     counts = confusion(dataset.labels[watched], predicted, len(dataset.classes))
     return float(score("balanced_accuracy", counts))

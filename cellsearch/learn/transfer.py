@@ -58,7 +58,7 @@ def begin_with(module: CellModule, backbone: Backbone) -> int:
     ]
     if unlike:
         raise TrialError(
-            f"the weights to begin with do not fit the network: {unlike[0]} is missing or of "
+            f"the weights of the warm start do not fit the network: {unlike[0]} is missing or of "
             "another shape; channels and the size of crops must be those that it was trained on"
         )
     for name, tensor in own.items():

@@ -10,11 +10,11 @@ from wsgiref.simple_server import WSGIServer
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
-from cellsearch.card.readme_search import importance_section
+from cellsearch.card.readme import importance_section
+from cellsearch.card.tables import metric_table
 from cellsearch.errors import CellsearchError, RunError
 from cellsearch.report.facts import RunFacts, gather
-from cellsearch.report.from_card import read_importance
-from cellsearch.report.tables import metric_table, named
+from cellsearch.report.tables import named
 from cellsearch.report.write import REPORT, write_report
 from cellsearch.run.folder import is_nested, nested_runs, read_record, storage_url, study_name
 from cellsearch.space.recipe import Recipe
@@ -23,6 +23,7 @@ from cellsearch.tune.attachments import artifacts_of, put_artifact, read_note, w
 from cellsearch.tune.job import finished_folds
 from cellsearch.tune.learning_curves import FILE
 from cellsearch.tune.study import has_recipe, read_study, recipe_params
+from cellsearch.util.markdown import table
 from cellsearch.util.progress import Progress
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def open_dashboard(
         StorageError: the study's database does not answer.
     """
     if is_nested(run):
-        named_runs = ", ".join(str(each) for each in nested_runs(run)) or "none is begun yet"
+        named_runs = ", ".join(str(each) for each in nested_runs(run)) or "none has started yet"
         raise RunError(f"{run} holds repeated searches, each with its own study: {named_runs}")
     server, url = dashboard.listening(run, host=host, port=port)
     try:
@@ -111,15 +112,13 @@ def study_note(facts: RunFacts, study: int, report: str) -> str:
     lines += [f"- missing: {each}" for each in facts.missing]
     text = "\n".join(lines) + "\n"
     if facts.card is not None:
-        from cellsearch.card.markdown import table
-
-        found = metric_table(facts.card, "hold_out")
-        cells = facts.card.metrics.hold_out.winner.cells
+        metrics = facts.card.metrics
+        found = metric_table(metrics.hold_out, metrics.baseline("hold_out"))
+        cells = metrics.hold_out.winner.cells
         text += f"\nHold-out, {cells:,} cells, 95 % intervals:\n\n"
-        text += table(found.header, found.rows)
+        text += table(found)
         if facts.card.importance is not None:
-            read = read_importance(facts.card.importance)
-            text += "\n" + importance_section(read, pictured=False)
+            text += "\n" + importance_section(facts.card.importance, pictured=False)
     return text
 
 

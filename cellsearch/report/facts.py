@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,10 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cellsearch.card.confidence import read_calibration
 from cellsearch.card.config import CONFIG, CardConfig, read_config
-from cellsearch.card.metrics import CardMetrics
-from cellsearch.errors import CellsearchError
+from cellsearch.card.metrics import Calibration, CardMetrics
+from cellsearch.data.splits import SplitsFile
+from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
+from cellsearch.tune.findings import Importance, read_importance
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -55,18 +56,10 @@ class CardFacts:
     folder: Path
     config: CardConfig
     metrics: CardMetrics
-    calibration: Mapping[str, Any] | None
-    importance: Mapping[str, Any] | None
+    calibration: Calibration | None
+    importance: Importance | None
     curves: Mapping[str, Any] | None
     versions: Mapping[str, Any] | None
-    readme: str
-
-    def section(self, title: str) -> list[str]:
-        """Points of a list in the card's README as plain text; empty without such a section."""
-        found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", self.readme, re.M | re.S)
-        lines = [] if found is None else found.group(1).splitlines()
-        points = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-        return [html.unescape(re.sub(r"\*\*|`", "", point).replace("\\|", "|")) for point in points]
 
     def generated_pictures(self) -> list[Path]:
         """Pictures of real and generated cells, one a class."""
@@ -80,9 +73,9 @@ class RunFacts:
     Attributes:
         folder: its folder.
         record: ``run.json``.
-        trials: that were begun, by number; draws beyond the limits are not among them.
+        trials: that were begun, by number; draws over budget are not among them.
         beyond: draws that the limits of the space refused.
-        splits: ``splits.json``; empty where it cannot be read.
+        splits: ``splits.json``; None where it cannot be read.
         holdout: ``holdout.json``; None before the hold-out was scored.
         card: None where there is none that can be read.
         missing: what a report cannot say, and why; each a sentence.
@@ -92,7 +85,7 @@ class RunFacts:
     record: RunRecord
     trials: tuple[Trial, ...]
     beyond: int
-    splits: Mapping[str, Any]
+    splits: SplitsFile | None
     holdout: Mapping[str, Any] | None
     card: CardFacts | None
     missing: tuple[str, ...]
@@ -105,7 +98,7 @@ class RunFacts:
     @property
     def folds(self) -> int:
         """k."""
-        return len(self.splits.get("folds", ())) or int(self.record.config.folds)
+        return len(self.splits.folds) if self.splits else int(self.record.config.folds)
 
     def trial(self, number: int | None) -> Trial | None:
         """By its number."""
@@ -156,8 +149,10 @@ def gather(folder: Path) -> RunFacts:
     record = read_record(folder)
     missing: list[str] = []
     trials, beyond = _trials(folder, record, missing)
-    splits = _json(folder / "splits.json") or {}
-    if not splits:
+    splits = None
+    try:
+        splits = SplitsFile.read(folder / "splits.json")
+    except SplitError:
         missing.append("splits.json cannot be read, so the parts of the cells are not counted")
     card = _card(folder / "card", missing)
     if card is None:
@@ -183,7 +178,7 @@ def gather(folder: Path) -> RunFacts:
 def _why_no_card(folder: Path, record: RunRecord, trials: tuple[Trial, ...]) -> str:
     complete = sum(each.row.state == "COMPLETE" for each in trials)
     if not trials:
-        why = "no trial was begun"
+        why = "no trial was started"
     elif not complete:
         reasons = sorted({each.row.reason for each in trials if each.row.reason})
         why = "no trial has finished all folds"
@@ -192,7 +187,7 @@ def _why_no_card(folder: Path, record: RunRecord, trials: tuple[Trial, ...]) -> 
         return f"there is no card in {folder / 'card'}, though the run has ended"
     else:
         why = f"the run has not ended ({complete} trials are complete)"
-    return f"there is no card: {why}; go on with `cellsearch resume {shlex.quote(str(folder))}`"
+    return f"there is no card: {why}; resume with `cellsearch resume {shlex.quote(str(folder))}`"
 
 
 def _trials(folder: Path, record: RunRecord, missing: list[str]) -> tuple[tuple[Trial, ...], int]:
@@ -227,16 +222,15 @@ def _card(folder: Path, missing: list[str]) -> CardFacts | None:
     except CellsearchError as error:
         missing.append(str(error))
         return None
-    readme = folder / "README.md"
+    importance = _json(folder / "importance.json")
     return CardFacts(
         folder=folder,
         config=config,
         metrics=metrics,
-        calibration=_json(folder / "calibration.json"),
-        importance=_json(folder / "importance.json"),
+        calibration=read_calibration(folder),
+        importance=None if importance is None else read_importance(importance),
         curves=_json(folder / "curves.json"),
         versions=_json(folder / "versions.json"),
-        readme=readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else "",
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cellsearch.run.config import NestedRequest
-from cellsearch.run.folder import SUMMARY, nested_runs, read_request
+from cellsearch.run.folder import nested_runs, read_request
+from cellsearch.run.nested import NestedSummary
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class NestedFacts:
     folder: Path
     request: NestedRequest
     runs: tuple[Path, ...]
-    summary: Mapping[str, Any] | None
+    summary: NestedSummary | None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -35,8 +33,9 @@ class NestedFacts:
         if self.summary is not None:
             return ()
         return (
-            f"{len(self.runs)} of {self.request.times} searches were begun and not all have ended, "
-            f"so nothing is pooled; go on with `cellsearch resume {shlex.quote(str(self.folder))}`",
+            f"{len(self.runs)} of {self.request.times} searches were started and not all have "
+            "ended, so nothing is pooled; resume with"
+            f" `cellsearch resume {shlex.quote(str(self.folder))}`",
         )
 
 
@@ -46,8 +45,5 @@ def gather_nested(folder: Path) -> NestedFacts:
     Raises:
         RunError: ``nested.json`` is missing or damaged.
     """
-    try:
-        summary = json.loads((folder / SUMMARY).read_bytes())
-    except (OSError, ValueError):
-        summary = None
-    return NestedFacts(folder, read_request(folder), tuple(nested_runs(folder)), summary)
+    runs, summary = tuple(nested_runs(folder)), NestedSummary.of(folder)
+    return NestedFacts(folder, read_request(folder), runs, summary)

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
-from cellsearch.card.markdown import figure, recall_of
 from cellsearch.card.metrics import Figures
+from cellsearch.card.tables import short_class_table
 from cellsearch.report import figures
 from cellsearch.report.facts import gather
 from cellsearch.report.nested_facts import NestedFacts
 from cellsearch.report.page import render
 from cellsearch.report.pictures import LEVEL, Picture
 from cellsearch.report.svg import drawing, inline
-from cellsearch.report.tables import Table, named
+from cellsearch.report.tables import named
 from cellsearch.run.folder import read_record
-from cellsearch.stats.evaluation import Estimate
+from cellsearch.run.nested import NestedSummary
 from cellsearch.stats.metrics import TITLES, metric_named
+from cellsearch.stats.wording import figure
+from cellsearch.util.tables import Table
 
 _ABOUT = {
     "outer": "The whole search was repeated inside each of {times} outer folds, whose cells had no "
     "part in choosing or training the model that predicts them. The pooled figures are of the "
     "whole procedure, search included, and not of one model; no verdict is given.",
-    "repeats": "The whole search was repeated on {times} hold-outs drawn anew. The means are of "
+    "repeats": "The whole search was repeated on {times} newly drawn hold-outs. The means are of "
     "the whole procedure, search included, and not of one model; no verdict is given.",
 }
 
@@ -38,10 +39,8 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
         links: from a search's folder to its report, relative to this page.
     """
     request, summary = facts.request, facts.summary
-    headline = (
-        str(summary["headline"]) if summary else "no estimate yet: not all searches have ended"
-    )
-    pooled = Figures.model_validate(summary["pooled"]) if summary and summary["pooled"] else None
+    headline = summary.headline if summary else "no estimate yet: not all searches have ended"
+    pooled = summary.pooled if summary else None
     pictures = _pictures(pooled) if pooled else []
     with drawing():
         shown = [
@@ -54,7 +53,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
             }
             for each in pictures
         ]
-    metrics, caption = _metrics(summary, pooled) if summary else (None, "")
+    metrics, caption = _metrics(summary) if summary else (None, "")
     text = render(
         "nested.html.j2",
         title=f"{request.config.dataset}: {facts.folder.resolve().name}",
@@ -66,7 +65,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
         searches=[_search(run, links.get(run, ""), request.config.metric) for run in facts.runs],
         metrics=metrics,
         metrics_caption=caption,
-        classes=_classes(pooled) if pooled else None,
+        classes=short_class_table(pooled) if pooled else None,
         pictures={"pooled": shown},
         command=_command(facts),
         folder=facts.folder,
@@ -75,7 +74,7 @@ def nested_page(facts: NestedFacts, links: Mapping[Path, str]) -> tuple[str, lis
 
 
 def _command(facts: NestedFacts) -> str:
-    return read_record(facts.runs[0]).command if facts.runs else "no search was begun"
+    return read_record(facts.runs[0]).command if facts.runs else "no search was started"
 
 
 def _search(run: Path, link: str, metric: str) -> dict[str, str]:
@@ -93,32 +92,16 @@ def _search(run: Path, link: str, metric: str) -> dict[str, str]:
     return row
 
 
-def _metrics(summary: Mapping[str, Any], pooled: Figures | None) -> tuple[Table, str]:
-    means = {name: Estimate(**each) for name, each in summary["means"].items()}
-    found = pooled.metrics if pooled else means
+def _metrics(summary: NestedSummary) -> tuple[Table, str]:
+    pooled = summary.pooled
+    found = pooled.metrics if pooled else summary.means
     rows = [(TITLES[metric_named(name)], figure(each)) for name, each in found.items()]
     what = (
         f"pooled, n = {pooled.cells:,} cells, each predicted once"
         if pooled
-        else f"mean of n = {len(summary['searches'])} searches"
+        else f"mean of n = {len(summary.searches)} searches"
     )
-    return Table(("figure", "value"), rows), f"Figures with 95 % intervals, {what}"
-
-
-def _classes(pooled: Figures) -> Table:
-    rows = []
-    for name, each in pooled.per_class.items():
-        recall, cells = each.recall, each.support
-        rows.append(
-            (
-                name,
-                f"{cells:,}",
-                figure(None, cells=cells) if recall is None else recall_of(recall, cells),
-                figure(each.precision),
-                figure(each.f1),
-            )
-        )
-    return Table(("class", "cells", "recall", "precision", "F1"), rows)
+    return Table.of(("figure", "value"), rows), f"Figures with 95 % intervals, {what}"
 
 
 def _pictures(pooled: Figures) -> list[Picture]:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from cellsearch.card.markdown import difference, figure
+from cellsearch.card import tables as card_tables
+from cellsearch.card.tables import PARTS
 from cellsearch.report import confidence, tables
 from cellsearch.report.facts import CardFacts, RunFacts
-from cellsearch.report.from_card import read_importance
 from cellsearch.report.mistakes import data_uri, mistakes
 from cellsearch.report.pictures import Picture
 from cellsearch.report.svg import drawing, inline
 from cellsearch.report.tables import named
+from cellsearch.stats.wording import difference
 from cellsearch.util.durations import spoken
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {
+        each.__name__: each
+        for each in (
+            card_tables.abstention_class_table,
+            card_tables.abstention_table,
+            card_tables.calibration_table,
+            card_tables.effect_table,
+            card_tables.parameter_table,
+            card_tables.sets_table,
+        )
+    }
     return environment.get_template(template).render(**values, made=made())
 
 
@@ -109,35 +121,37 @@ def run_page(
 
 
 def _card(facts: RunFacts, card: CardFacts) -> dict[str, Any]:
-    importance = None if card.importance is None else read_importance(card.importance)
+    metrics, calibration = card.metrics, card.calibration
+    abstention, sets = metrics.confidence.abstention, metrics.confidence.sets
     return {
         "card": card,
         "figure_tables": {
-            part: (tables.metric_table(card, part), tables.class_table(card, part))
-            for part in tables.PARTS
+            part: (
+                card_tables.metric_table(metrics.part(part), metrics.baseline(part)),
+                tables.class_table(card, part),
+            )
+            for part in PARTS
         },
-        "part_titles": tables.PARTS,
-        "intervals": card.metrics.intervals,
+        "part_titles": PARTS,
+        "intervals": metrics.intervals,
         "optimism": _optimism(card),
         "mistakes": mistakes(card.folder, facts.cells),
-        "importance": importance,
-        "parameters": None if importance is None else confidence.parameter_table(importance),
-        "effects": None if importance is None else confidence.effect_table(importance),
+        "importance": card.importance,
         "generated": [
             (path.stem.removeprefix("generated_"), data_uri(path))
             for path in card.generated_pictures()[:MOST_GENERATED]
         ],
-        "generated_points": card.section("Generated cells"),
-        "temperature": confidence.temperature_sentence(card),
-        "calibration": confidence.calibration_table(card),
-        "abstention": confidence.abstention_tables(card),
-        "sets": confidence.sets_table(card),
+        "temperature": "" if calibration is None else confidence.temperature_sentence(calibration),
+        "calibration": calibration,
+        "abstention": abstention,
+        "asked": "" if abstention is None else confidence.abstention_sentence(abstention.hold_out),
+        "sets": sets,
+        "covered": "" if sets is None else confidence.sets_sentence(sets.hold_out),
         "curves": {
-            title: table
-            for part, title in tables.PARTS.items()
-            if (table := confidence.curves_table(card, part)) is not None
+            title: card_tables.areas_table(found)
+            for part, title in PARTS.items()
+            if (found := (card.curves or {}).get(part))
         },
-        "limits": card.section("Limits"),
     }
 
 
@@ -202,7 +216,9 @@ def _hardware(facts: RunFacts) -> list[tuple[str, str]]:
     config, versions = facts.record.config, (facts.card.versions if facts.card else None) or {}
     rows = [("asked for", f"device {config.device}, backend {config.backend}")]
     if config.threads or config.slots:
-        rows.append(("threads of a trial, trials at a time", _pair(config.threads, config.slots)))
+        rows.append(
+            ("threads per trial, max concurrent trials", _pair(config.threads, config.slots))
+        )
     for name, key in (("platform", "platform"), ("machine", "machine")):
         if versions.get(key):
             rows.append((name, str(versions[key])))
@@ -229,8 +245,3 @@ def _packages(card: CardFacts | None) -> list[tuple[str, str]]:
         return [("python (of this report)", platform.python_version())]
     packages: Mapping[str, str] = card.versions.get("packages", {})
     return [("python", str(card.versions.get("python", ""))), *packages.items()]
-
-
-def nested_figure(facts: Mapping[str, float]) -> str:
-    """A figure of ``summary.json``."""
-    return figure(tables.estimate(facts))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from cellsearch.card.importance_plot import importance_figure
 from cellsearch.card.metrics import Part
+from cellsearch.card.tables import PARTS
 from cellsearch.report import figures, from_card
 from cellsearch.report.facts import CardFacts, RunFacts
 from cellsearch.report.svg import drawing
-from cellsearch.report.tables import PARTS, named
+from cellsearch.report.tables import named
 from cellsearch.stats.evaluation import FEW_CELLS
 
 LEVEL = "95 % intervals: recall exact, precision by smoothed bootstrap"
@@ -59,7 +61,7 @@ def _search(facts: RunFacts) -> Iterator[Picture]:
     metric = named(facts.record.config.metric)
     drawn = figures.history(facts, metric)
     trials = len(facts.trials)
-    judged = sum(sum(f.get("cells", {}).values()) for f in facts.splits.get("folds", ()))
+    judged = sum(sum(fold.cells.values()) for fold in facts.splits.folds) if facts.splits else 0
     cells = f", each on the same {judged:,} cells where all folds were trained" if judged else ""
     if drawn is not None:
         scored = sum(each.row.score is not None for each in facts.trials)
@@ -113,27 +115,27 @@ def _figures(card: CardFacts, part: Part, title: str) -> Iterator[Picture]:
 
 def _card(card: CardFacts) -> Iterator[Picture]:
     if card.importance is not None:
-        found = from_card.read_importance(card.importance)
-        drawn = from_card.importance(found)
+        drawn = importance_figure(card.importance)
         if drawn is not None:
             yield Picture(
                 "importance",
                 "importance",
                 drawn,
-                f"Which choices went with good trials (n = {found.trials:,} complete trials). "
+                "Which choices the good trials share "
+                f"(n = {card.importance.trials:,} complete trials). "
                 "Grey: no more than by chance, or not distinguishable from no effect.",
             )
     if card.calibration is not None:
-        drawn = from_card.reliability(card.calibration)
-        if drawn is not None:
+        drawn, after = from_card.reliability(card.calibration), card.calibration.hold_out.after
+        if drawn is not None and after is not None:
             drawn.set_size_inches(4.6, 5.2)
-            cells = card.calibration["hold_out"]["after"]["cells"]
             yield Picture(
                 "reliability",
                 "reliability",
                 drawn,
-                f"Share of cells that are right over their confidence, hold-out (n = {cells:,} "
-                "cells in bins of equal mass), with exact 95 % intervals. Dashed: perfect "
+                "Share of cells that are right over their confidence, hold-out "
+                f"(n = {after.cells:,} cells in bins of equal mass), "
+                "with exact 95 % intervals. Dashed: perfect "
                 "calibration.",
             )
 

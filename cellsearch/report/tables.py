@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from cellsearch.card.markdown import difference, figure, recall_of
-from cellsearch.card.metrics import ClassEntry, Part
+from cellsearch.card import tables
+from cellsearch.card.metrics import Part
 from cellsearch.data.crop_sizes import told_in, without_choice
 from cellsearch.report.facts import CardFacts, RunFacts, Trial
 from cellsearch.report.search_story import saving
-from cellsearch.stats.evaluation import Estimate
 from cellsearch.stats.metrics import TITLES, metric_named
 from cellsearch.util.durations import spoken
+from cellsearch.util.tables import Column, Table
 
-PARTS: Mapping[Part, str] = {"hold_out": "Hold-out", "out_of_fold": "Out-of-fold"}
 STATES = {
     "COMPLETE": "complete",
     "PRUNED": "stopped early",
@@ -24,76 +23,17 @@ STATES = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """Text in rows.
-
-    Attributes:
-        header: of the columns.
-        rows: as many texts each.
-        left: so many columns at the left are text, the others numbers,
-        texts: but for these, counted from 0.
-        marked: rows that stand out.
-        sortable: by a click on a heading.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    left: int = 1
-    marked: frozenset[int] = frozenset()
-    texts: frozenset[int] = frozenset()
-    sortable: bool = False
-
-
 def named(metric: str) -> str:
     """A metric in words."""
     return TITLES[metric_named(metric)]
 
 
-def estimate(facts: Mapping[str, float] | None) -> Estimate | None:
-    """A figure of ``metrics.json``."""
-    return None if facts is None else Estimate(facts["value"], facts["low"], facts["high"])
-
-
-def metric_table(card: CardFacts, part: Part) -> Table:
-    """Each metric of winner and baseline, and their paired difference."""
-    facts, baseline = card.metrics.part(part), card.metrics.baseline(part)
-    rows = []
-    for name, value in facts.winner.metrics.items():
-        row = [TITLES[metric_named(name)], figure(value)]
-        if baseline:
-            row += [figure(baseline.metrics[name]), _apart(facts.difference[name])]
-        rows.append(row)
-    header = ["figure", "winner"] + (["baseline", "paired difference"] if baseline else [])
-    return Table(header, rows)
-
-
 def class_table(card: CardFacts, part: Part) -> Table:
-    """Recall, precision and F1 of each class; ``6 of 14 found`` where there are few cells."""
+    """Recall, precision and F1 of each class; the baseline's recall beside it."""
     facts, baseline = card.metrics.part(part), card.metrics.baseline(part)
-    rows = []
-    for name, own in facts.winner.per_class.items():
-        row = [name, f"{own.support:,}", _recall(own, own.support)]
-        if baseline:
-            row += [
-                _recall(baseline.per_class[name], own.support),
-                _apart(facts.recall_difference.get(name)),
-            ]
-        none_called = own.estimable and own.precision is None
-        row.append("none predicted" if none_called else figure(own.precision))
-        rows.append([*row, figure(own.f1)])
-    header = ["class", "cells", "recall"]
-    header += ["recall of the baseline", "difference"] if baseline else []
-    return Table([*header, "precision", "F1"], rows)
-
-
-def _recall(entry: ClassEntry, cells: int) -> str:
-    value = entry.recall
-    return f"not estimable ({cells:,} cells)" if value is None else recall_of(value, cells)
-
-
-def _apart(value: Estimate | None) -> str:
-    return "-" if value is None else difference(value)
+    beside = tables.BESIDE if baseline else ()
+    found = tables.class_table(facts.winner, baseline, facts.recall_difference)
+    return found.take("class", "cells", "recall", *beside, "precision", "F1")
 
 
 def recipe_tables(
@@ -107,12 +47,12 @@ def recipe_tables(
         for name in names
     ]
     if baseline is None:
-        alone = Table(("parameter", "value"), [row[:2] for row in rows], left=2)
-        return Table(alone.header, (), left=2), alone
-    header = ("parameter", "winner", "baseline")
+        alone = Table.of(("parameter", "value"), [row[:2] for row in rows], numbers=())
+        return replace(alone, rows=()), alone
+    differ, same = [row for row in rows if row[1] != row[2]], [r for r in rows if r[1] == r[2]]
     return (
-        Table(header, [row for row in rows if row[1] != row[2]], left=3),
-        Table((*header[:1], "both"), [row[:2] for row in rows if row[1] == row[2]], left=2),
+        Table.of(("parameter", "winner", "baseline"), differ, numbers=()),
+        Table.of(("parameter", "both"), [row[:2] for row in same], numbers=()),
     )
 
 
@@ -147,10 +87,12 @@ def trial_table(facts: RunFacts) -> Table:
                 row.reason,
             )
         )
-    header = ("trial", "state", "score", "folds", "minutes", "recipe", "why it ended early")
-    return Table(
-        header, rows, left=2, marked=frozenset(marked), texts=frozenset((5, 6)), sortable=True
+    names = (
+        *(Column("trial", "text"), Column("state", "text")),
+        *map(Column, ("score", "folds", "minutes")),
+        *(Column("recipe", "long"), Column("why it stopped early", "long")),
     )
+    return Table(names, rows, marked=frozenset(marked), sortable=True)
 
 
 def stopped_table(facts: RunFacts) -> Table | None:
@@ -167,7 +109,8 @@ def stopped_table(facts: RunFacts) -> Table | None:
     ]
     if not rows:
         return None
-    return Table(("trial", "folds trained", "score so far", "why"), rows, texts=frozenset((3,)))
+    names = (Column("trial", "text"), Column("folds trained"), Column("score so far"))
+    return Table((*names, Column("why", "long")), rows)
 
 
 def racing_sentence(facts: RunFacts) -> str:
@@ -175,15 +118,16 @@ def racing_sentence(facts: RunFacts) -> str:
     if not facts.record.config.race:
         return "Racing was off: every trial was trained on all folds."
     if facts.folds < 2:
-        return "With one fixed split there is nothing to race over."
+        return "With one fixed split there is no racing."
     found = saving(facts.trials, facts.folds)
     if not found.stopped:
-        return "No trial was stopped early, so racing saved nothing."
+        return "No trial was stopped early, so racing saved no time."
     return (
-        f"Racing stopped {found.stopped:,} of {len(facts.trials):,} trials. It spared "
-        f"{found.folds:,} of {found.all_folds:,} folds, about {spoken(found.seconds)} of training "
-        f"beside the {spoken(found.spent)} that were spent (an estimate: each spared fold is "
-        "counted at the mean of its own trial's folds)."
+        f"Racing stopped {found.stopped:,} of {len(facts.trials):,} trials. It saved "
+        f"{found.folds:,} of {found.all_folds:,} folds"
+        f", about {spoken(found.seconds)} of training; {spoken(found.spent)} were spent"
+        f" (an estimate: each saved fold counts as the mean of the folds of its trial)"
+        "."
     )
 
 
@@ -206,7 +150,7 @@ def dataset_rows(facts: RunFacts) -> list[tuple[str, str]]:
         size = cells.provenance.pixel_size_um
         rows += [("pixel", f"{size:g} um")] if size else []
         groups = None if cells.groups is None else len(set(cells.groups.tolist()))
-        told = "none were declared" if groups is None else f"{groups:,}, never torn apart"
+        told = "none were declared" if groups is None else f"{groups:,}, kept together"
         rows.append(("groups (donors, plates, slides)", told))
         rows.append(("cells in all", f"{len(cells):,}"))
         sized = told_in(without_choice(cells.provenance.notes))
@@ -218,11 +162,10 @@ def dataset_rows(facts: RunFacts) -> list[tuple[str, str]]:
 def parts_table(facts: RunFacts) -> Table | None:
     """Cells of each class in the hold-out and in the folds."""
     splits = facts.splits
-    if not splits:
+    if splits is None:
         return None
-    whole: Mapping[str, int] = splits["dataset"]["classes"]
-    held: Mapping[str, int] = splits["holdout"].get("cells", {})
-    folds = [fold.get("cells", {}) for fold in splits["folds"]]
+    whole, held = splits.dataset.classes, splits.holdout.cells
+    folds = [fold.cells for fold in splits.folds]
     total = max(1, sum(whole.values()))
     rows = []
     for name, cells in whole.items():
@@ -233,7 +176,7 @@ def parts_table(facts: RunFacts) -> Table | None:
     sums = [sum(whole.values()), sum(held.values()), sum(sum(fold.values()) for fold in folds)]
     rows.append(("all", f"{sums[0]:,}", "", f"{sums[1]:,}", f"{sums[2]:,}", ""))
     header = ("class", "cells", "share", "hold-out", f"in {len(folds)} folds", "in a fold")
-    return Table(header, rows)
+    return Table.of(header, rows)
 
 
 def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
@@ -243,7 +186,7 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
     bound += [] if config.seconds is None else [f"{spoken(config.seconds)} of wall clock"]
     counts = {s: sum(t.row.state == s for t in facts.trials) for s in STATES}
     came = [f"{n} {STATES[state]}" for state, n in counts.items() if n]
-    came += [f"{facts.beyond} draws beyond the limits"] if facts.beyond else []
+    came += [f"{facts.beyond} draws over budget"] if facts.beyond else []
     split = (
         f"one fixed split, {config.split}"
         if config.split

@@ -150,14 +150,14 @@ def _audit(run: Path, facts: RunFacts, *, wanted: bool, tell: Progress) -> Audit
     if not wanted:
         return f"No audit was made for this report; {again}."
     if facts.cells is None:
-        return f"No audit could be made, since the cells are gone; {again} once they are back."
+        return f"No audit was possible, because the cells are gone; {again} once they are back."
     from cellsearch.audit import audit_run
 
     tell("looking for leaks", 0, 1)
     try:
         found = audit_run(run)
     except CellsearchError as error:
-        return f"No audit could be made: {error}"
+        return f"No audit was possible: {error}"
     tell("looking for leaks", 1, 1)
     return found
 

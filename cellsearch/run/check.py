@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from cellsearch.data.check import CheckReport, check_dataset
-from cellsearch.data.findings import Finding, Kind
+from cellsearch.data.findings import Finding, Kind, present_kind
 from cellsearch.errors import DataError, SplitError
 from cellsearch.run.folder import Accepted
 from cellsearch.util.messages import Message, Setting, joined
@@ -54,7 +54,8 @@ class Checked:
         """Part the errors of a report into what is accepted and what is not."""
         errors = [each for each in report.findings if each.severity == "error"]
         own = [each for each in errors if each.kind not in OF_SPLITS]
-        taken = [each for each in own if each.kind in accept and each.kind not in NEVER]
+        asked = set(map(present_kind, accept))
+        taken = [each for each in own if each.kind in asked and each.kind not in NEVER]
         return cls(
             twins=report.twins,
             errors=tuple(each for each in own if each not in taken),
@@ -164,18 +165,18 @@ def _refused(
         kind_of = ", ".join(checked.of_splits) or "splits"
         lines.append(Message.of(f"  {kind_of}: ", failure.message))
     acceptable = tuple(kind for kind in kinds if kind not in NEVER)
-    given = (each for each in accept if each not in (*acceptable, *NEVER))
+    given = (each for each in map(present_kind, accept) if each not in (*acceptable, *NEVER))
     every = (*given, *acceptable)
-    last = Message.of("mend them, or go on all the same with ", Setting("accept", every))
+    last = Message.of("fix them, or run anyway with ", Setting("accept", every))
     if failure is not None or len(acceptable) < len(kinds):
         only = (
-            f"; of {', '.join(acceptable)} they may be accepted with ",
+            f"; errors of the kind {', '.join(acceptable)} can be accepted with ",
             Setting("accept", every),
         )
-        last = Message.of("mend them", *(only if acceptable else ()))
+        last = Message.of("fix them", *(only if acceptable else ()))
     count = len(checked.errors) + (failure is not None)
     what = "an error" if count == 1 else f"{count} errors"
-    return DataError(f"{name}: the check of the cells finds {what}:\n", joined([*lines, last]))
+    return DataError(f"{name}: the check of the cells found {what}:\n", joined([*lines, last]))
 
 
 def _shown_by(config: RunConfig, *, named: bool) -> str:

@@ -13,9 +13,10 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from cellsearch.data.findings import unknown_kind
+from cellsearch.data.findings import present_kind, unknown_kind
 from cellsearch.data.plan import Plan
 from cellsearch.errors import ConfigError, RunError
 from cellsearch.util.messages import Message, Setting, joined
@@ -52,12 +53,12 @@ class NestedRequest(BaseModel):
             raise RunError(Setting(kind), f": expected 2 to 100, got {times}")
         if config.storage is not None:
             raise RunError(
-                Setting(kind), ": each search keeps its own study, leave out ", Setting("storage")
+                Setting(kind), ": each search keeps its own study; leave out ", Setting("storage")
             )
         if kind == "outer" and config.split is not None:
             raise RunError(
                 Setting("outer"),
-                ": every cell is held out once, which a fixed split does not allow; leave out ",
+                ": every cell is held out once, and a fixed split does not allow that; leave out ",
                 Setting("split"),
             )
         if kind == "outer":
@@ -72,6 +73,10 @@ class NestedRequest(BaseModel):
         """Of one of the searches: a repeated hold-out has a seed of its own."""
         seed = self.config.seed + (number if self.kind == "repeats" else 0)
         return self.config.changed(seed=seed)
+
+
+_SPELT: Mapping[str, str] = {"prediction_sets": "sets", "max_concurrent_trials": "slots"}
+"""Keywords that are spelt as the options are, and the fields they fill."""
 
 
 class RunConfig(BaseModel):
@@ -115,6 +120,13 @@ class RunConfig(BaseModel):
     storage: str | None = None
     address: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_options_are_spelt(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        return {_SPELT.get(str(name), name): value for name, value in values.items()}
+
     @field_validator("channels", "only", mode="before")
     @classmethod
     def _a_text_is_one_name(cls, value: object) -> object:
@@ -134,7 +146,7 @@ class RunConfig(BaseModel):
     def _of_the_split(cls, value: float, info: ValidationInfo) -> float:
         name, split = info.field_name, info.data.get("split")
         if split is not None and value != getattr(_plan(info.data), str(name)):
-            raise ValueError(f"leave it out, since the split {split} says it already")
+            raise ValueError(f"leave it out, because the split {split} already sets it")
         if split is None and name == "folds" and value < 2:
             raise ValueError("expected 2 or more (one fixed split: give split, such as 70/10/20)")
         if split is None and name == "holdout" and value > 0.5:
@@ -146,7 +158,7 @@ class RunConfig(BaseModel):
     def _an_ensemble_of_folds(cls, value: str, info: ValidationInfo) -> str:
         if value == "ensemble" and info.data.get("split") is not None:
             raise ValueError(
-                "an ensemble is of the networks of several folds, a fixed split has one"
+                "an ensemble needs the networks of several folds, and a fixed split has only one"
             )
         return value
 
@@ -164,7 +176,7 @@ class RunConfig(BaseModel):
     def _known_findings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if found := [text for each in value if (text := unknown_kind(each))]:
             raise ValueError("; ".join(found))
-        return tuple(dict.fromkeys(value))
+        return tuple(dict.fromkeys(map(present_kind, value)))
 
     @field_validator("init_from")
     @classmethod
@@ -195,7 +207,7 @@ class RunConfig(BaseModel):
         """
         said: list[Message] = []
         if values.get("backend") == "local" and values.get("address") is not None:
-            why = ": only Ray has clusters; leave it out, or run with "
+            why = ": only Ray runs on clusters; leave it out, or run with "
             said.append(Message.of(Setting("address"), why, Setting("backend", "ray")))
         try:
             config = cls.model_validate(values)

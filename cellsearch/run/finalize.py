@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,10 +18,14 @@ from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, replace_text, storage_url, study_name
 from cellsearch.stats.comparison import Comparison
+from cellsearch.stats.decision import decided
+from cellsearch.stats.evaluation import BaselineFigures
 from cellsearch.stats.metrics import metric_named
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
-from cellsearch.tune.trial_predictions import trial_predictions
+from cellsearch.tune.rule import StudyRule
+from cellsearch.tune.trial_predictions import out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
 from cellsearch.util.atomic import remove
 
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
 
     from cellsearch.card.card import ModelCard
     from cellsearch.card.generated import GeneratorFigures
-    from cellsearch.card.write import OofFigures
+    from cellsearch.card.metrics import SearchFacts
+    from cellsearch.card.write import Winner
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
     from cellsearch.learn.predictor import Predictor
@@ -56,7 +61,8 @@ def hand_over(
     Raises:
         RunError: the hold-out was scored before for another trial of this run.
     """
-    from cellsearch.card.write import BaselineFigures, write_card
+    from cellsearch.card.scoring import score
+    from cellsearch.card.write import CardOptions, Winner, write_card
 
     best = outcome.best
     if best is None:
@@ -67,38 +73,70 @@ def hand_over(
     config = record.config
     predictors = _final(best, folder, cells, splits, config, observer, "winner")
     _write_provenance(folder, "winner", predictors)
-    probabilities = _mean_probabilities(predictors, cells, splits.holdout)
-    baseline = None
-    reference = outcome.baseline
-    if reference is not None and reference.state == "COMPLETE":
-        of_baseline = probabilities
-        if reference.number != best.number:
-            members = _final(reference, folder, cells, splits, config, observer, "baseline")
-            _write_provenance(folder, "baseline", members)
-            of_baseline = _mean_probabilities(members, cells, splits.holdout)
-        baseline = BaselineFigures(
-            oof=_out_of_fold(folder, reference, cells, splits), holdout_probabilities=of_baseline
-        )
-    card = write_card(
-        folder / "card",
+    rule = StudyRule.load(folder)
+    winner = Winner(
         predictors=predictors,
         recipe=best.recipe,
+        holdout_probabilities=_mean_probabilities(predictors, cells, splits.holdout),
+        oof=_out_of_fold(folder, best, cells, splits),
+        generators=_generators(predictors[0], cells),
+        decision=rule.decision([each.priors for each in predictors]),
+    )
+    baseline = _baseline(folder, cells, splits, outcome, config, observer, winner)
+    observer.message("finding the intervals of the hold-out's figures")
+    scores = score(
+        cells,
+        splits,
+        winner.holdout_probabilities,
+        winner.oof,
+        baseline,
+        decision=winner.decision,
+        seed=config.seed,
+    )
+    card = write_card(
+        folder / "card",
+        winner,
         dataset=cells,
         splits=splits,
-        holdout_probabilities=probabilities,
-        oof=_out_of_fold(folder, best, cells, splits),
-        baseline=baseline,
-        search_facts=_facts(record, outcome, best) | {"precision": str(predictors[0].precision)},
+        scores=scores,
+        search=_facts(record, outcome, best, precision=str(predictors[0].precision)),
         command=record.command,
-        generators=_generators(predictors[0], cells),
-        abstain=config.abstain,
-        sets=config.sets,
-        findings=findings(record, folder, cells, splits, outcome, observer),
-        projection="umap" if find_spec("umap") else "tsne",
+        found=findings(record, folder, cells, splits, outcome, scores.hold_out, observer),
+        options=CardOptions(
+            abstain=config.abstain,
+            sets=config.sets,
+            projection="umap" if find_spec("umap") else "tsne",
+        ),
         on_stage=observer.message,
     )
     _record_card(record, folder, observer)
     return card
+
+
+def _baseline(
+    folder: Path,
+    cells: CellDataset,
+    splits: Splits,
+    outcome: SearchOutcome,
+    config: RunConfig,
+    observer: RunObserver,
+    winner: Winner,
+) -> BaselineFigures:
+    """Trial 0 refitted like the winner, on the same cells; empty where it did not finish."""
+    reference = outcome.baseline
+    if reference is None or reference.state != "COMPLETE":
+        return BaselineFigures()
+    probabilities, decision = winner.holdout_probabilities, winner.decision
+    if outcome.best is None or reference.number != outcome.best.number:
+        members = _final(reference, folder, cells, splits, config, observer, "baseline")
+        _write_provenance(folder, "baseline", members)
+        probabilities = _mean_probabilities(members, cells, splits.holdout)
+        decision = StudyRule.load(folder).decision([each.priors for each in members])
+    return BaselineFigures(
+        oof=_out_of_fold(folder, reference, cells, splits),
+        holdout_probabilities=probabilities,
+        decision=decision,
+    )
 
 
 def _record_card(record: RunRecord, folder: Path, observer: RunObserver) -> None:
@@ -111,7 +149,7 @@ def _record_card(record: RunRecord, folder: Path, observer: RunObserver) -> None
         store.close()
     except (StorageError, SQLAlchemyError) as error:
         # The card is whole without it.
-        observer.message(f"the database was not told where the card lies: {error}")
+        observer.message(f"the database does not know where the card lies: {error}")
 
 
 def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> None:
@@ -122,7 +160,7 @@ def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> Non
         if scored["trial"] != best.number:
             raise RunError(
                 f"the hold-out of {folder} was scored for trial {scored['trial']}; scoring it "
-                f"again for trial {best.number} would be choosing by it"
+                f"again for trial {best.number} would be selecting by it"
             )
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -150,7 +188,11 @@ def _final(
 
     def follow(member: int) -> Callable[[int, dict[str, float]], None]:
         def on_epoch(epoch: int, _: dict[str, float]) -> None:
-            observer.progress(f"refitting the {who}", member * epochs + epoch, members * epochs)
+            observer.progress(
+                f"training the {who} on all development cells",
+                member * epochs + epoch,
+                members * epochs,
+            )
 
         return on_epoch
 
@@ -176,7 +218,9 @@ def _final(
             )
             if not _collapsed(predictor, cells, cells_of):
                 break
-            observer.message(f"the {who} gave one class to all its training cells; training anew")
+            observer.message(
+                f"the {who} predicted one class for all its training cells; training it again"
+            )
         trained.append(predictor)
     return trained
 
@@ -194,7 +238,7 @@ def _collapsed(predictor: Predictor, cells: CellDataset, indices: NDArray[np.int
     Asked of training cells alone, so the hold-out has no part in it.
     """
     some = indices[:: max(1, len(indices) // 1000)]
-    return len(np.unique(predictor.predict_proba(cells, some).argmax(axis=1))) < 2
+    return len(np.unique(decided(predictor.predict_proba(cells, some), None))) < 2
 
 
 def _mean_probabilities(
@@ -205,19 +249,11 @@ def _mean_probabilities(
     return mean
 
 
-def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> OofFigures:
-    from cellsearch.card.write import OofFigures
+def _out_of_fold(folder: Path, row: TrialRow, cells: CellDataset, splits: Splits) -> Predictions:
     from cellsearch.tune.job import finished_folds
 
     folds = finished_folds(folder, row.number, range(splits.k))
-    seen = np.concatenate([fold.cells for fold in folds])
-    probabilities = np.concatenate([fold.probabilities for fold in folds])
-    return OofFigures(
-        labels=cells.labels[seen],
-        predicted=probabilities.argmax(axis=1),
-        cells=seen,
-        probabilities=probabilities,
-    )
+    return out_of_fold(folds, cells, splits, StudyRule.load(folder))
 
 
 def _generators(predictor: Predictor, cells: CellDataset) -> list[GeneratorFigures]:
@@ -238,10 +274,14 @@ def _generators(predictor: Predictor, cells: CellDataset) -> list[GeneratorFigur
     ]
 
 
-def _facts(record: RunRecord, outcome: SearchOutcome, best: TrialRow) -> dict[str, Any]:
+def _facts(
+    record: RunRecord, outcome: SearchOutcome, best: TrialRow, *, precision: str
+) -> SearchFacts:
+    from cellsearch.card.metrics import SearchFacts
+
     config = record.config
     states = Counter(row.state.lower() for row in outcome.rows)
-    return {
+    facts = {
         "space": config.space,
         "space_sha256": record.space_sha256,
         "metric": config.metric,
@@ -256,7 +296,9 @@ def _facts(record: RunRecord, outcome: SearchOutcome, best: TrialRow) -> dict[st
         "final": config.final,
         "started": record.created,
         "accepted": accepted_lines(record.accepted),
+        "precision": precision,
     }
+    return SearchFacts.model_validate(facts)
 
 
 def findings(
@@ -265,9 +307,10 @@ def findings(
     cells: CellDataset,
     splits: Splits,
     outcome: SearchOutcome,
+    holdout: Comparison,
     observer: RunObserver,
-) -> Callable[[Comparison], Found]:
-    """What ``write_card`` asks once the hold-out has been compared.
+) -> Found:
+    """The verdict on the search, and which choice mattered.
 
     Raises:
         ValueError: no trial is complete.
@@ -278,31 +321,32 @@ def findings(
     baseline = None if reference is None or reference.state != "COMPLETE" else reference.number
     metric = metric_named(record.config.metric)
     seed = record.config.seed
-
-    def found(holdout: Comparison) -> Found:
-        observer.message("comparing the trials with the baseline")
-        trials = trial_predictions(folder, outcome.rows, cells, splits)
-        corrected = None
-        if baseline is not None:
-            corrected = corrected_differences(trials, metric, baseline=baseline, seed=seed)
-        if corrected is not None and best.number not in (*corrected.numbers, baseline):
-            corrected = None
-        verdict = judge(
+    observer.message("comparing the trials with the baseline")
+    trials = trial_predictions(folder, outcome.rows, cells, splits)
+    corrected = None
+    if baseline is not None:
+        corrected = corrected_differences(
+            trials,
             metric,
-            holdout.differences.get(metric),
-            corrected,
-            winner=best.number,
             baseline=baseline,
+            more_looks=StudyRule.load(folder).looks,
+            seed=seed,
         )
-        observer.message("asking which choices mattered")
-        study = _study(record, folder, observer)
-        recipes = {row.number: row.recipe for row in outcome.rows}
-        mattered = importance(metric, trials, recipes, study, seed=seed)
-        both = Found(verdict, mattered)
-        if study is not None:
-            _tell_dashboard(study, folder, both, observer)
-        return both
-
+    if corrected is not None and best.number not in (*corrected.numbers, baseline):
+        corrected = None
+    verdict = judge(
+        metric,
+        holdout.differences.get(metric),
+        corrected,
+        winner=best.number,
+        baseline=baseline,
+    )
+    observer.message("ranking which choices mattered")
+    study = _study(record, folder, observer)
+    recipes = {row.number: row.recipe for row in outcome.rows}
+    found = Found(verdict, importance(metric, trials, recipes, study, seed=seed))
+    if study is not None:
+        _tell_dashboard(study, folder, found, observer)
     return found
 
 
@@ -320,7 +364,7 @@ def _tell_dashboard(study: optuna.Study, folder: Path, found: Found, observer: R
     """Verdict and importance as the study's note, the picture as its artifact."""
     from cellsearch.card.importance_plot import importance_figure
     from cellsearch.card.plots import save
-    from cellsearch.card.readme_search import importance_section
+    from cellsearch.card.readme import importance_section
     from cellsearch.tune.dashboard import attach_to_study
 
     verdict, mattered = found.verdict, found.importance

@@ -122,7 +122,9 @@ def read_record(folder: Path) -> RunRecord:
     try:
         facts = json.loads(path.read_text())
         if isinstance(facts, dict) and facts.get("format_version", 0) > FORMAT_VERSION:
-            raise RunError(f"{path} was written by a newer cellsearch; upgrade to go on with it")
+            raise RunError(
+                f"{path} was written by a newer cellsearch; upgrade cellsearch to resume it"
+            )
         return RunRecord.model_validate(facts)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from None
@@ -132,9 +134,9 @@ def read_record(folder: Path) -> RunRecord:
 
 def _no_run(folder: Path) -> str:
     if not folder.exists():
-        return f"{folder}: no such folder; `cellsearch runs` lists the runs that lie here"
+        return f"{folder}: no such folder; `cellsearch runs` lists the runs in this folder"
     if (folder.parent / "run.json").is_file():
-        return f"{folder} is not the folder of a run but lies in one: give {folder.parent}"
+        return f"{folder} is not the folder of a run but is inside one: give {folder.parent}"
     return f"{folder} is not the folder of a run: it holds no run.json"
 
 
@@ -190,7 +192,7 @@ def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: s
         )
     if differences:
         raise MismatchError(
-            "this run was begun with something else; name another folder with ",
+            "this run was started with other settings; name another folder with ",
             Setting("out", "FOLDER"),
             ", or undo:\n  " + "\n  ".join(differences),
         )
@@ -279,7 +281,7 @@ def make_folder(
         if folder is None:
             return make_folder(None, config, runs, was_there=False)
         raise RunError(
-            f"{place} was made by another search a moment ago; name another folder: ", ANOTHER
+            f"{place} was just created by another search; name another folder: ", ANOTHER
         ) from None
     except OSError as error:
         raise RunError(

@@ -56,9 +56,9 @@ def require_run(folder: Path, *, repeated: bool = False) -> None:
     if folder.is_file() and not (folder.parent / "run.json").is_file():
         what = "it is a file; name a folder"
     elif (folder / "config.json").is_file() and not (folder.parent / "run.json").is_file():
-        what = "it is a card without its run"
+        what = "it is a card, not its run"
     elif next(folder.glob("*/run.json"), None) is not None:
-        what = f"it holds runs; `cellsearch runs {shlex.quote(str(folder))}` lists them"
+        what = f"it contains runs; `cellsearch runs {shlex.quote(str(folder))}` lists them"
     if what:
         raise RunError(f"{folder} is not the folder of a run: {what}")
     # It tells a folder that is missing, or that lies in a run.
@@ -106,7 +106,7 @@ def _inner(folder: Path, part: str) -> str:
 
     found = [str(each / part) for each in nested_runs(folder)]
     if not found:
-        return f", none of them begun; {_finish(folder)}"
+        return f", none of them started; {_finish(folder)}"
     return f"; name one of them: {', '.join(found)}"
 
 
@@ -165,7 +165,7 @@ def newest_run(parent: Path) -> Path:
     """
     folders = run_folders(parent)
     if not folders:
-        raise RunError(f"no runs in {parent}; begin one with `cellsearch run --dataset demo`")
+        raise RunError(f"no runs in {parent}; start one with `cellsearch run --dataset demo`")
     return folders[0]
 
 

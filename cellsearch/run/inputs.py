@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from cellsearch.data.arrays import digest
 from cellsearch.data.cache import key_of
@@ -18,6 +19,7 @@ from cellsearch.errors import CellsearchError, MismatchError, RunError
 from cellsearch.run.check import Checked, drawn_soundly
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, read_record
+from cellsearch.run.observer import Silent
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.util.cache_folder import cache_folder
 
@@ -56,33 +58,67 @@ def built_in_python(
     return cells, space if isinstance(space, SearchSpace) else None
 
 
-def as_begun(
-    old: RunRecord | None,
-    folder: Path | None,
-    cells: CellDataset | None,
-    space: SearchSpace | None,
-) -> tuple[CellDataset | None, SearchSpace | None, tuple[Literal["cells", "space"], ...]]:
-    """Cells and space built in Python, those of an old run read back, and which of them were.
+@dataclass(frozen=True)
+class Given:
+    """What was built in Python rather than named.
 
-    A name that Python code gave its cells may be a built-in's too, or a folder's.
-
-    Raises:
-        RunError: the run's cells do not lie here any more.
+    Attributes:
+        cells: task and rare classes applied, on disk; None where they are named.
+        twins: of the cells, where these had to be found already.
+        space: None where it is named.
     """
-    if old is None or folder is None:
-        given: tuple[tuple[Literal["cells", "space"], object], ...]
-        given = (("cells", cells), ("space", space))
-        return cells, space, tuple(name for name, each in given if each is not None)
-    if cells is None and "cells" in old.built:
-        if not old.dataset_folder.is_dir():
-            raise RunError(
-                f"{folder}: its cells were built in Python and lie in {old.dataset_folder} no "
-                "more; call search(...) again with the same cells and out"
-            )
-        cells = CellDataset.open(old.dataset_folder)
-    if space is None and "space" in old.built:
-        space = SearchSpace.load(str(folder / "space.yaml"))
-    return cells, space, old.built
+
+    cells: CellDataset | None = None
+    twins: Sequence[Twin] | None = None
+    space: SearchSpace | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: RunConfig,
+        cells: CellDataset | None,
+        space: SearchSpace | None,
+        observer: RunObserver | None = None,
+    ) -> Self:
+        """Cells and space as they were handed over.
+
+        Raises:
+            CellsearchError: the task or the rule for rare classes does not fit the cells.
+        """
+        if cells is None:
+            return cls(space=space)
+        ready, twins = cells_and_twins(config, None, cells, observer or Silent())
+        return cls(ready, twins, space)
+
+    @property
+    def built(self) -> tuple[Literal["cells", "space"], ...]:
+        """Which of the two there are, as ``run.json`` names them."""
+        there: tuple[tuple[Literal["cells", "space"], object], ...]
+        there = (("cells", self.cells), ("space", self.space))
+        return tuple(name for name, each in there if each is not None)
+
+    def or_of(self, old: RunRecord, folder: Path) -> Self:
+        """The same, and what a run's own Python code gave it where nothing is given now.
+
+        A name that Python code gave its cells may be a built-in's too, or a folder's.
+
+        Raises:
+            RunError: the run's cells do not lie here any more.
+        """
+        cells, space = self.cells, self.space
+        if cells is None and "cells" in old.built:
+            if not old.dataset_folder.is_dir():
+                raise RunError(
+                    f"{folder}: its cells were built in Python and are no longer in "
+                    f"{old.dataset_folder}; call search(...) again with the same cells and out"
+                )
+            cells = CellDataset.open(old.dataset_folder)
+        if space is None and "space" in old.built:
+            space = SearchSpace.load(str(folder / "space.yaml"))
+        return replace(self, cells=cells, space=space)
+
+
+NOTHING_GIVEN = Given()
 
 
 def space_for(config: RunConfig, folder: Path | None) -> SearchSpace:
@@ -169,11 +205,11 @@ def splits_for(
     """The splits of a new run on cells without errors: those given, or drawn.
 
     Raises:
-        MismatchError: the splits given were drawn from other cells.
+        MismatchError: the given splits were drawn from other cells.
         DataError: errors of the check that were not accepted; or no splits can be drawn.
     """
     if given is not None and given.dataset_sha256 != cells.sha256:
-        raise MismatchError("the splits given were drawn from another data set")
+        raise MismatchError("the given splits were drawn from another data set")
 
     def draw() -> Splits:
         return given or draw_splits(

@@ -1,4 +1,4 @@
-"""A search repeated: inside each of K outer folds, or on R hold-outs drawn anew.
+"""A search repeated: inside each of K outer folds, or on R newly drawn hold-outs.
 
 runs/jurkat-2026-11-21-1/
   nested.json    what was asked, and which kind of repetition
@@ -12,22 +12,22 @@ pooled figures are of the whole procedure, search included (Varma & Simon 2006, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cellsearch.card.card import ModelCard
 from cellsearch.card.metrics import Figures
-from cellsearch.card.predictions import Predictions, predictions_of
+from cellsearch.card.predictions import predictions_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.run.check import Checked, check_cells, drawn_soundly
-from cellsearch.run.config import IDENTITY, RunConfig
+from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
 from cellsearch.run.folder import (
     REQUEST,
     SUMMARY,
@@ -37,17 +37,17 @@ from cellsearch.run.folder import (
     replace_text,
 )
 from cellsearch.run.history import card_of
-from cellsearch.run.inputs import cells_and_twins
-from cellsearch.run.search import SearchResult, start
-from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, as_plain, evaluate
+from cellsearch.run.inputs import Given, cells_and_twins
+from cellsearch.run.observer import Silent
+from cellsearch.run.search import Run, SearchResult
+from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, evaluate
 from cellsearch.stats.groups import group_codes
-from cellsearch.stats.metrics import METRICS, Metric
+from cellsearch.stats.metrics import METRICS, Metric, metric_named
+from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Message, Setting, joined
 
 if TYPE_CHECKING:
-    from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
-    from cellsearch.run.config import NestedRequest
     from cellsearch.run.observer import RunObserver
     from cellsearch.space.search_space import SearchSpace
 
@@ -99,8 +99,6 @@ def nested_search(
         MismatchError: ``out`` holds another request.
         SplitError: a class has too few cells for the outer folds.
     """
-    from cellsearch.run.observer import Silent
-
     observer = observer or Silent()
     request = NestedRequest.of(config, outer=outer, repeats=repeats)
     folder = out or new_folder(config, runs)
@@ -120,22 +118,23 @@ def nested_search(
         own = request.folder(folder, number)
         if not _finished(own):
             observer.message(f"{own.name} of {request.times}")
-            result = start(
-                request.config_of(number),
+            config = request.config_of(number)
+            run = Run.of(
+                config,
                 out=own,
-                cells=cells,
-                space=space,
+                given=Given.of(config, cells, space, observer),
                 splits=splits[number] if splits else None,
                 checked=checked,
                 observer=observer,
                 command=command,
             )
+            result = run.execute()
             if result.interrupted:
                 return NestedResult(folder, tuple(done), None, interrupted=True)
             _require_card(result)
         done.append(own)
     summary = summarise(done, request)
-    replace_text(folder / SUMMARY, json.dumps(summary.to_dict(), indent=2) + "\n")
+    summary.save(folder)
     return NestedResult(folder, tuple(done), summary, interrupted=False)
 
 
@@ -206,7 +205,7 @@ def _require_same(old: NestedRequest, new: NestedRequest, folder: Path) -> None:
         differences.append(Message.of("was ", was, ", is ", now))
     if differences:
         raise MismatchError(
-            f"{folder} was begun with something else; name another folder with ",
+            f"{folder} was started with other settings; name another folder with ",
             Setting("out", "FOLDER"),
             ", or undo: ",
             joined(differences, "; "),
@@ -234,58 +233,43 @@ class OneSearch:
     development: int
 
 
-@dataclass(frozen=True, eq=False)
-class NestedSummary:
-    """The estimate of the whole procedure.
+class NestedSummary(BaseModel):
+    """``summary.json``: the estimate of the whole procedure.
 
     Attributes:
+        format_version: 1.
         kind: ``outer`` or ``repeats``.
         metric: that the searches maximised.
-        searches: one line for each.
+        headline: the estimate in one sentence, without a verdict.
+        intervals_by: ``group`` or ``cell``.
         pooled: figures of all cells, each predicted once, with intervals by cells (by groups
             where there are groups); None for repeated hold-outs, which overlap.
         means: mean of the searches with its interval; empty for outer folds.
-        groups: whether intervals are by groups.
+        searches: one line for each.
     """
 
-    kind: str
-    metric: str
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    format_version: Literal[1] = 1
+    kind: Literal["outer", "repeats"]
+    metric: Metric
+    headline: str
+    intervals_by: Literal["cell", "group"] = "cell"
+    pooled: Figures | None = None
+    means: dict[str, Estimate] = {}
     searches: tuple[OneSearch, ...]
-    pooled: Evaluation | None
-    means: dict[str, Estimate]
-    groups: bool
 
-    def headline(self) -> str:
-        """The estimate in one sentence, without a verdict."""
-        named = self.metric.replace("_", " ")
-        if self.pooled is not None:
-            figure = self.pooled.metrics[_metric(self.metric)]
-            what = (
-                f"{self.pooled.cells:,} cells, each predicted once by a search that never saw it "
-                f"({len(self.searches)} outer folds)"
-            )
-            how = "bootstrap of groups" if self.groups else "bootstrap of cells"
-        else:
-            figure = self.means[self.metric]
-            what = f"mean of {len(self.searches)} hold-outs drawn anew"
-            how = "corrected resampled t"
-        return (
-            f"{named} {figure.value:.3f} (95 % interval {figure.low:.3f} to {figure.high:.3f}, "
-            f"{how}): {what}"
-        )
+    def save(self, folder: Path) -> None:
+        """Write ``summary.json``, whole or not at all."""
+        replace_text(folder / SUMMARY, self.model_dump_json(indent=2) + "\n")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for ``summary.json``."""
-        return {
-            "format_version": 1,
-            "kind": self.kind,
-            "metric": self.metric,
-            "headline": self.headline(),
-            "intervals_by": "group" if self.groups else "cell",
-            "pooled": None if self.pooled is None else as_json(self.pooled),
-            "means": {name: as_plain(each) for name, each in self.means.items()},
-            "searches": [vars(each) for each in self.searches],
-        }
+    @classmethod
+    def of(cls, folder: Path) -> NestedSummary | None:
+        """What ``save`` wrote; None where it is missing or damaged."""
+        try:
+            return cls.model_validate_json((folder / SUMMARY).read_bytes())
+        except (OSError, ValidationError):
+            return None
 
 
 def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
@@ -295,17 +279,46 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
         RunError: a cell is predicted twice by outer folds, or not all cells are there.
     """
     searches = tuple(_one(run) for run in runs)
-    metric = request.config.metric
-    dataset = CellDataset.open(read_record(runs[0]).dataset_folder)
-    grouped = dataset.groups is not None
+    metric = metric_named(request.config.metric)
     if request.kind == "repeats":
-        means: dict[str, Estimate] = {
+        means = {
             name: _mean([each.winner[name] for each in searches], searches) for name in METRICS
         }
-        return NestedSummary("repeats", metric, searches, None, means, groups=False)
+        what = f"mean of {len(searches)} newly drawn hold-outs"
+        return NestedSummary(
+            kind="repeats",
+            metric=metric,
+            headline=_headline(metric, means[metric], "corrected resampled t", what),
+            means={name: _rounded(each) for name, each in means.items()},
+            searches=searches,
+        )
+    dataset = CellDataset.open(read_record(runs[0]).dataset_folder)
     parts = [predictions_of(card_of(run), "holdout") for run in runs]
     pooled = _pooled(parts, dataset, seed=request.config.seed)
-    return NestedSummary("outer", metric, searches, pooled, {}, groups=grouped)
+    by: Literal["cell", "group"] = "cell" if dataset.groups is None else "group"
+    what = (
+        f"{pooled.cells:,} cells, each predicted once by a search that never saw it "
+        f"({len(searches)} outer folds)"
+    )
+    return NestedSummary(
+        kind="outer",
+        metric=metric,
+        headline=_headline(metric, pooled.metrics[metric], f"bootstrap of {by}s", what),
+        intervals_by=by,
+        pooled=Figures.model_validate(as_json(pooled)),
+        searches=searches,
+    )
+
+
+def _headline(metric: Metric, found: Estimate, how: str, what: str) -> str:
+    return (
+        f"{metric.replace('_', ' ')} {found.value:.3f} (95 % interval {found.low:.3f} to "
+        f"{found.high:.3f}, {how}): {what}"
+    )
+
+
+def _rounded(found: Estimate) -> Estimate:
+    return Estimate(round(found.value, 6), round(found.low, 6), round(found.high, 6))
 
 
 def _one(run: Path) -> OneSearch:
@@ -363,7 +376,3 @@ def _mean(values: Sequence[float], searches: Sequence[OneSearch]) -> Estimate:
     half = float(t.ppf(0.975, len(found) - 1)) * spread
     mean = float(found.mean())
     return Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half))
-
-
-def _metric(name: str) -> Metric:
-    return next(each for each in METRICS if each == name)

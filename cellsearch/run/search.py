@@ -28,13 +28,15 @@ from cellsearch.run.folder import (
     write_record,
 )
 from cellsearch.run.inputs import (
-    as_begun,
+    NOTHING_GIVEN,
+    Given,
     built_in_python,
     cells_and_twins,
     frozen_splits,
     space_for,
     splits_for,
 )
+from cellsearch.run.observer import Silent
 from cellsearch.run.preflight import (
     require_device,
     require_feasible,
@@ -46,6 +48,7 @@ from cellsearch.space.without_effect import without_effect
 from cellsearch.tune.lock import HeldError
 from cellsearch.util.html import Markup, block, line, note, table
 from cellsearch.util.messages import Setting
+from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
@@ -122,8 +125,13 @@ def search(
         space=str(space) if built is None else built.name,
         **settings,
     )
-    place = Path(out) if out is not None else None
-    return start(config, out=place, cells=cells, space=built, observer=observer)
+    return start(
+        config,
+        out=None if out is None else Path(out),
+        cells=cells,
+        space=built,
+        observer=observer,
+    )
 
 
 def resume(
@@ -160,193 +168,391 @@ def start(
     fresh: bool = False,
     cells: CellDataset | None = None,
     space: SearchSpace | None = None,
-    splits: Splits | None = None,
-    checked: Checked | None = None,
     observer: RunObserver | None = None,
     command: str | None = None,
 ) -> SearchResult:
-    """Start a run, or go on with the one in ``out`` (or the newest unfinished one like it).
+    """Execute the run in ``out``, or the newest unfinished one like it, or a new one.
 
-    ``splits`` are drawn, and cells are ``checked``, where that was not done already; a run that was
-    begun keeps its own splits and is not checked again.
+    Args:
+        config: the request.
+        out: folder of the run; None looks for an unfinished one below ``runs``.
+        runs: parent of folders that are not asked for.
+        fresh: a new run, also where an unfinished one was asked the same.
+        cells: built in Python, in place of those that ``config`` names.
+        space: likewise.
+        observer: who watches; by default nobody.
+        command: what was typed.
     """
-    from cellsearch.run.observer import Silent
+    if out is not None:
+        require_place(out)
+    given = Given.of(config, cells, space, observer)
+    if out is None and not fresh:
+        out = unfinished(config, runs, cells=given.cells, space=given.space)
+    run = Run.of(config, out=out, runs=runs, given=given, observer=observer, command=command)
+    return run.execute()
 
-    observer = observer or Silent()
-    old = read_record(out) if out is not None and (out / "run.json").exists() else None
-    if old is not None and old.state == "finished":
-        raise RunError(
-            f"{out} is finished: its hold-out has been scored, so searching on would be "
-            "choosing by it; see it with `cellsearch show`, or start anew with another folder: ",
-            Setting("out", "FOLDER"),
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run and all that it needs, on disk and in memory.
+
+    Attributes:
+        folder: of the run.
+        record: ``run.json``.
+        cells: that it learns from, task and rare classes applied.
+        splits: frozen.
+        space: of the search.
+        observer: who watches.
+        created: made by this process, so that a refusal at its start takes it away again.
+        folder_was_there: the folder was there, and empty, before; it stays.
+    """
+
+    folder: Path
+    record: RunRecord
+    cells: CellDataset
+    splits: Splits
+    space: SearchSpace
+    observer: RunObserver
+    created: bool = False
+    folder_was_there: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        config: RunConfig,
+        *,
+        out: Path | None = None,
+        runs: Path = Path("runs"),
+        given: Given = NOTHING_GIVEN,
+        splits: Splits | None = None,
+        checked: Checked | None = None,
+        observer: RunObserver | None = None,
+        command: str | None = None,
+    ) -> Run:
+        """The run that was begun in ``out``, or a new one; arguments as for ``create``."""
+        if out is not None and (out / "run.json").exists():
+            return cls.open(
+                out,
+                config=config,
+                given=given,
+                splits=splits,
+                checked=checked,
+                observer=observer,
+                command=command,
+            )
+        return cls.create(
+            config,
+            out=out,
+            runs=runs,
+            given=given,
+            splits=splits,
+            checked=checked,
+            observer=observer,
+            command=command,
         )
-    was_there = out is not None and old is None and require_free(out)
-    twins: Sequence[Twin] | None = None
-    if cells is not None:
-        cells, twins = cells_and_twins(config, None, cells, observer)
-    cells, space, built = as_begun(old, out, cells, space)
-    if out is None and not fresh and (found := unfinished(config, runs, cells=cells, space=space)):
-        out, old = found, read_record(found)
-    space = space or space_for(config, out)
-    if config.init_from is None:
-        require_weights(space)
-    if cells is None:
-        cells, twins = cells_and_twins(config, out, None, observer)
-    if config.init_from is not None:
-        from cellsearch.run.warm_start import begin_from
 
-        space = begin_from(config.init_from, space, cells)
-    frozen = None if old is None else frozen_splits(out, cells)
-    if old is not None and frozen is not None:
-        # What it was begun with was checked then, and what was accepted stays so.
-        config = config.changed(accept=(*old.config.accept, *config.accept))
-        splits, accepted = frozen, old.accepted
-    else:
+    @classmethod
+    def create(
+        cls,
+        config: RunConfig,
+        *,
+        out: Path | None = None,
+        runs: Path = Path("runs"),
+        given: Given = NOTHING_GIVEN,
+        splits: Splits | None = None,
+        checked: Checked | None = None,
+        observer: RunObserver | None = None,
+        command: str | None = None,
+    ) -> Run:
+        """Check the cells, draw the splits, and make the folder of a new run.
+
+        Args:
+            config: the request.
+            out: the run's folder; None takes the next ``runs/<dataset>-<date>-<n>``.
+            runs: parent of folders that are not asked for.
+            given: cells and space built in Python.
+            splits: in place of those that would be drawn.
+            checked: what a check of the same cells has found already.
+            observer: who watches; by default nobody.
+            command: what was typed.
+
+        Raises:
+            CellsearchError: the run cannot start; nothing is left half-written.
+        """
+        observer = observer or Silent()
+        was_there = out is not None and require_free(out)
+        space, cells, twins = _inputs(config, None, given, observer)
         if checked is None:
-            named = "cells" not in built
+            named = given.cells is None
             checked = check_cells(config, cells, observer, named=named, splits=splits, twins=twins)
-        splits, accepted = splits_for(config, cells, splits, checked), checked.accepted
-    require_feasible(space, cells, splits)
-    require_told_apart(config, cells)
-    for finding in without_effect(space):
-        observer.message(f"space {space.name!r}: {finding}")
-    require_device(config)
-    folder, made = (
-        (out, False) if old and out else make_folder(out, config, runs, was_there=was_there)
-    )
-    record = RunRecord(
-        config=config,
-        dataset_folder=cells.folder or Path(),
-        dataset_sha256=cells.sha256,
-        space_sha256=space.sha256,
-        splits_sha256=splits.sha256,
-        created=old.created if old else datetime.now(UTC).isoformat(timespec="seconds"),
-        command=_commands(old, config, command) or f"cellsearch resume {shlex.quote(str(folder))}",
-        study=study_name(old, folder) if old else folder.resolve().name,
-        built=built,
-        accepted=accepted,
-    )
-    if old is not None:
+        splits = splits_for(config, cells, splits, checked)
+        _require_ready(config, cells, splits, space, observer)
+        folder, made = make_folder(out, config, runs, was_there=was_there)
+        run = cls(
+            folder=folder,
+            record=RunRecord(
+                config=config,
+                dataset_folder=cells.folder or Path(),
+                dataset_sha256=cells.sha256,
+                space_sha256=space.sha256,
+                splits_sha256=splits.sha256,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                command=command or f"cellsearch resume {shlex.quote(str(folder))}",
+                study=folder.resolve().name,
+                built=given.built,
+                accepted=checked.accepted,
+            ),
+            cells=cells,
+            splits=splits,
+            space=space,
+            observer=observer,
+            created=made or was_there,
+            folder_was_there=was_there,
+        )
+        run._save()
+        return run
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        config: RunConfig | None = None,
+        given: Given = NOTHING_GIVEN,
+        splits: Splits | None = None,
+        checked: Checked | None = None,
+        observer: RunObserver | None = None,
+        command: str | None = None,
+    ) -> Run:
+        """A run that was begun, with the cells, splits and space that it was begun with.
+
+        It keeps its own splits and is not checked again; ``splits`` and ``checked`` are for one
+        that was broken off before it had any.
+
+        Args:
+            folder: of the run.
+            config: what it is asked now; None asks what it was asked.
+            given: cells and space built in Python; those of its folder where there are none.
+            splits: as for ``create``.
+            checked: as for ``create``.
+            observer: who watches; by default nobody.
+            command: what was typed, where it asks for something else.
+
+        Raises:
+            RunError: not the folder of a run, or it is finished.
+            MismatchError: its cells, splits, space or request are others by now.
+        """
+        observer = observer or Silent()
+        old = require_unfinished(folder)
+        config = config or old.config
+        given = given.or_of(old, folder)
+        space, cells, twins = _inputs(config, folder, given, observer)
+        frozen, accepted = frozen_splits(folder, cells), old.accepted
+        if frozen is None:
+            if checked is None:
+                named = "cells" not in old.built
+                checked = check_cells(
+                    config, cells, observer, named=named, splits=splits, twins=twins
+                )
+            frozen, accepted = splits_for(config, cells, splits, checked), checked.accepted
+        else:
+            # What it was begun with was checked then, and what was accepted stays so.
+            config = config.changed(accept=(*old.config.accept, *config.accept))
+        _require_ready(config, cells, frozen, space, observer)
+        record = RunRecord(
+            config=config,
+            dataset_folder=cells.folder or Path(),
+            dataset_sha256=cells.sha256,
+            space_sha256=space.sha256,
+            splits_sha256=frozen.sha256,
+            created=old.created,
+            command=_commands(old, config, command)
+            or f"cellsearch resume {shlex.quote(str(folder))}",
+            study=study_name(old, folder),
+            built=old.built,
+            accepted=accepted,
+        )
         require_same(
             old,
             record,
             old_space=(folder / "space.yaml").read_text(),
             new_space=space.to_yaml(),
         )
-        observer.message(f"going on with {folder}")
-    try:
-        replace_text(folder / "space.yaml", space.to_yaml())
-        splits.save(folder / "splits.json")
-        write_record(folder, record)
-        outcome = _searched(record, folder, cells, splits, space, observer)
-    except HeldError:
-        raise
-    except CellsearchError:
-        if made or was_there:
-            clear(folder, keep=was_there)
-        raise
-    card = None
-    if not outcome.interrupted:
+        observer.message(f"resuming {folder}")
+        run = cls(folder, record, cells, frozen, space, observer)
+        run._save()
+        return run
+
+    def execute(self) -> SearchResult:
+        """Search, refit the winner, score the hold-out once and write the card.
+
+        Raises:
+            CellsearchError: the search cannot go on; a run without a trained fold is taken away.
+        """
         try:
-            card = _handed_over(record, folder, cells, splits, outcome, observer)
-        except KeyboardInterrupt:
-            observer.message(
-                f"interrupted; go on with: cellsearch resume {shlex.quote(str(folder))}"
-            )
+            outcome = self._searched()
+        except HeldError:
             raise
-        write_record(folder, record.model_copy(update={"state": "finished"}))
-    return SearchResult(
-        folder=folder,
-        best=outcome.best,
-        baseline=outcome.baseline,
-        trials=tuple(outcome.rows),
-        card=card,
-        interrupted=outcome.interrupted,
-    )
+        except CellsearchError:
+            self._take_away()
+            raise
+        card = None
+        if not outcome.interrupted:
+            try:
+                card = self._handed_over(outcome)
+            except KeyboardInterrupt:
+                self.observer.message(
+                    f"interrupted; resume with: cellsearch resume {shlex.quote(str(self.folder))}"
+                )
+                raise
+            write_record(self.folder, self.record.model_copy(update={"state": "finished"}))
+        return SearchResult(
+            folder=self.folder,
+            best=outcome.best,
+            baseline=outcome.baseline,
+            trials=tuple(outcome.rows),
+            card=card,
+            interrupted=outcome.interrupted,
+        )
+
+    def job(self) -> SearchJob:
+        """The search as its driver and workers take it."""
+        from cellsearch.tune.job import SearchJob
+
+        config = self.record.config
+        folder = self.folder.resolve()
+        threads = config.threads or 1
+        slots = config.slots or max(1, (os.cpu_count() or 1) // threads)
+        if config.backend == "local":
+            threads, slots = config.threads or os.cpu_count() or 1, 1
+        return SearchJob(
+            run_folder=folder,
+            dataset_folder=self.cells.folder or Path(),
+            splits_path=folder / "splits.json",
+            metric=config.metric,
+            seed=config.seed,
+            device=config.device,
+            threads=threads,
+            slots=slots,
+            budget=config.budget,
+            seconds=config.seconds,
+            storage_url=storage_url(config, folder),
+            study_name=study_name(self.record, folder),
+            address=config.address,
+            race=config.race,
+            init_from=None if config.init_from is None else config.init_from.resolve(),
+            precision=None if config.precision == "auto" else config.precision,
+        )
+
+    def _save(self) -> None:
+        try:
+            replace_text(self.folder / "space.yaml", self.space.to_yaml())
+            self.splits.save(self.folder / "splits.json")
+            write_record(self.folder, self.record)
+        except CellsearchError:
+            self._take_away()
+            raise
+
+    def _take_away(self) -> None:
+        if self.created:
+            clear(self.folder, keep=self.folder_was_there)
+
+    def _searched(self) -> SearchOutcome:
+        from cellsearch.tune.backend import backend
+        from cellsearch.tune.search import search as search_trials
+        from cellsearch.tune.study import outcome_of, read_study
+
+        job, observer = self.job(), self.observer
+        if (self.folder / "holdout.json").exists():
+            # Trials from now on would be chosen after the look; what is left to write is the card.
+            observer.message("the hold-out has been scored, so no more trials are trained")
+            study = read_study(job.storage_url, job.study_name)
+            return outcome_of(study, interrupted=False, timed_out=False)
+        observer.begins(self.folder, self.cells, self.splits, job)
+        if self.record.config.backend == "ray":
+            where = "here" if job.address is None else f"at {job.address}"
+            observer.message(f"starting Ray {where}; max concurrent trials: {job.slots}")
+        try:
+            return search_trials(job, self.space, observer, backend(self.record.config.backend))
+        finally:
+            observer.ends()
+
+    def _handed_over(self, outcome: SearchOutcome) -> ModelCard:
+        from cellsearch.run.finalize import hand_over
+
+        if outcome.best is None:
+            reasons = sorted({row.reason for row in outcome.rows if row.reason})
+            raise RunError(
+                "no trial was completed, so there is no model: "
+                + ("; ".join(reasons[:3]) or "the budget or the time limit was too small")
+            )
+        return hand_over(self.record, self.folder, self.cells, self.splits, outcome, self.observer)
 
 
-def _commands(old: RunRecord | None, config: RunConfig, command: str | None) -> str:
-    """What was typed to make the run; a line more where going on asked for something else."""
-    if old is None:
-        return command or ""
-    changed = command and config != old.config and command not in old.command.splitlines()
-    return f"{old.command}\n{command}" if changed else old.command
+def require_unfinished(folder: Path) -> RunRecord:
+    """The record of a run that can go on.
+
+    Raises:
+        RunError: not the folder of a run, or it is finished.
+    """
+    record = read_record(folder)
+    if record.state == "finished":
+        raise RunError(
+            f"{folder} is finished: its hold-out has been scored, and searching further would "
+            "select by it. Look at it with `cellsearch show`, or start a new run in another "
+            "folder: ",
+            Setting("out", "FOLDER"),
+        )
+    return record
 
 
-def _searched(
-    record: RunRecord,
-    folder: Path,
+def require_place(out: Path) -> None:
+    """Refuse a folder in which no run can be begun or go on.
+
+    Raises:
+        RunError: it holds a finished run, or other things, or is a file.
+    """
+    if (out / "run.json").exists():
+        require_unfinished(out)
+    else:
+        require_free(out)
+
+
+def _inputs(
+    config: RunConfig, folder: Path | None, given: Given, observer: RunObserver
+) -> tuple[SearchSpace, CellDataset, Sequence[Twin] | None]:
+    """Space, cells, and the cells' twins where these are known."""
+    space = given.space or space_for(config, folder)
+    if config.init_from is None:
+        require_weights(space)
+    cells, twins = given.cells, given.twins
+    if cells is None:
+        cells, twins = cells_and_twins(config, folder, None, observer)
+    if config.init_from is not None:
+        from cellsearch.run.warm_start import begin_from
+
+        space = begin_from(config.init_from, space, cells)
+    return space, cells, twins
+
+
+def _require_ready(
+    config: RunConfig,
     cells: CellDataset,
     splits: Splits,
     space: SearchSpace,
     observer: RunObserver,
-) -> SearchOutcome:
-    from cellsearch.tune.backend import backend
-    from cellsearch.tune.search import search as search_trials
-    from cellsearch.tune.study import outcome_of, read_study
-
-    job = _job(record, folder, cells)
-    if (folder / "holdout.json").exists():
-        # Trials from now on would be chosen after the look; what is left to write is the card.
-        observer.message("the hold-out has been scored, so no more trials are made")
-        study = read_study(job.storage_url, job.study_name)
-        return outcome_of(study, interrupted=False, timed_out=False)
-    observer.begins(folder, cells, splits, job)
-    if record.config.backend == "ray":
-        where = "here" if job.address is None else f"at {job.address}"
-        observer.message(f"starting Ray {where}; trials at a time: {job.slots}")
-    try:
-        return search_trials(job, space, observer, backend(record.config.backend))
-    finally:
-        observer.ends()
+) -> None:
+    require_feasible(space, cells, splits)
+    require_told_apart(config, cells)
+    for finding in without_effect(space):
+        observer.message(f"space {space.name!r}: {finding}")
+    require_device(config)
 
 
-def _job(record: RunRecord, folder: Path, cells: CellDataset) -> SearchJob:
-    from cellsearch.tune.job import SearchJob
-
-    config = record.config
-    folder = folder.resolve()
-    threads = config.threads or 1
-    slots = config.slots or max(1, (os.cpu_count() or 1) // threads)
-    if config.backend == "local":
-        threads, slots = config.threads or os.cpu_count() or 1, 1
-    return SearchJob(
-        run_folder=folder,
-        dataset_folder=cells.folder or Path(),
-        splits_path=folder / "splits.json",
-        metric=config.metric,
-        seed=config.seed,
-        device=config.device,
-        threads=threads,
-        slots=slots,
-        budget=config.budget,
-        seconds=config.seconds,
-        storage_url=storage_url(config, folder),
-        study_name=study_name(record, folder),
-        address=config.address,
-        race=config.race,
-        init_from=None if config.init_from is None else config.init_from.resolve(),
-        precision=None if config.precision == "auto" else config.precision,
-    )
-
-
-def _handed_over(
-    record: RunRecord,
-    folder: Path,
-    cells: CellDataset,
-    splits: Splits,
-    outcome: SearchOutcome,
-    observer: RunObserver,
-) -> ModelCard:
-    from cellsearch.run.finalize import hand_over
-
-    if outcome.best is None:
-        reasons = sorted({row.reason for row in outcome.rows if row.reason})
-        raise RunError(
-            "no trial was completed, so there is nothing to hand over: "
-            + ("; ".join(reasons[:3]) or "the budget or the time was too small")
-        )
-    return hand_over(record, folder, cells, splits, outcome, observer)
+def _commands(old: RunRecord, config: RunConfig, command: str | None) -> str:
+    """What was typed to make the run; a line more where going on asked for something else."""
+    changed = command and config != old.config and command not in old.command.splitlines()
+    return f"{old.command}\n{command}" if changed else old.command
 
 
 ROWS = 10
@@ -373,7 +579,7 @@ def result_html(result: SearchResult) -> str:
     complete = result.leaderboard()
     parts: list[Markup] = []
     if result.interrupted:
-        parts.append(line(f"interrupted; go on with cellsearch.resume({str(result.folder)!r})"))
+        parts.append(line(f"interrupted; resume with cellsearch.resume({str(result.folder)!r})"))
     if result.card is not None:
         parts += headline_parts(result.card)
     parts.append(_leaderboard(complete))
@@ -400,4 +606,5 @@ def _leaderboard(complete: list[TrialRow]) -> Markup:
         )
         for row in complete[:ROWS]
     ]
-    return table(["trial", "out-of-fold score", "minutes", "recipe"], rows, numbers=(1, 2))
+    names = ("trial", "out-of-fold score", "minutes", "recipe")
+    return table(Table.of(names, rows, numbers=(1, 2)))

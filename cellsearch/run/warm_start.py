@@ -125,8 +125,9 @@ def _refuse_seen(card: Path, config: CardConfig, cells: CellDataset) -> None:
         raise RunError(
             CARD,
             f": {card} was trained or scored on {len(seen)} of these cells (such as "
-            f"{seen[0]!r}), so its weights have seen what they would be validated on; to learn "
-            "another task of the same cells first, inside each fold, set train.pretrain",
+            f"{seen[0]!r}), so its weights have already seen the cells they would be validated "
+            "on; to train another task on the same cells first, inside each fold, set "
+            "train.pretrain",
         )
     before = _began_with(card)
     if before is None:
@@ -136,10 +137,10 @@ def _refuse_seen(card: Path, config: CardConfig, cells: CellDataset) -> None:
     except CardError as error:
         raise RunError(
             CARD,
-            f": {card} began with the weights of {before}, which may have seen these "
-            "cells, and that card cannot be read (",
+            f": {card} started from the weights of {before}, which may have seen these cells, and "
+            "that card cannot be read (",
             error,
-            "); put it back, or take a card that began with random weights",
+            "); put it back, or use a card that started from random weights",
         ) from None
 
 

@@ -62,7 +62,7 @@ def choose_size(
     if middle > LARGE_CROP:
         why = (
             f"{what}; {larger:,} of {total:,} are larger than {side}x{side} px and are shrunk, "
-            f"aspect kept, so how large their cells are cannot be learnt. {BOUND}"
+            f"aspect kept, so the size of these cells is lost. {BOUND}"
         )
         return SizeChoice((side, side), "shrink", why)
     why = (
@@ -71,7 +71,7 @@ def choose_size(
     )
     if larger:
         why += f"; the {larger:,} larger ones are shrunk, aspect kept, and lose theirs"
-    why += ". resize would stretch each to the whole size, and no scale could be learnt."
+    why += ". resize would stretch each to the whole size, and the scale would be lost."
     return SizeChoice((side, side), "shrink", why)
 
 
@@ -139,16 +139,20 @@ def choose_run(
     word = "groups" if grouped else "cells"
     why: list[Message] = []
     if not counts:
-        return RunChoice(FOLDS, "", "default", 50, (), "no cell has a label: nothing can be learnt")
+        return RunChoice(
+            FOLDS, "", "default", 50, (), "no cell has a label, so no classifier can be trained"
+        )
     if len(counts) < 2:
-        return RunChoice(FOLDS, "", "default", 50, (), "one class alone: two are needed to learn")
+        return RunChoice(
+            FOLDS, "", "default", 50, (), "there is only one class, and a classifier needs two"
+        )
     small = {name: n for name, n in units.items() if n < FOLDS + 1}
     folds, rare = FOLDS, ""
     enough = [name for name in units if name not in small]
     if small and (grouped or len(enough) < 2):
         folds = min(FOLDS, min(units.values()) - 1)
         if folds < FEWEST_FOLDS:
-            needed = f"{FEWEST_FOLDS} folds and a hold-out need {FEWEST_FOLDS + 1} {word} a class"
+            needed = f"{FEWEST_FOLDS} folds and a hold-out need {FEWEST_FOLDS + 1} {word} per class"
             return RunChoice(FOLDS, "", "default", 50, (), f"too few cells: {needed}")
         least = f": the smallest class has {min(units.values())} {word}"
         why.append(Message.of(Setting("folds", folds), least))
@@ -158,8 +162,8 @@ def choose_run(
         why.append(
             Message.of(
                 Setting("rare", "keep"),
-                f": {shown} are too few for {FOLDS} folds and a hold-out, so they are trained on "
-                "without a figure of their own; or ",
+                f": {shown} are too few for {FOLDS} folds and a hold-out; they are used for "
+                "training and get no figures of their own. Alternatives: ",
                 Setting("rare", "drop"),
                 ", or ",
                 Setting("rare", "merge=NAME"),
@@ -177,16 +181,18 @@ def choose_run(
     if cells < 200:
         space, budget = "quick", 20
         why.append(
-            Message.of(Setting("space", "quick"), f": {cells} cells cannot tell many recipes apart")
+            Message.of(
+                Setting("space", "quick"), f": {cells} cells are too few to compare many recipes"
+            )
         )
     elif cells > 20_000:
         budget = 20
         why.append(
             Message.of(
                 Setting("budget", 20),
-                f": a trial on {cells:,} cells is long; ",
+                f": a trial on {cells:,} cells takes long; ",
                 Setting("time", "4h"),
-                " bounds it too",
+                " also limits it",
             )
         )
     return RunChoice(folds, rare, space, budget, tuple(why))
@@ -200,4 +206,4 @@ def looks_numbered(classes: Sequence[str]) -> bool:
 LABEL_FREE = re.compile(
     r"(?i)bright[- _]?field|dark[- _]?field|phase|dic|ssc|side[- _]?scatter|bf|trans"
 )
-"""Names of channels that are seen without a stain."""
+"""Names of channels that are visible without a stain."""

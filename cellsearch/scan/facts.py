@@ -39,7 +39,7 @@ def lines(look: FirstLook) -> list[str | Message]:
         there = ", ".join(f"{count} {suffix}" for suffix, count in list(look.others.items())[:5])
         found.append(f"  files that are not images: {there}")
     if look.hidden:
-        found.append(f"  hidden and system files passed over: {look.hidden}")
+        found.append(f"  hidden and system files ignored: {look.hidden}")
     if crops.images:
         found += _of_pixels(look)
     found += _of_classes(look)
@@ -48,7 +48,10 @@ def lines(look: FirstLook) -> list[str | Message]:
         found.append(f"groups, {state}: {group.description}. {group.why}")
     told = look.groups or any(NOT_GROUPS in str(note) for note in layout.notes)
     if crops.images and not told and not layout.problems:
-        found.append("groups: names suggest none; say so if donors or plates differ")
+        found.append(
+            "groups: names suggest none; declare them if the cells come from several donors or "
+            "plates"
+        )
     return [*found, *_findings(look)]
 
 
@@ -99,7 +102,7 @@ def _of_classes(look: FirstLook) -> list[str | Message]:
         )
     rare = [f"{n} ({c})" for n, c in counts.items() if FOLDS + 1 <= c < 30]
     if rare:
-        found.append(f"few cells, so figures with wide intervals: {listed(rare)}")
+        found.append(f"few cells, so wide intervals: {listed(rare)}")
     return found
 
 
@@ -114,7 +117,9 @@ def _findings(look: FirstLook) -> list[str | Message]:
     if not look.checked:
         return found
     part = "" if look.checked >= len(look.layout.cells) else f" of {len(look.layout.cells):,}"
-    checked = f"checked for twins, blank and saturated images: {look.checked:,}{part} cells"
+    checked = (
+        f"checked for near-duplicates, blank and saturated images: {look.checked:,}{part} cells"
+    )
     return [*found, checked if kinds else f"{checked}, nothing found"]
 
 
@@ -125,9 +130,9 @@ def next_lines(
     if look.known_as:
         command = f"cellsearch run --dataset {look.known_as} --from {shlex.quote(str(look.path))}"
         return [
-            f"these are the files of the built-in data set {look.known_as!r}, which knows their "
-            "layout, classes, licence and citation; no manifest is needed",
-            f"look: cellsearch datasets describe {look.known_as} --from "
+            f"these are the files of the built-in data set {look.known_as!r}, which already has "
+            "their layout, classes, licence and citation; no manifest is needed",
+            f"look at them: cellsearch datasets describe {look.known_as} --from "
             f"{shlex.quote(str(look.path))}",
             f"run:  {command}",
         ]
@@ -138,14 +143,16 @@ def next_lines(
     found += [Message.of("because ", why) for why in look.run.why]
     quoted = shlex.quote(manifest)
     found += [
-        f"read its comments, fill in licence and channels: cellsearch datasets check {quoted}",
-        f"try it, minutes:  {shlex.join(look.run.trial_words(manifest))}",
-        f"the real search:  {shlex.join(look.run.words(manifest))}",
+        "next, read its comments and fill in licence and channels: cellsearch datasets check "
+        f"{quoted}",
+        f"try it (minutes):  {shlex.join(look.run.trial_words(manifest))}",
+        f"the full search:  {shlex.join(look.run.words(manifest))}",
     ]
     if estimate is not None:
         found.append(
-            f"  which takes about {spoken(estimate.seconds)} here at most ({estimate.timed} "
-            f"recipes timed, {estimate.slots} trials at a time; stopping early shortens it)"
+            f"  takes at most about {spoken(estimate.seconds)} on this machine ({estimate.timed} "
+            "recipes timed,"
+            f" {estimate.slots} trials at a time; early stopping makes it shorter)"
         )
     return found
 

@@ -133,13 +133,13 @@ def _weighed(choice: GroupChoice, labels: NDArray[np.str_], *, alone: bool = Fal
         why = (
             f"Not declared: a class has cells of only {fewest} of them, and {FEWEST_FOLDS} folds "
             f"and a hold-out need {FEWEST_FOLDS + 1}. Figures may then be too good for a new "
-            f"{choice.what}; say so where you give them."
+            f"{choice.what}; mention this where you report them."
         )
         return replace(choice, why=why)
     if choice.what in WEAK:
         why = (
-            f"Not declared: only the {choice.what} suggests them. Declare them if it tells donors, "
-            "plates or days apart, or figures are too good for a new one."
+            f"Not declared: only the {choice.what} suggests them. Declare them if they stand for "
+            "donors, plates or days; otherwise figures are too good for a new one."
         )
         return replace(choice, why=why)
     why = (

@@ -119,10 +119,10 @@ def of_folder(found: Survey) -> Layout:
             "beside them: move that elsewhere, or give a table with columns path, label, split"
         )
     if stray := len(parts) - len(kept):
-        result.notes.append(f"{stray} images lie beside the class folders and are passed over")
+        result.notes.append(f"{stray} images lie beside the class folders and are ignored")
     if found.empty:
         empty = [path.name for path in found.empty]
-        result.notes.append(f"folders without images, passed over: {listed(empty, most=5)}")
+        result.notes.append(f"folders without images, ignored: {listed(empty, most=5)}")
     _channel_files(result)
     _look_at_names(result)
     return result
@@ -191,7 +191,7 @@ def _channel_files(result: Layout) -> None:
     codes = sorted({code for files in cells.values() for code in files}, key=natural)
     lacking = [key for key, files in cells.items() if len(files) < len(codes)]
     if left := len(named) - sum(each is not None for each in named):
-        result.notes.append(f"{left} images without a channel in their name are passed over")
+        result.notes.append(f"{left} images without a channel in their name are ignored")
     if lacking:
         examples = [
             f"{name} has no {', '.join(code for code in codes if code not in cells[folder, name])}"
@@ -221,8 +221,8 @@ def _look_at_names(result: Layout) -> None:
     masks = sum(_MASK.search(cell[0].stem) is not None for cell in result.cells)
     if 10 * masks >= len(result.cells) and masks < len(result.cells):
         result.problems.append(
-            f"{masks} of {len(result.cells)} images are named as masks or overlays: move them out, "
-            "or they are learnt from as cells"
+            f"{masks} of {len(result.cells)} images are named as masks or overlays: move them "
+            "out; otherwise they are treated as cells"
         )
 
 

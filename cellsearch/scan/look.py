@@ -87,7 +87,7 @@ def _of_survey(
         beside.notes.insert(0, f"{beside.target.name} names the images and their classes")
         left = len(found.images) - len(beside.cells)
         if left > 0:
-            beside.notes.append(f"{left} images that no row names are passed over")
+            beside.notes.append(f"{left} images that no row names are ignored")
         return beside
     layout = of_folder(found)
     layout.options = given

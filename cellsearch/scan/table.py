@@ -146,5 +146,5 @@ def passed_over(tables: list[Path]) -> list[Message]:
         try:
             of_table(path, {})
         except CellsearchError as error:
-            found.append(Message.of("passed over: ", error.message))
+            found.append(Message.of("ignored: ", error.message))
     return found

@@ -154,10 +154,10 @@ def check(look: FirstLook, cells: CellDataset, on_progress: Progress | None) -> 
         chosen = np.sort(np.random.default_rng(0).permutation(len(cells))[:MOST_CHECKED])
         cells = cells.subset(chosen)
     if on_progress:
-        on_progress("looking for twins and blank images", 0, 1)
+        on_progress("looking for near-duplicates and blank images", 0, 1)
     report = check_dataset(cells)
     if on_progress:
-        on_progress("looking for twins and blank images", 1, 1)
+        on_progress("looking for near-duplicates and blank images", 1, 1)
     counted = ("tiny-class", "not-estimable", "undeclared-groups")
     look.checked, look.sample, look.twins = len(cells), cells, report.twins
     found = [each for each in report.findings if each.kind not in counted]

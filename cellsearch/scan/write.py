@@ -254,7 +254,7 @@ def _above(tree: CommentedMap, key: str, text: str, indent: int = 0) -> None:
 def _comment(tree: CommentedMap, look: FirstLook) -> None:
     now = datetime.now(UTC).date()
     tree.yaml_set_start_comment(
-        f"Written by `cellsearch init` on {now}. Read each comment, change what is not so;\n"
+        f"Written by `cellsearch init` on {now}. Read each comment and correct what is wrong.\n"
         "`cellsearch datasets check` and `cellsearch run --dataset` take this file.\n"
     )
     _above(tree, "licence", "FILL IN: who may use the images (an SPDX identifier such as CC-BY-4.0)"
@@ -271,7 +271,7 @@ def _comment(tree: CommentedMap, look: FirstLook) -> None:
             "options class_names: {'1': neutrophil, '2': lymphocyte}, and use the names here."
         )
     _above(tree, "classes", text)
-    text = "\nFILL IN: what each plane shows; label_free: true where it is seen without a stain."
+    text = "\nFILL IN: what each plane shows; label_free: true where it is visible without a stain."
     if look.crops.grey_in_colour:
         text += "\nAll three planes are alike: the variant below takes one of them."
     _above(tree, "channels", text)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.abstain import Abstention, kept
+from cellsearch.card.abstain import Abstention, confidence_of, kept
 from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CardConfig
@@ -106,7 +106,8 @@ class Desk:
         """Counts and shares of a sample."""
         probabilities = sample.probabilities
         count = len(probabilities)
-        called = np.bincount(probabilities.argmax(axis=1), minlength=len(self.config.classes))
+        given = self.config.decide(probabilities)
+        called = np.bincount(given, minlength=len(self.config.classes))
         sure = self._sure(probabilities)
         shares = self._fractions(sample, probabilities)
         return answers.SampleFacts(
@@ -115,14 +116,15 @@ class Desk:
             uncertain=0 if sure is None else int((~sure).sum()),
             fractions=telling.shares(shares),
             notes=list(shares.notes) if shares else [],
-            mean_confidence=float(probabilities.max(axis=1).mean()) if count else None,
+            mean_confidence=float(confidence_of(probabilities, given).mean()) if count else None,
         )
 
     def cells(self, sample: Sample, query: Query, *, offset: int, limit: int) -> answers.Cells:
         """Some cells of a sample, in the order asked for."""
         probabilities = sample.probabilities
         sure = self._sure(probabilities)
-        where = chosen(query, sample.cells, probabilities, sure, self.config.classes)
+        given = self.config.decide(probabilities)
+        where = chosen(query, sample.cells, probabilities, given, sure, self.config.classes)
         return answers.Cells(
             total=len(where),
             contrast=pictures.contrast_cells(sample),
@@ -174,7 +176,8 @@ class Desk:
         if name is not None and name not in classes:
             raise Problem(422, f"no class {name[:50]!r}", f"the classes are {', '.join(classes)}")
         cell = np.asarray(_cell(sample, index))
-        target = int(sample.probabilities[index].argmax()) if name is None else classes.index(name)
+        given = int(self.config.decide(sample.probabilities[index][None])[0])
+        target = given if name is None else classes.index(name)
         try:
             found = saliency.occlusion(self.predictor, cell, target)
         except CardError as error:
@@ -204,7 +207,12 @@ class Desk:
             object_numbers=np.array([one.number for one in named], np.int64),
         )
         rows = to_rows(
-            cells, probabilities, self.config.classes, abstention=self.abstention, sets=self.sets
+            cells,
+            probabilities,
+            self.config.classes,
+            called=self.config.decide(probabilities),
+            abstention=self.abstention,
+            sets=self.sets,
         )
         return _written(sample, "cells.csv", rows)
 
@@ -220,7 +228,9 @@ class Desk:
         return _written(sample, "fractions.csv", fraction_rows(shares))
 
     def _sure(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-        return None if self.abstention is None else kept(probabilities, self.abstention)
+        if self.abstention is None:
+            return None
+        return kept(probabilities, self.abstention, self.config.decide(probabilities))
 
     def _fractions(self, sample: Sample, probabilities: NDArray[np.float32]) -> Fractions | None:
         if len(probabilities) < 2:
@@ -239,6 +249,7 @@ class Desk:
         return telling.cells(
             sample.cells,
             probabilities,
+            self.config.decide(probabilities),
             where,
             self.config.classes,
             abstention=self.abstention,

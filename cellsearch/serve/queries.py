@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.abstain import UNCERTAIN
+from cellsearch.card.abstain import UNCERTAIN, confidence_of
 from cellsearch.data.natural_order import natural
 from cellsearch.serve.problems import Problem
 from cellsearch.serve.store import Named
@@ -40,6 +40,7 @@ def chosen(
     query: Query,
     cells: list[Named],
     probabilities: NDArray[np.float32],
+    called: NDArray[np.int64],
     sure: NDArray[np.bool_] | None,
     classes: tuple[str, ...],
 ) -> NDArray[np.int64]:
@@ -49,13 +50,14 @@ def chosen(
         query: what is asked for.
         cells: at least N names.
         probabilities: (N, K).
+        called: (N,) classes that the cells are given.
         sure: (N,) whether a cell is given its class; None without abstention.
         classes: K names.
 
     Raises:
         Problem: 422, no such class or order.
     """
-    called, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    confidence = confidence_of(probabilities, called)
     there = (confidence >= np.float32(query.least)) & (confidence <= np.float32(query.most))
     if query.kind:
         there &= called == _place(query.kind, classes)
@@ -74,7 +76,7 @@ def chosen(
         else:
             there &= given & (called == _place(query.decision, classes))
     where = np.flatnonzero(there)
-    order = np.argsort(_keys(query, where, cells, probabilities, classes), kind="stable")
+    order = np.argsort(_keys(query, where, cells, probabilities, called, classes), kind="stable")
     return where[order]
 
 
@@ -83,6 +85,7 @@ def _keys(
     where: NDArray[np.int64],
     cells: list[Named],
     probabilities: NDArray[np.float32],
+    called: NDArray[np.int64],
     classes: tuple[str, ...],
 ) -> NDArray[np.float64]:
     """(m,) numbers that rise in the order asked for."""
@@ -90,11 +93,11 @@ def _keys(
     if query.sort == "input":
         keys = where.astype(np.float64)
     elif query.sort == "confidence":
-        keys = some.max(axis=1).astype(np.float64)
+        keys = confidence_of(some, called[where]).astype(np.float64)
     elif query.sort == "class":
         # Within a class the surest first, whichever class comes first.
-        surest = some.max(axis=1) * (1 if query.descending else -1)
-        keys = some.argmax(axis=1) + 0.25 * surest.astype(np.float64)
+        surest = confidence_of(some, called[where]) * (1 if query.descending else -1)
+        keys = called[where] + 0.25 * surest.astype(np.float64)
     elif query.sort == "id":
         ids = [cells[cell].id for cell in where]
         keys = np.empty(len(ids))
@@ -104,7 +107,7 @@ def _keys(
     else:
         raise Problem(
             422,
-            f"sort: no order {query.sort[:50]!r}",
+            f"sort: unknown order {query.sort[:50]!r}",
             "take input, confidence, id, class, or p:<class>",
         )
     return -keys if query.descending else keys

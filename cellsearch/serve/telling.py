@@ -23,6 +23,7 @@ RARE_CELLS = 50
 def cells(
     named: Sequence[Named],
     probabilities: NDArray[np.float32],
+    called: NDArray[np.int64],
     where: NDArray[np.int64],
     classes: tuple[str, ...],
     *,
@@ -34,17 +35,18 @@ def cells(
     Args:
         named: at least N names.
         probabilities: (N, K).
+        called: (N,) classes that the cells are given.
         where: (m,) positions of the cells told.
         classes: K names.
         abstention: when a cell is uncertain.
         sets: thresholds of prediction sets.
     """
-    some = probabilities[where]
-    sure = None if abstention is None else kept(some, abstention)
+    some, given = probabilities[where], called[where]
+    sure = None if abstention is None else kept(some, abstention, given)
     held = None if sets is None else members(some, sets)
     told = []
     for row, cell in enumerate(where.tolist()):
-        best = int(some[row].argmax())
+        best = int(given[row])
         decision = None
         if sure is not None:
             decision = classes[best] if sure[row] else UNCERTAIN

@@ -12,7 +12,7 @@ OF_THE_SERVER = frozenset({"fit", "abstain", "sets", "threads", "max_upload"})
 def as_control(setting: Setting) -> str:
     """A setting of the server as whoever starts it types it; all others as in Python."""
     if setting.name in OF_THE_SERVER and not setting.reader:
-        return f"a server begun with {as_option(setting)}"
+        return f"a server started with {as_option(setting)}"
     return as_parameter(setting)
 
 

@@ -29,6 +29,8 @@ from cellsearch.errors import DataError, InputError, RunError
 from cellsearch.run.check import require_sound
 from cellsearch.sklearn.pickled_card import KeptCard, scratch_folder
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.decision import Decision, decided, usual_tau
+from cellsearch.stats.metrics import metric_named
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
@@ -68,7 +70,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rare: what is done with classes too small for the folds: ``refuse``, or ``keep`` for
             training alone.
         accept: kinds of errors that the check of the cells finds, such as
-            ``("twin-across-classes",)``, to go on with all the same.
+            ``("duplicate-across-classes",)``, to go on with all the same.
         seed: of splits, sampler and training, 0 or more. On a CPU the same seed gives the same
             model, of a search too where it runs in this process and not against the clock.
         backend: who runs the trials: ``local`` (this process) or ``ray``.
@@ -161,6 +163,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.result_ = fitted.result
         self.verdict_ = fitted.verdict
         self._model = fitted.model
+        self._decision = fitted.decision
         self._intensities = Intensities.of(cells.images)
         return self
 
@@ -185,10 +188,19 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._model.probabilities(asked_images(self, X, self.image_shape_, fitted))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """(N,) the most probable class of each cell, as ``y`` spelt it; raises as above."""
-        probabilities = self.predict_proba(X)
-        named: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        """(N,) the class that each cell is given, as ``y`` spelt it; raises as above.
+
+        Decided for ``metric``, which is seldom the most probable one where classes are rare: for
+        balanced accuracy probabilities are divided by the prior of the training.
+        """
+        named: NDArray[Any] = self.classes_[self._decided(self.predict_proba(X))]
         return named
+
+    def _decided(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+        if isinstance(self._model, KeptCard):
+            return self._model.card.decide(probabilities)
+        # Pickles of older versions have none.
+        return decided(probabilities, getattr(self, "_decision", None))
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """``metric`` (balanced accuracy by default) of these cells, not scikit-learn's accuracy.
@@ -207,7 +219,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         from cellsearch.stats.metrics import score
 
-        predicted = self.predict_proba(X).argmax(axis=1)
+        predicted = self._decided(self.predict_proba(X))
         truth = known_labels(y, self.classes_, len(predicted))
         k = len(self.classes_)
         weights = weights_of(sample_weight, len(truth))
@@ -304,12 +316,14 @@ class Fitted:
         recipe: that was trained, or that won.
         verdict: on the search, or that there is none.
         result: of the search; None where one recipe was trained.
+        decision: of the one recipe; a card holds its own.
     """
 
     model: PortableNetwork | KeptCard
     recipe: Recipe
     verdict: str
     result: SearchResult | None = None
+    decision: Decision | None = None
 
 
 def train_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
@@ -338,7 +352,13 @@ def train_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
             device=estimator.device,
             precision=repeatable_precision(estimator.device),
         )
-    return Fitted(PortableNetwork.of(predictor, recipe, cells), recipe, NO_VERDICT)
+    tau = usual_tau(metric_named(estimator.metric))
+    return Fitted(
+        PortableNetwork.of(predictor, recipe, cells),
+        recipe,
+        NO_VERDICT,
+        decision=None if predictor.priors is None else Decision(tau, predictor.priors),
+    )
 
 
 def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
@@ -380,7 +400,7 @@ def search_recipe(estimator: CellClassifier, cells: CellDataset) -> Fitted:
     )
     if result.card is None or result.best is None:
         raise RunError(
-            f"the search was interrupted; go on with cellsearch.resume({str(result.folder)!r})"
+            f"the search was interrupted; resume with cellsearch.resume({str(result.folder)!r})"
         )
     verdict = result.card.figures.verdict
     return Fitted(

@@ -97,6 +97,7 @@ def fold_scores_frame(run: SearchResult | Path | str) -> DataFrame:
     from cellsearch.run.history import past_run
     from cellsearch.stats.metrics import confusion, score
     from cellsearch.tune.job import finished_folds
+    from cellsearch.tune.rule import StudyRule
 
     folder = Path(run) if isinstance(run, Path | str) else run.folder
     past = past_run(folder)
@@ -109,13 +110,13 @@ def fold_scores_frame(run: SearchResult | Path | str) -> DataFrame:
             error,
             "); load the data set once more, or look at trials_frame",
         ) from error
+    rule = StudyRule.load(folder)
     k = len(cells.classes)
     known = np.array([name not in splits.not_estimable for name in cells.classes])
     rows = []
     for row in past.rows:
         for fold in finished_folds(folder, row.number, range(row.folds)):
-            predicted = fold.probabilities.argmax(axis=1)
-            counts = confusion(cells.labels[fold.cells], predicted, k)
+            counts = confusion(cells.labels[fold.cells], rule.decided(fold), k)
             value = float(score(past.record.config.metric, counts, classes=known))
             facts = (row.number, row.state, fold.fold, len(fold.cells), value)
             rows.append((*facts, fold.seconds, fold.epochs, fold.images_per_second))
@@ -240,7 +241,7 @@ def cells_frame(dataset: CellDataset, splits: Splits | None = None) -> DataFrame
         columns["group"] = dataset.groups
     if splits is not None:
         if splits.dataset_sha256 != dataset.sha256:
-            raise RunError("the splits given were drawn from another data set")
+            raise RunError("the given splits were drawn from another data set")
         part = np.full(len(dataset), "train only", dtype=object)
         part[splits.holdout], part[splits.left_out] = "hold-out", "left out"
         for fold, validation in enumerate(splits.folds):

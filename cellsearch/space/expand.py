@@ -169,7 +169,7 @@ class _Expander:
             sorter.prepare()
         except CycleError as cycle:
             names = list(reversed(cycle.args[1]))
-            text = f"waits for itself: {' -> '.join(names)}"
+            text = f"depends on itself: {' -> '.join(names)}"
             self._say(self.drafts[names[0]][0], ("when",), text)
             return []
         order: list[str] = []
@@ -240,7 +240,9 @@ class _Expander:
             for other in drafts[i + 1 :]:
                 pairs = [(a, b) for a in one.entry.when for b in other.entry.when]
                 if not any(a.excludes(b) for a, b in pairs):
-                    text = "two alternatives can be active at once; their `when` must differ"
+                    text = (
+                        "two alternatives can be active at the same time; their `when` must differ"
+                    )
                     self._say(other, (), text)
         labels = [",".join(c.label for c in d.entry.when) for d in drafts]
         if len(set(labels)) < len(labels):

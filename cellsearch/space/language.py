@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -44,12 +45,16 @@ class Limits(_Model):
 class SpaceFile(_Model):
     """One search_spaces/*.yaml."""
 
-    name: StrictStr = Field("custom", min_length=1, description="by which the space is chosen")
+    name: StrictStr = Field(
+        "custom", min_length=1, description="name of the space, by which it is chosen"
+    )
     title: StrictStr = Field("", description="one line for `spaces list`")
     extends: StrictStr | None = Field(None, description="name or path of the space to start from")
     limits: Limits = Limits()
-    starts: list[dict[str, Any]] = Field(
+    initial: list[dict[str, Any]] = Field(
         default_factory=list,
+        # What older spaces call them.
+        validation_alias=AliasChoices("initial", "starts"),
         description="recipes tried first, after the baseline; what is absent keeps its default",
     )
     parameters: dict[str, Any] = Field(default_factory=dict)

@@ -24,7 +24,7 @@ class Layer:
 
     Attributes:
         limits: as written, by key; None lifts a parent's.
-        starts: recipes to begin with; a document that names some replaces its parent's.
+        starts: recipes of the initial trials; a document that names some replaces its parent's.
         written: by name, what the entries were made from.
     """
 
@@ -70,12 +70,12 @@ def read_layer(document: Document, chain: Sequence[Path] = ()) -> Layer:
         if raw is None and str(name) in written:
             del written[str(name)]
         elif raw is None:
-            text = "has no value, and there is none to take away"
+            text = "has no value, and no inherited parameter to remove"
             found.append((document, Problem(("parameters", str(name)), text)))
         else:
             written[str(name)] = Written(document, raw)
     starts = parent.starts if parent else ()
-    if file is not None and "starts" in file.model_fields_set:
+    if file is not None and "initial" in file.model_fields_set:
         starts = _starts(file, document, found)
     entries, wrong = expand(written, document)
     if file is None or found or wrong:
@@ -88,14 +88,13 @@ def read_layer(document: Document, chain: Sequence[Path] = ()) -> Layer:
 def _starts(
     file: SpaceFile, document: Document, found: list[tuple[Document, Problem]]
 ) -> tuple[Recipe, ...]:
+    key = "initial" if "initial" in document.data else "starts"
     starts = []
-    for index, params in enumerate(file.starts):
+    for index, params in enumerate(file.initial):
         try:
             starts.append(Recipe.from_params(params))
         except SpaceError as error:
-            found += [
-                (document, Problem(("starts", index), line)) for line in str(error).splitlines()
-            ]
+            found += [(document, Problem((key, index), line)) for line in str(error).splitlines()]
     return tuple(starts)
 
 
@@ -115,6 +114,6 @@ def _parent(
     visited = [*chain, *([document.path.resolve()] if document.path else [])]
     if path.resolve() in visited:
         names = " -> ".join(p.stem for p in [*visited, path])
-        found.append((document, Problem(("extends",), f"goes round in a circle: {names}")))
+        found.append((document, Problem(("extends",), f"extends itself in a circle: {names}")))
         return None
     return read_layer(read_document(path), visited)

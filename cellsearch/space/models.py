@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal, Self, get_args
@@ -9,35 +10,6 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from cellsearch.space.section import Section
-
-
-def brief_model(model: Model) -> str:
-    """A network or a classical method in a few words: ``ResNet-14, 16 wide``."""
-    match model:
-        case CnnModel():
-            words = [f"cnn {model.depth}x{model.width}", "residual" if model.residual else ""]
-        case MlpModel():
-            units = "-".join(map(str, model.head))
-            words = [f"mlp {units}" if units else "softmax regression on pixels"]
-        case ResnetModel():
-            name = "ResNet" if model.residual else "plain net"
-            words = [f"{name}-{6 * model.blocks + 2}, {model.width} wide"]
-        case NagaoModel():
-            words = [f"nagao {model.depth}x{model.width}"]
-        case VitModel():
-            words = [f"ViT, {model.blocks} blocks of {model.dim}, patch {model.patch}"]
-        case TimmModel():
-            how = "pretrained" if model.pretrained else ""
-            part = "" if model.trainable == "all" else f"{model.trainable} trained"
-            words = [f"{model.name} ({', '.join(word for word in ('timm', how, part) if word)})"]
-        case LogregModel():
-            words = [f"logistic regression, L2 {model.l2:g}", model.features]
-        case XgboostModel():
-            words = [f"XGBoost, {model.rounds} rounds", model.features]
-        case HistGbdtModel():
-            words = [f"hist-GBDT, {model.rounds} rounds", model.features]
-    return ", ".join(word for word in words if word)
-
 
 Kernel = Annotated[int, Field(ge=2, le=10)]
 
@@ -51,7 +23,15 @@ Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
 Features = Literal["pixels", "measured"]
 
 
-class Headed(Section):
+class Family(Section, ABC):
+    """Settings of one family of models; each class of them names its family."""
+
+    @abstractmethod
+    def brief(self) -> str:
+        """The model in a few words, as a line of a terminal shows it: ``ResNet-14, 16 wide``."""
+
+
+class Headed(Family):
     """A family with dense layers before its output."""
 
     head_layers: int = Field(1, ge=0, le=4, description="dense layers before the output")
@@ -88,6 +68,9 @@ class CnnModel(Headed):
             raise ValueError(f"depth is {self.depth} but {len(self.kernel)} kernels are given")
         return self
 
+    def brief(self) -> str:
+        return f"cnn {self.depth}x{self.width}{', residual' if self.residual else ''}"
+
 
 class MlpModel(Headed):
     """Dense layers on all pixels; without a layer it is a softmax regression."""
@@ -98,8 +81,12 @@ class MlpModel(Headed):
     batch_norm: bool = Field(False, description="batch normalisation after each layer")
     activation: Activation = Field("relu", description="between layers")
 
+    def brief(self) -> str:
+        units = "-".join(map(str, self.head))
+        return f"mlp {units}" if units else "softmax regression on pixels"
 
-class ResnetModel(Section):
+
+class ResnetModel(Family):
     """The small residual networks of He et al. (2016, section 4.2): 6 blocks + 2 layers."""
 
     family: Literal["resnet"] = "resnet"
@@ -114,6 +101,10 @@ class ResnetModel(Section):
     residual: bool = Field(True, description="skip connections")
     dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
 
+    def brief(self) -> str:
+        name = "ResNet" if self.residual else "plain net"
+        return f"{name}-{6 * self.blocks + 2}, {self.width} wide"
+
 
 class NagaoModel(Headed):
     """Convolution + max-pool stages and a dense head (after Nagao et al. 2020)."""
@@ -124,38 +115,51 @@ class NagaoModel(Headed):
     head: tuple[Units, ...] = Field((128,), description="units of each dense layer")
     dropout: float = Field(0.5, ge=0.0, le=0.9, description="dropout in the head")
 
+    def brief(self) -> str:
+        return f"nagao {self.depth}x{self.width}"
 
-class VitModel(Section):
+
+class VitModel(Family):
     """Simple ViT (Beyer et al. 2022): sine-cosine positions, mean of the tokens."""
 
     family: Literal["vit"] = "vit"
     patch: int = Field(8, ge=2, le=64, description="side of a patch, px")
-    dim: int = Field(32, ge=8, le=768, multiple_of=4, description="numbers that stand for a patch")
+    dim: int = Field(32, ge=8, le=768, multiple_of=4, description="size of the vector of a patch")
     heads: int = Field(8, ge=1, le=16, description="attention heads")
-    head_dim: int = Field(64, ge=1, le=128, description="numbers of a patch in an attention head")
+    head_dim: int = Field(
+        64, ge=1, le=128, description="size of the vector of a patch in an attention head"
+    )
     blocks: int = Field(2, ge=1, le=12, description="transformer blocks")
     mlp: int = Field(64, ge=8, le=3072, description="units of the dense layer of a block")
     dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
 
+    def brief(self) -> str:
+        return f"ViT, {self.blocks} blocks of {self.dim}, patch {self.patch}"
 
-class TimmModel(Section):
+
+class TimmModel(Family):
     """Any image network of timm."""
 
     family: Literal["timm"] = "timm"
     name: str = Field("resnet18", min_length=1, description="as timm spells it")
-    pretrained: bool = Field(False, description="begin with weights learnt on other images")
+    pretrained: bool = Field(False, description="start from weights trained on other images")
     weights: str = Field("", description="file of those weights; empty for timm's own, cached")
     trainable: Literal["all", "last", "head"] = Field(
         "all", description="what is trained: all, the last stage and the head, or the head alone"
     )
     dropout: float = Field(0.0, ge=0.0, le=0.9, description="dropout in the head")
 
+    def brief(self) -> str:
+        how = "pretrained" if self.pretrained else ""
+        part = "" if self.trainable == "all" else f"{self.trainable} trained"
+        return f"{self.name} ({', '.join(word for word in ('timm', how, part) if word)})"
 
-class _Classical(Section):
+
+class _Classical(Family):
     features: Features = Field(
         "pixels",
-        description="what is learnt from: pixels, or shape, "
-        "intensity, texture and radial profile measured on them",
+        description="input of the model: pixels, or shape, intensity, texture and radial profile "
+        "measured on them",
     )
     copies: int = Field(0, ge=0, le=16, description="augmented copies of each training cell")
 
@@ -165,6 +169,9 @@ class LogregModel(_Classical):
 
     family: Literal["logreg"] = "logreg"
     l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
+
+    def brief(self) -> str:
+        return f"logistic regression, L2 {self.l2:g}, {self.features}"
 
 
 class XgboostModel(_Classical):
@@ -178,6 +185,9 @@ class XgboostModel(_Classical):
     columns: float = Field(1.0, gt=0.0, le=1.0, description="share of features seen by a tree")
     l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
 
+    def brief(self) -> str:
+        return f"XGBoost, {self.rounds} rounds, {self.features}"
+
 
 class HistGbdtModel(_Classical):
     """Histogram gradient boosting by scikit-learn."""
@@ -188,6 +198,9 @@ class HistGbdtModel(_Classical):
     shrinkage: float = Field(0.1, gt=0.0, le=1.0, description="weight of each tree")
     min_leaf: int = Field(20, ge=1, le=1000, description="fewest cells of a leaf")
     l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
+
+    def brief(self) -> str:
+        return f"hist-GBDT, {self.rounds} rounds, {self.features}"
 
 
 NetworkModel = CnnModel | MlpModel | ResnetModel | NagaoModel | VitModel | TimmModel
@@ -210,3 +223,8 @@ MODELS: Mapping[str, type[Model]] = MappingProxyType(
     {kind.model_fields["family"].default: kind for kind in get_args(Model)}
 )
 """Settings of each family, by the name that ``model.family`` takes."""
+
+NETWORKS: tuple[str, ...] = tuple(
+    kind.model_fields["family"].default for kind in get_args(NetworkModel)
+)
+"""Families of networks, each by the name of its file in ``cellsearch/learn/models/``."""

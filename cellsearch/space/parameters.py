@@ -212,7 +212,7 @@ _MEANINGS: Mapping[str, str] = {
     "penalty, or WGAN-div",
     "optim.name": "optimiser, as timm names it",
     "optim.lr": "learning rate; the peak where the schedule has one",
-    "optim.weight_decay": "pull of the weights towards zero",
+    "optim.weight_decay": "how strongly weights are pulled towards zero",
     "optim.schedule": "how the learning rate moves over the epochs",
     "train.batch_size": "cells in a batch",
 }

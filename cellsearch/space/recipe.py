@@ -13,13 +13,13 @@ from cellsearch.space.models import (
     CnnModel,
     Model,
     NetworkModel,
-    brief_model,
 )
 from cellsearch.space.parameters import ACTIVE_WHEN, ParamValue, family_parameters, parameters
 from cellsearch.space.section import Section
 from cellsearch.space.sections import Augment, Balance, Gan, Input, Loss, Optim, Train
 from cellsearch.util import yaml_files
 from cellsearch.util.html import block, note, table
+from cellsearch.util.tables import Table
 
 
 def brief(recipe: Recipe) -> str:
@@ -28,7 +28,7 @@ def brief(recipe: Recipe) -> str:
     network = isinstance(model, NetworkModel)
     generates = balance.method in ("over", "mixed") and recipe.gan.kind != "none"
     words = [
-        brief_model(model),
+        model.brief(),
         f"{recipe.optim.name} {recipe.optim.lr:.1e}" if network else "",
         f"{recipe.train.epochs} epochs" if network else "",
         "focal" if loss.kind == "focal" else "",
@@ -242,7 +242,7 @@ def recipe_html(recipe: Recipe) -> str:
     same = note(f"{rest} others at their defaults: recipe.to_params() lists them all")
     return block(
         f"recipe: {recipe.model.family}",
-        table(["parameter", "value", "meaning"], rows),
+        table(Table.of(["parameter", "value", "meaning"], rows, numbers=())),
         *([same] if rest else []),
     )
 

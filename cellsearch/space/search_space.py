@@ -23,6 +23,7 @@ from cellsearch.space.parameters import ParamValue, parameters
 from cellsearch.space.recipe import Recipe, split_name
 from cellsearch.util import yaml_files
 from cellsearch.util.html import Markup, block, line, note, table
+from cellsearch.util.tables import Table
 from cellsearch.util.yaml_files import Document
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class SearchSpace:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of entries, limits and starts; not of comments, order, name and title."""
+        """Hex digest of entries, limits and initial trials, not of comments, order and names."""
         text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -221,6 +222,7 @@ class SearchSpace:
                 written[entry.target] = entry.plain()
         plain: dict[str, Any] = {"limits": self.limits.model_dump(exclude_none=True)}
         if self.starts:
+            # The key of older versions, so that a space keeps its digest.
             plain["starts"] = [start.to_params() for start in self.starts]
         return {**plain, "parameters": written}
 
@@ -233,7 +235,7 @@ class SearchSpace:
         if plain["limits"]:
             document["limits"] = _flow(plain["limits"])
         if self.starts:
-            document["starts"] = plain["starts"]
+            document["initial"] = plain["starts"]
         document["parameters"] = CommentedMap(
             {
                 name: [_flow(v) for v in value] if isinstance(value, list) else _flow(value)
@@ -279,7 +281,7 @@ def _prove(space: SearchSpace) -> None:
         try:
             space.suggest(Dice(seed))
         except SpaceError as error:
-            raise SpaceError(f"{space.name}: some draws are no recipe: ", error) from None
+            raise SpaceError(f"{space.name}: some draws are not valid recipes: ", error) from None
 
 
 def _flow(value: Any) -> Any:
@@ -307,8 +309,11 @@ def space_html(space: SearchSpace) -> str:
         parts.append(line(space.title))
     parts.append(
         table(
-            ["parameter", "kind", "drawn from", "when", "meaning"],
-            [(r.name, r.kind, r.range, r.condition, r.meaning) for r in drawn],
+            Table.of(
+                ["parameter", "kind", "drawn from", "when", "meaning"],
+                [(r.name, r.kind, r.range, r.condition, r.meaning) for r in drawn],
+                numbers=(),
+            )
         )
     )
     if fixed:
@@ -318,5 +323,5 @@ def space_html(space: SearchSpace) -> str:
         named = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in limits.items())
         parts.append(note(f"a trial may cost at most: {named}"))
     if space.starts:
-        parts.append(note(f"{len(space.starts)} recipes of its own are tried first"))
+        parts.append(note(f"{len(space.starts)} initial trials of its own come first"))
     return block(f"search space {space.name}: {len(drawn)} parameters are drawn", *parts)

@@ -8,21 +8,26 @@ from pydantic import Field
 
 from cellsearch.space.section import Section
 
+LossName = Literal["cross_entropy", "focal"]
+"""Losses, each by the name of its file in ``cellsearch/learn/losses/``."""
+
 
 class Loss(Section):
-    """What is minimised, and how classes count in it."""
+    """What is minimised, and how classes are weighted in it."""
 
-    kind: Literal["cross_entropy", "focal"] = "cross_entropy"
-    gamma: float = Field(2.0, ge=0.0, le=10.0, description="focusing of the focal loss")
+    kind: LossName = "cross_entropy"
+    gamma: float = Field(2.0, ge=0.0, le=10.0, description="focusing parameter of the focal loss")
     weighting: Literal["none", "sqrt", "inv", "effective"] = Field(
         "none", description="class weights from training counts"
     )
-    beta: float = Field(0.999, ge=0.0, lt=1.0, description="of the effective number of samples")
+    beta: float = Field(
+        0.999, ge=0.0, lt=1.0, description="beta of the effective number of samples"
+    )
     label_smoothing: float = Field(0.0, ge=0.0, le=0.5)
 
 
 class Augment(Section):
-    """Label-preserving transforms, drawn anew for each cell and epoch."""
+    """Label-preserving transforms, newly drawn for each cell and epoch."""
 
     flip: bool = Field(False, description="horizontal and vertical flips")
     rotate90: bool = Field(False, description="rotations by right angles")
@@ -68,10 +73,13 @@ class Gan(Section):
         "class's has a generator of its own",
     )
     share: float = Field(
-        1.0, gt=0.0, le=1.0, description="of the cells added to a class, generated ones"
+        1.0, gt=0.0, le=1.0, description="share of generated cells among the cells added to a class"
     )
     mixup: float = Field(
-        0.0, ge=0.0, le=1.0, description="of the generated cells, mixed with another of the class"
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="share of the generated cells that are mixed with another of the class",
     )
     steps: int = Field(300, ge=1, le=200_000, description="training steps of the generator")
     critic_steps: int = Field(5, ge=1, le=20, description="steps of the critic to one of those")
@@ -138,7 +146,7 @@ class Train(Section):
         0.0, ge=0.0, lt=1.0, description="decay of the running mean of weights; 0 is off"
     )
     pretrain: str = Field(
-        "", description="a class: first learn it against all others, on the same training cells"
+        "", description="a class: first train it against all others, on the same training cells"
     )
     pretrain_epochs: int = Field(10, ge=1, le=500, description="epochs of that first training")
 
@@ -153,8 +161,8 @@ class Input(Section):
         1.0,
         ge=0.25,
         le=1.0,
-        description="share of each side that is seen: placed at random in "
-        "training, in the centre at prediction",
+        description="share of each side that is kept: at a random place in training, in the "
+        "centre at prediction",
     )
     size: int = Field(0, ge=0, le=1024, description="side after resizing, px; 0 leaves the size")
     test_flips: bool = Field(False, description="mean of 4 flips at prediction")

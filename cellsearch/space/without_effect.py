@@ -51,8 +51,8 @@ def without_effect(space: SearchSpace) -> list[str]:
                 why.setdefault(name, set()).add(_condition(name))
             else:
                 used.add(name)
-    only = "only networks read it, " + (
-        "and it is asked for where there is none" if networks else "and the space has none"
+    only = "it applies only to networks, " + (
+        "and it is set where there is none" if networks else "and the space has none"
     )
     return [
         f"{name} has no effect: {min(conditions, default=only)}"
@@ -66,11 +66,12 @@ def _condition(name: str) -> str:
     if name in COUNTERS:
         return _never(COUNTERS[name])
     other, wanted = ACTIVE_WHEN[name]
-    return f"it counts where {other} is {' or '.join(map(str, wanted))}, which never happens here"
+    values = " or ".join(map(str, wanted))
+    return f"it applies where {other} is {values}, which never occurs in this space"
 
 
 def _never(counter: str) -> str:
-    return f"it counts where {counter} is 1 or more, which never happens here"
+    return f"it applies where {counter} is 1 or more, which never occurs in this space"
 
 
 def _copies(recipe: Recipe) -> int:

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.stats.decision import FLOOR
 from cellsearch.stats.evaluation import LEVEL, Estimate
 from cellsearch.stats.intervals import clopper_pearson, percentile_interval
-
-FLOOR = 1e-12
-"""Probabilities below are taken for this, so that one of 0 is no infinite mistake."""
 
 COLDEST, HOTTEST = 0.2, 10.0
 MOST_BINS = 15

@@ -50,6 +50,14 @@ class Comparison:
     recalls: tuple[Estimate | None, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Winner and baseline on both parts of the cells."""
+
+    hold_out: Comparison
+    out_of_fold: Comparison
+
+
 def compare(
     labels: NDArray[np.int64],
     predicted: NDArray[np.int64],
@@ -180,4 +188,5 @@ def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
             name: as_plain(value)
             for name, value in zip(comparison.winner.classes, comparison.recalls, strict=False)
         },
+        "paired": comparison.paired,
     }

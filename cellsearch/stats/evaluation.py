@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import CardError
 from cellsearch.stats.bootstrap import Intervals, bootstrap_intervals
+from cellsearch.stats.decision import Decision, decided
 from cellsearch.stats.groups import Codes
 from cellsearch.stats.intervals import Interval
 from cellsearch.stats.metrics import METRICS, ClassFigures, Metric, confusion, per_class, score
+from cellsearch.stats.predictions import Predictions
 
 LEVEL = 0.95
 REPEATS = 2000
@@ -21,26 +23,6 @@ FEW_CELLS = 10
 FEW_GROUPS = 10
 CLASS_FIGURES = ("precision", "recall", "specificity", "f1")
 """Attributes of ``ClassFigures`` and ``ClassIntervals`` that a card states."""
-
-
-@dataclass(frozen=True, eq=False)
-class OofFigures:
-    """Out-of-fold predictions of one recipe, pooled over the folds.
-
-    Attributes:
-        labels: (n,) int64 true classes.
-        predicted: (n,) int64 predicted classes.
-        cells: (n,) int64 positions in the data set; with ``probabilities`` they become
-            ``out_of_fold.csv``.
-        probabilities: (n, K) float32.
-        confusion: (K, K) counts, where the caller has them at hand; counted anew in any case.
-    """
-
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    cells: NDArray[np.int64] | None = None
-    probabilities: NDArray[np.float32] | None = None
-    confusion: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +34,14 @@ class BaselineFigures:
             finish its folds.
         holdout_probabilities: (n, K) float32 of the baseline refitted like the winner; None when
             it was not refitted.
+        decision: of the baseline's refitted model; None gives the greatest probability.
         confusion: (K, K) counts of the out-of-fold predictions, used where ``oof`` is not given;
             winner and baseline are then compared without pairing, by wider intervals.
     """
 
-    oof: OofFigures | None = None
+    oof: Predictions | None = None
     holdout_probabilities: NDArray[np.float32] | None = None
+    decision: Decision | None = None
     confusion: NDArray[np.int64] | None = None
 
 
@@ -149,8 +133,15 @@ def evaluate(
     return Evaluation(classes, estimable, counts, metrics, per_class(counts), intervals)
 
 
-def predicted_classes(probabilities: NDArray[np.float32], cells: int, k: int) -> NDArray[np.int64]:
-    """(n,) int64 classes of the greatest probability.
+def predicted_classes(
+    probabilities: NDArray[np.float32],
+    cells: int,
+    k: int,
+    decision: Decision | None = None,
+    *,
+    temperature: float = 1.0,
+) -> NDArray[np.int64]:
+    """(n,) int64 classes that the cells are given; see ``decided``.
 
     Raises:
         CardError: not one finite row of K probabilities a cell.
@@ -160,7 +151,7 @@ def predicted_classes(probabilities: NDArray[np.float32], cells: int, k: int) ->
             f"probabilities must be finite and of shape {(cells, k)}, got "
             f"{probabilities.shape} with {int((~np.isfinite(probabilities)).sum())} not finite"
         )
-    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+    return decided(probabilities, decision, temperature=temperature)
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Terminal(RunObserver):
         for line in told_in(cells.provenance.notes):
             self.message(f"warning: {line}" if is_loss(line) else line)
         if splits.not_estimable:
-            self.message(f"not estimable, trained on only: {', '.join(splits.not_estimable)}")
+            self.message(f"no figures, used for training only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:
             self._live = Live(
                 get_renderable=self._view,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellsearch.card.markdown import difference, figure, recall_of
 from cellsearch.card.predict import set_names
 from cellsearch.card.predictions import NAMES
-from cellsearch.stats.evaluation import FEW_CELLS, Estimate
+from cellsearch.card.tables import short_class_table
+from cellsearch.stats.evaluation import FEW_CELLS
 from cellsearch.stats.metrics import METRICS, TITLES
-from cellsearch.terminal.tables import counted, interval, leaderboard, say, table
+from cellsearch.stats.wording import difference, figure, p_value, recall_of
+from cellsearch.terminal.tables import counted, leaderboard, say, show, table
 
 if TYPE_CHECKING:
     from cellsearch.card.abstain import Abstention
@@ -29,7 +31,7 @@ def run_result(result: SearchResult, metric: str) -> None:
     """Print how a run ended: leaderboard, hold-out per class, where the card lies."""
     leaderboard(result.trials, metric)
     if result.interrupted:
-        say(f"interrupted; go on with: cellsearch resume {shlex.quote(str(result.folder))}")
+        say(f"interrupted; resume with: cellsearch resume {shlex.quote(str(result.folder))}")
         return
     if result.card is not None:
         from cellsearch.run.history import verdict_lines
@@ -44,9 +46,9 @@ def next_steps(run: Path) -> None:
     """Print where a run's card lies, and what to type next."""
     card = shlex.quote(str(run / "card"))
     say(f"card: {run / 'card'}")
-    say(f"the whole story, one HTML file:    cellsearch report {shlex.quote(str(run))}")
+    say(f"report, one HTML file:              cellsearch report {shlex.quote(str(run))}")
     say(f"classify new images:               cellsearch predict {card} IMAGES -o cells.csv")
-    say(f"the same in the browser:           cellsearch serve {card}")
+    say(f"predict in the browser:             cellsearch serve {card}")
     say(f"look for leaks:                    cellsearch audit {shlex.quote(str(run))}")
 
 
@@ -54,34 +56,14 @@ def card_figures(card: ModelCard) -> None:
     """Print the hold-out's figures of a card, winner beside baseline."""
     holdout = card.figures.hold_out
     winner, baseline = holdout.winner, card.figures.baseline("hold_out")
-    rows = []
-    for name, own in winner.per_class.items():
-        if not own.estimable:
-            row = [name, str(own.support), "not estimable", "", "", ""]
-        else:
-            before = baseline.per_class[name].recall if baseline else None
-            cells = own.support
-            row = [
-                name,
-                str(cells),
-                _recall(own.recall, cells),
-                interval(own.precision),
-                interval(own.f1),
-                _recall(before, cells),
-            ]
-        rows.append(row if baseline else row[:-1])
-    header = ["class", "cells", "recall", "precision", "F1"]
-    table(
-        [*header, "recall of the baseline"] if baseline else header,
-        rows,
-        title=f"Hold-out, {winner.cells:,} cells the search never saw (95 % intervals)",
-    )
+    title = f"Hold-out, {winner.cells:,} cells the search never saw (95 % intervals)"
+    show(replace(short_class_table(winner, baseline), title=title))
     for metric in ("balanced_accuracy", "weighted_f1"):
-        line = f"hold-out {metric.replace('_', ' ')} {interval(winner.metrics[metric])}"
+        line = f"hold-out {metric.replace('_', ' ')} {figure(winner.metrics[metric])}"
         if baseline:
             line += (
-                f"; baseline {interval(baseline.metrics[metric])}"
-                f"; difference {interval(holdout.difference[metric], sign='+')}"
+                f"; baseline {figure(baseline.metrics[metric])}"
+                f"; difference {difference(holdout.difference[metric])}"
             )
         say(line)
 
@@ -93,35 +75,25 @@ def decided_lines(figures: CardMetrics) -> list[str]:
     if abstention is not None:
         held = abstention.hold_out
         lines.append(
-            f"abstaining ({held.rule} {held.level:g}): a class for {interval(held.coverage)} of "
-            f"the hold-out, right in {interval(held.selective_accuracy)} of it"
+            f"abstaining ({held.rule} {held.level:g}): {figure(held.coverage)} of the hold-out "
+            f"get a class, of which {figure(held.selective_accuracy)} are right"
         )
     if sets is not None:
         covered = sets.hold_out
         lines.append(
-            f"prediction sets ({covered.level:g}): hold the class of {interval(covered.coverage)} "
-            f"of the hold-out, with {covered.mean_size:.2f} classes in the mean"
+            f"prediction sets ({covered.level:g}): {figure(covered.coverage)} of them contain "
+            f"the true class; {covered.mean_size:.2f} classes on average"
         )
         if always := [name for name, each in covered.per_class.items() if each.in_every_set]:
-            lines.append(f"in every set, for want of cells: {', '.join(always)}")
+            lines.append(f"in every set, because it has too few cells: {', '.join(always)}")
     return lines
-
-
-def _recall(figure: Estimate | None, cells: int) -> str:
-    """``0 of 3 found: 0-71 %`` for a class of a few cells."""
-    from cellsearch.card.markdown import found_of
-    from cellsearch.stats.evaluation import FEW_CELLS
-
-    if figure is None or cells >= FEW_CELLS:
-        return interval(figure)
-    return found_of(round(figure.value * cells), cells, figure.low, figure.high)
 
 
 def nested_result(result: NestedResult) -> None:
     """Print each search, the classes of the pooled cells, and the estimate."""
     summary = result.summary
     if summary is None:
-        say(f"interrupted; go on with: cellsearch resume {shlex.quote(str(result.folder))}")
+        say(f"interrupted; resume with: cellsearch resume {shlex.quote(str(result.folder))}")
         return
     named = summary.metric.replace("_", " ")
     table(
@@ -136,19 +108,14 @@ def nested_result(result: NestedResult) -> None:
             )
             for each in summary.searches
         ],
-        title="Each search on the cells that it never saw",
+        title="Each search, on cells it never saw",
     )
     if summary.pooled is not None:
-        pooled = summary.pooled
         rows = []
-        for index, name in enumerate(pooled.classes):
-            recall = pooled.estimate(index, "recall")
-            shown = "not estimable"
-            if recall is not None:
-                shown = f"{recall.value:.3f} ({recall.low:.3f} to {recall.high:.3f})"
-            rows.append((name, f"{pooled.support[index]:,}", shown))
+        for name, each in summary.pooled.per_class.items():
+            rows.append((name, f"{each.support:,}", recall_of(each.recall, each.support)))
         table(("class", "cells", "recall"), rows, title="Pooled (95 % intervals)")
-    say(summary.headline())
+    say(summary.headline)
     say(f"figures: {result.folder / 'summary.json'}")
 
 
@@ -174,32 +141,23 @@ def runs_report(report: RunsReport, drawn: Sequence[Path] = ()) -> None:
             [
                 f"recall of {name}",
                 f"{cells:,}",
-                *(_recall_cell(run.recalls[name], cells) for run in report.runs),
-                *(_gap(run.recall_differences[name]) for run in report.runs[1:]),
+                *(recall_of(run.recalls[name], cells) for run in report.runs),
+                *(difference(run.recall_differences[name]) for run in report.runs[1:]),
             ]
         )
     grouped = f" in {counted(report.groups, 'group')}" if report.groups is not None else ""
     where = f"{NAMES[report.part].capitalize()}, {report.cells:,} cells{grouped}"
     table(headers, rows, title=f"{where} (95 % intervals)")
     for name, run in zip(names[1:], report.runs[1:], strict=True):
-        p = run.p_holm if run.p_holm is not None else 1.0
-        shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+        shown = p_value(run.p_holm if run.p_holm is not None else 1.0)
         say(f"{name} against {names[0]}: {run.verdict} (p, Holm: {shown})")
     few = [name for name, cells in report.support.items() if 0 < cells < FEW_CELLS]
     if few:
-        say(f"fewer than {FEW_CELLS} cells, so read the intervals: {', '.join(few)}")
+        say(f"fewer than {FEW_CELLS} cells; read the intervals: {', '.join(few)}")
     if report.part == "holdout":
-        say("a run chosen by these figures has been chosen by the hold-out, which flatters it")
+        say("a run chosen by these figures was chosen by its hold-out, so its figure is too good")
     for path in drawn:
         say(f"drawn: {path}")
-
-
-def _recall_cell(estimate: Estimate | None, cells: int) -> str:
-    return "-" if estimate is None else recall_of(estimate, cells)
-
-
-def _gap(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else difference(estimate)
 
 
 def decision_report(
@@ -212,15 +170,15 @@ def decision_report(
         open_ = sum(row["decision"] != row["predicted_class"] for row in rows)
         say(
             f"{abstention.rule} of {100 * abstention.level:g} %: {len(rows) - open_:,} of "
-            f"{len(rows):,} cells are given a class, {open_:,} are uncertain"
+            f"{len(rows):,} cells get a class; uncertain: {open_:,}"
         )
         never = [name for name, t in zip(classes, abstention.thresholds, strict=True) if t is None]
         if never:
-            say(f"{', '.join(never)}: cannot be reached, so cells called so are uncertain")
+            say(f"{', '.join(never)}: this cannot be reached, so cells called so are uncertain")
     if "set" in rows[0]:
         sizes = [len(set_names(row["set"], classes)) for row in rows]
         say(
-            f"prediction sets: {sum(sizes) / len(sizes):.2f} classes in the mean, "
+            f"prediction sets: {sum(sizes) / len(sizes):.2f} classes on average, "
             f"{sizes.count(1):,} of one class, {sizes.count(0):,} of none"
         )
 
@@ -243,10 +201,10 @@ def fractions_report(found: Fractions) -> None:
     )
     if any(one.em is not None for one in found.classes):
         say(
-            "corrected for the card's own mistakes, on the assumption that cells of a class look "
-            "as they did in training and only the shares differ; EM is nearer in the mean, but "
-            "where the shares differ much its interval is too narrow: believe that of the adjusted "
-            "count"
+            "corrected for the known mistakes of the card, assuming that cells of a class look as "
+            "they did in training and only the shares differ. EM is closer on average, but its "
+            "interval is too narrow where the shares differ much; use the interval of the "
+            "adjusted count then"
         )
     for note in found.notes:
         say(note)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Printed
 
 from cellsearch.util.json_text import json_text
+from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
     from cellsearch.compare.raters import AnswersReport, Scores
@@ -30,14 +32,19 @@ def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+def show(found: Table) -> None:
     """Print a table; plain text where the output is not a terminal."""
-    view = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for header in headers:
-        view.add_column(header, overflow="fold")
-    for row in rows:
+    view = Printed(title=found.title or None, title_justify="left", box=None, pad_edge=False)
+    for column in found.columns:
+        view.add_column(column.name, overflow="fold")
+    for row in found.texts:
         view.add_row(*row)
     _console().print(view, markup=False)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """Print rows of text below headers."""
+    show(replace(Table.of(headers, list(rows)), title=title))
 
 
 def say(text: str) -> None:
@@ -76,14 +83,6 @@ def summary_lines(cells: CellDataset) -> list[str]:
     ]
 
 
-def interval(figure: Estimate | None, *, sign: str = "") -> str:
-    """``0.767 (0.653 to 0.841)``; a dash where there is no figure."""
-    if figure is None:
-        return "-"
-    spec = f"{sign}.3f"
-    return f"{figure.value:{spec}} ({figure.low:{spec}} to {figure.high:{spec}})"
-
-
 def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
     """How many groups there are and are held out; none where cells are independent."""
     if cells.groups is None:
@@ -91,7 +90,9 @@ def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
     held = len(set(cells.groups[splits.holdout].tolist()))
     lines = [f"groups: {len(set(cells.groups.tolist())):,}, of which {held:,} in the hold-out"]
     if held == 1:
-        lines.append("one group in the hold-out: its figures cannot tell how another would differ")
+        lines.append(
+            "the hold-out has one group; its figures do not show how another group would differ"
+        )
     return lines
 
 
@@ -197,6 +198,7 @@ def prediction_report(
 def answers_report(report: AnswersReport) -> None:
     """Print a run's model beside each rater: both scores, their difference, and a verdict."""
     from cellsearch.card.predictions import NAMES
+    from cellsearch.stats.wording import difference, figure, p_value
 
     named = {
         each.rater: each.rater + (" (best)" if each is report.best else "")
@@ -208,15 +210,15 @@ def answers_report(report: AnswersReport) -> None:
             (
                 named[each.rater],
                 f"{each.cells:,}",
-                interval(pick(each.model)),
-                interval(pick(each.answers)),
-                interval(pick(each.difference), sign="+"),
+                figure(pick(each.model)),
+                figure(pick(each.answers)),
+                difference(pick(each.difference)),
             )
             for each in report.raters
         ]
 
     tests = [
-        (f"{each.model_alone:,}", f"{each.rater_alone:,}", _p(each.p), _p(each.p_holm))
+        (f"{each.model_alone:,}", f"{each.rater_alone:,}", p_value(each.p), p_value(each.p_holm))
         for each in report.raters
     ]
     where = f"{NAMES[report.part]} cells of {report.run} (95 % intervals)"
@@ -235,7 +237,3 @@ def answers_report(report: AnswersReport) -> None:
             )
     for each in report.raters:
         say(f"model against {named[each.rater]}: {each.verdict}")
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -187,7 +187,7 @@ def listening(
     Args:
         run_folder: of the run.
         host: to listen at.
-        port: 0 takes a free one.
+        port: Port to listen on; 0 takes a free one.
         storage_url: of the study; by default what the run says.
 
     Raises:

@@ -52,6 +52,6 @@ def draw(study: optuna.Study, space: Space, *, seed: int, refuse: Refuse | None)
 def unfit(space: Space, draws: int, reason: str) -> str:
     """What to say where the limits leave nothing to draw."""
     return (
-        f"{draws} draws in a row lay beyond the limits of space {space.name!r} (the last one: "
+        f"{draws} draws in a row were over budget for the space {space.name!r} (the last one: "
         f"{reason}); widen its limits or narrow its ranges"
     )

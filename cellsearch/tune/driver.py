@@ -139,7 +139,7 @@ class Driver:
             return self.on_fold(task, FoldResult.load(path))
         if report.event == "broken":
             # The trial stays RUNNING in the study, so that a later start goes on with it.
-            raise RunError(f"trial {task.number} cannot go on: {report.text}")
+            raise RunError(f"trial {task.number} cannot continue: {report.text}")
         if report.event == "beyond_limits":
             self._on_beyond_limits(live, report.text)
         elif report.event == "failed":
@@ -159,6 +159,7 @@ class Driver:
         if result.fold in live.folds:
             return Decision(stop=False)
         live.folds[result.fold] = result
+        self._pool.settle(live.results, trial=task.number)
         matrix = self._pool.confusion(live.results)
         score = self._pool.score(matrix)
         alone = self._pool.confusion([result])
@@ -195,7 +196,7 @@ class Driver:
         allowed = (self._job.budget or UNBOUNDED) // 2 + 5
         if self._failures >= allowed and not self.stopped:
             self.stopped = (
-                f"{self._failures} trials failed, so the search stops; the last one: {reason}"
+                f"{self._failures} trials failed, so the search stops; the last error: {reason}"
             )
             self._observer.message(self.stopped)
 
@@ -270,7 +271,7 @@ class Driver:
         try:
             return self._pool.lost(live.results, trial=live.task.number, leader=leader)
         except RunError as error:
-            self._observer.message(f"no race for trial {live.task.number}: {error}")
+            self._observer.message(f"trial {live.task.number} is not raced: {error}")
             return ""
 
     def _suspend(self, live: _Live) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from cellsearch.stats.evaluation import Estimate, Evaluation
 from cellsearch.stats.intervals import Interval, difference_of
-from cellsearch.stats.metrics import METRICS, TITLES, Metric
+from cellsearch.stats.metrics import METRICS, TITLES, Metric, metric_named
 
 Outcome = Literal["better", "worse", "no evidence", "no baseline"]
 
@@ -115,6 +116,21 @@ class Importance:
         for stored, effect in zip(facts["effects"], self.effects, strict=True):
             stored["verdict"] = effect.verdict
         return facts
+
+
+def read_importance(facts: Mapping[str, Any]) -> Importance:
+    """The inverse of ``Importance.to_dict``."""
+    effects = []
+    for stored in facts["effects"]:
+        known = {name: value for name, value in stored.items() if name != "verdict"}
+        effects.append(ChoiceEffect(**known | {"difference": Estimate(**known["difference"])}))
+    return Importance(
+        metric=metric_named(facts["metric"]),
+        trials=int(facts["trials"]),
+        parameters=tuple(ParameterImportance(**each) for each in facts["parameters"]),
+        effects=tuple(effects),
+        notes=tuple(facts["notes"]),
+    )
 
 
 @dataclass(frozen=True)

@@ -56,22 +56,22 @@ def importance(
         at for at, done in enumerate(trials.complete) if done and trials.numbers[at] in recipes
     ]
     notes = [
-        "trials were drawn by a sampler that follows what went well, not by a plan: a choice may "
-        "take the credit of others that it was drawn with"
+        "the sampler prefers what worked, so choices are not independent: one may get credit for "
+        "others that it was drawn with"
     ]
     parameters: tuple[ParameterImportance, ...] = ()
     if len(complete) < FEWEST_TRIALS:
         notes.append(
-            f"parameters: complete trials are too few to rank them, {len(complete)} "
-            f"where {FEWEST_TRIALS} are the least"
+            f"parameters: too few complete trials to rank them, {len(complete)} of at least "
+            f"{FEWEST_TRIALS}"
         )
     elif study is not None:
         parameters = parameter_importance(study, seed=seed)
     effects = choice_effects(metric, trials, recipes, complete)
     if not effects:
         notes.append(
-            f"choices: none was made by at least {FEWEST_EACH} complete trials and left out by "
-            "as many"
+            f"choices: none has at least {FEWEST_EACH} complete trials with it and as many "
+            "without it"
         )
     return Importance(metric, len(complete), parameters, effects, tuple(notes))
 

@@ -150,5 +150,5 @@ def finished_folds(run_folder: Path, number: int, folds: Iterable[int]) -> list[
         try:
             found.append(FoldResult.load(path))
         except RunError as error:
-            raise RunError(f"trial {number}, fold {fold} is lost: ", error) from None
+            raise RunError(f"trial {number}, fold {fold} failed: ", error) from None
     return found

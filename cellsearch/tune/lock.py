@@ -31,7 +31,7 @@ def driver_lock(run_folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise HeldError(
-                f"{run_folder} is being searched by {holder}; wait for it, or stop it first"
+                f"{run_folder} is in use by {holder}; wait for it, or stop it first"
             ) from None
         file.seek(0)
         file.truncate()

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
-from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.stats.metrics import confusion, score
+from cellsearch.stats.metrics import confusion, metric_named, score
 from cellsearch.tune.job import finished_folds
 from cellsearch.tune.race import look
+from cellsearch.tune.rule import StudyRule
+from cellsearch.tune.trial_predictions import out_of_fold
 
 NO_PREDICTION = -1
 
@@ -24,23 +25,46 @@ class Pool:
 
     Attributes:
         folds: k, of every complete trial.
+        rule: how trials decide.
 
     Keeps the predictions of the leader alone; those of others are read from disk when one leads.
     """
 
     def __init__(
-        self, dataset: CellDataset, splits: Splits, *, metric: str, run_folder: Path
+        self,
+        dataset: CellDataset,
+        splits: Splits,
+        *,
+        metric: str,
+        run_folder: Path,
+        rule: StudyRule | None = None,
     ) -> None:
-        self._labels, self.folds = dataset.labels, splits.k
+        self.rule = rule or StudyRule()
+        self._dataset, self._splits, self.folds = dataset, splits, splits.k
         self._metric, self._run_folder = metric, run_folder
-        self._classes = len(dataset.classes)
         self._estimable = np.array([c not in splits.not_estimable for c in dataset.classes])
         self._leader: tuple[int, NDArray[np.int64]] | None = None
 
+    def settle(self, folds: Sequence[FoldResult], *, trial: int) -> None:
+        """Choose the rule on the first trial that has all folds, where the metric leaves it open.
+
+        Trials before it are scored by the usual rule meanwhile; none can have ended.
+        """
+        if self.rule.settled or len(folds) < self.folds:
+            return
+        self.rule = self.rule.chosen(
+            metric_named(self._metric),
+            folds,
+            self._dataset.labels,
+            classes=self._estimable,
+            trial=trial,
+        )
+        self.rule.save(self._run_folder)
+
     def confusion(self, folds: Sequence[FoldResult]) -> NDArray[np.int64]:
         """(K, K) int64 counts of these folds, rows true."""
-        cells, predicted = _pooled(folds)
-        return confusion(self._labels[cells], predicted, self._classes)
+        found = out_of_fold(folds, self._dataset, self._splits, self.rule)
+        return confusion(found.labels, found.predicted, len(found.classes))
 
     def score(self, matrix: NDArray[np.int64]) -> float:
         """The study's metric over the classes that can be estimated."""
@@ -52,12 +76,12 @@ class Pool:
         Raises:
             RunError: the leader's folds are not on disk.
         """
-        cells, predicted = _pooled(folds)
+        found = out_of_fold(folds, self._dataset, self._splits, self.rule)
         verdict = look(
-            self._labels[cells],
-            self._predicted(leader)[cells],
-            predicted,
-            self._classes,
+            found.labels,
+            self._predicted(leader)[found.cells],
+            found.predicted,
+            len(found.classes),
             metric=self._metric,
             folds=len(folds),
             looks=self.folds - 1,
@@ -71,17 +95,9 @@ class Pool:
     def _predicted(self, number: int) -> NDArray[np.int64]:
         """(N,) out-of-fold predictions of a complete trial, ``NO_PREDICTION`` elsewhere."""
         if self._leader is None or self._leader[0] != number:
-            found = finished_folds(self._run_folder, number, range(self.folds))
-            cells, predicted = _pooled(found)
-            table = np.full(len(self._labels), NO_PREDICTION, dtype=np.int64)
-            table[cells] = predicted
+            folds = finished_folds(self._run_folder, number, range(self.folds))
+            found = out_of_fold(folds, self._dataset, self._splits, self.rule)
+            table = np.full(len(self._dataset), NO_PREDICTION, dtype=np.int64)
+            table[found.cells] = found.predicted
             self._leader = (number, table)
         return self._leader[1]
-
-
-def _pooled(folds: Sequence[FoldResult]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if not folds:
-        raise RunError("no finished fold to pool")
-    cells = np.concatenate([result.cells for result in folds])
-    predicted = np.concatenate([result.probabilities.argmax(axis=1) for result in folds])
-    return cells, predicted.astype(np.int64)

@@ -14,6 +14,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import RunError, StorageError
 from cellsearch.space.recipe import Recipe
+from cellsearch.stats.metrics import metric_named
 from cellsearch.tune.backend import Backend
 from cellsearch.tune.dashboard import warm_up
 from cellsearch.tune.draw import Refuse
@@ -24,6 +25,7 @@ from cellsearch.tune.limits import Bounds, too_large
 from cellsearch.tune.lock import driver_lock
 from cellsearch.tune.pool import Pool
 from cellsearch.tune.record import Record
+from cellsearch.tune.rule import DECISION_FILE, StudyRule
 from cellsearch.tune.storage import brief, open_storage, shown_url
 from cellsearch.tune.store import RunFacts, Store
 from cellsearch.tune.study import SearchOutcome, StudyFacts, open_study, outcome_of
@@ -50,7 +52,13 @@ def search(
         store = Store(job.storage_url)
         run_id = store.record_run(_run_facts(job, space, dataset, facts))
         record = Record(study, store, run_id, job.run_folder, dataset.classes, job.metric)
-        pool = Pool(dataset, splits, metric=job.metric, run_folder=job.run_folder)
+        pool = Pool(
+            dataset,
+            splits,
+            metric=job.metric,
+            run_folder=job.run_folder,
+            rule=_rule(job, splits, begun=bool(study.get_trials(deepcopy=False))),
+        )
         refuse = _refuse(Bounds.of(space.limits), dataset)
         driver = Driver(job, space, record, pool, observer, refuse=refuse)
         warm_up()
@@ -62,7 +70,7 @@ def search(
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             raise StorageError(
                 f"storage {shown_url(job.storage_url)} stopped answering: {brief(error)}; "
-                "what is finished is kept"
+                "finished trials are kept"
             ) from None
         finally:
             with contextlib.suppress(SQLAlchemyError):
@@ -73,6 +81,15 @@ def search(
         if driver.stopped and outcome.best is None:
             raise RunError(driver.stopped)
         return outcome
+
+
+def _rule(job: SearchJob, splits: Splits, *, begun: bool) -> StudyRule:
+    """The study's rule; a study of an older version keeps the one that it was begun with."""
+    if begun or (job.run_folder / DECISION_FILE).exists():
+        return StudyRule.load(job.run_folder)
+    rule = StudyRule.of(metric_named(job.metric), splits.k)
+    rule.save(job.run_folder)
+    return rule
 
 
 def _run(job: SearchJob, driver: Driver, backend: Backend) -> bool:

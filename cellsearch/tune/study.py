@@ -123,7 +123,7 @@ def open_study(
     ]
     if differences:
         raise MismatchError(
-            f"study {name!r} was begun with something else; {'; '.join(differences)}"
+            f"study {name!r} was started with other settings; {'; '.join(differences)}"
         )
     return study
 

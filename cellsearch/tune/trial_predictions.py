@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import RunError
 from cellsearch.stats.groups import Codes, group_codes
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.job import finished_folds
+from cellsearch.tune.rule import StudyRule
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
+    from cellsearch.learn.fold_result import FoldResult
     from cellsearch.tune.study import TrialRow
 
 
@@ -45,6 +48,32 @@ class TrialPredictions:
     groups: Codes | None = None
 
 
+def out_of_fold(
+    folds: Sequence[FoldResult], cells: CellDataset, splits: Splits, rule: StudyRule
+) -> Predictions:
+    """Folds of one trial as one, in the order given, decided by the rule of the study.
+
+    Raises:
+        RunError: no folds.
+    """
+    if not folds:
+        raise RunError("no finished fold to pool")
+    seen = np.concatenate([fold.cells for fold in folds])
+    return Predictions(
+        cells.classes,
+        cells.labels[seen],
+        np.concatenate([rule.decided(fold) for fold in folds]),
+        np.concatenate([fold.probabilities for fold in folds]),
+        estimable=_estimable(cells, splits),
+        cells=seen,
+        groups=None if cells.groups is None else group_codes(cells.groups[seen]),
+    )
+
+
+def _estimable(cells: CellDataset, splits: Splits) -> NDArray[np.bool_]:
+    return np.array([name not in splits.not_estimable for name in cells.classes])
+
+
 def trial_predictions(
     folder: Path, rows: Sequence[TrialRow], cells: CellDataset, splits: Splits
 ) -> TrialPredictions:
@@ -55,6 +84,7 @@ def trial_predictions(
     seen = np.concatenate(splits.folds)
     place = np.full(len(cells), -1, np.int64)
     place[seen] = np.arange(len(seen))
+    rule = StudyRule.load(folder)
     kept, predicted = [], []
     for row in rows:
         if row.state not in ("COMPLETE", "PRUNED") or not row.folds:
@@ -65,11 +95,10 @@ def trial_predictions(
             continue
         line = np.full(len(seen), -1, np.int64)
         for fold in found:
-            line[place[fold.cells]] = fold.probabilities.argmax(axis=1)
+            line[place[fold.cells]] = rule.decided(fold)
         kept.append(row)
         predicted.append(line)
     labels = cells.labels[seen].astype(np.int64)
-    known = np.array([name not in splits.not_estimable for name in cells.classes])
     return TrialPredictions(
         numbers=tuple(row.number for row in kept),
         complete=np.array([row.state == "COMPLETE" for row in kept], dtype=bool),
@@ -77,6 +106,7 @@ def trial_predictions(
         predicted=np.stack(predicted) if predicted else np.empty((0, len(seen)), np.int64),
         folds=np.array([row.folds for row in kept], np.int64),
         classes=cells.classes,
-        estimable=known & (np.bincount(labels, minlength=len(cells.classes)) > 0),
+        estimable=_estimable(cells, splits)
+        & (np.bincount(labels, minlength=len(cells.classes)) > 0),
         groups=None if cells.groups is None else group_codes(cells.groups[seen]),
     )

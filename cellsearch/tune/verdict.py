@@ -29,6 +29,7 @@ class Corrected:
         low: (J,) of simultaneous intervals.
         high: (J,) of the same.
         p: (J,) corrected, two-sided.
+        more_looks: choices on the same cells beside that of the winner, corrected for, too.
     """
 
     numbers: tuple[int, ...]
@@ -36,6 +37,7 @@ class Corrected:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     p: NDArray[np.float64]
+    more_looks: int = 0
 
     def of(self, number: int) -> tuple[Estimate, float]:
         """Difference and p of one trial."""
@@ -70,13 +72,15 @@ def judge(
     trials = 0 if corrected is None else len(corrected.numbers)
     named = TITLES[metric]
     if baseline is None or (hold_out is None and corrected is None):
-        said = "no verdict: there is no baseline to compare with, since trial 0 did not finish"
+        said = "no verdict: there is no baseline to compare with, because trial 0 did not finish"
         return Verdict(metric, "no baseline", said, None, None, None, trials)
     if winner == baseline:
         said = "no evidence that the search helped: the baseline itself won"
         return Verdict(metric, "no evidence", said, None, None, None, trials)
     oof, p = (None, None) if corrected is None else corrected.of(winner)
     looked = f"corrected for the {trials:,} trial{'s' * (trials != 1)} looked at"
+    if corrected is not None and corrected.more_looks:
+        looked += " and the choice of the decision rule"
     parts = []
     if hold_out is not None:
         parts.append(f"{_signed(hold_out)} on the hold-out")
@@ -91,7 +95,7 @@ def judge(
         outcome = "better"
         said = f"better by {_plain(oof)} {named} out-of-fold, {looked}"
         if hold_out is not None:
-            said += f"; the hold-out is too small to tell: {_signed(hold_out)}"
+            said += f"; the hold-out is too small to decide: {_signed(hold_out)}"
         return Verdict(metric, outcome, said, hold_out, oof, p, trials)
     else:
         said = f"no evidence that the search helped: {named} differs from trial 0's by "
@@ -110,6 +114,7 @@ def corrected_differences(
     repeats: int = REPEATS,
     level: float = LEVEL,
     noise: float | None = None,
+    more_looks: int = 0,
     seed: int = 0,
 ) -> Corrected | None:
     """Out-of-fold difference of every trial from trial 0, with simultaneous intervals.
@@ -130,6 +135,8 @@ def corrected_differences(
         repeats: bootstrap samples.
         level: coverage of all intervals at once.
         noise: standard deviation of a score on one fold through training alone.
+        more_looks: choices made on the same cells beside that of the winner, such as the rule of
+            decision; each takes its part of what the intervals may be wrong (Bonferroni).
         seed: of the bootstrap.
 
     Returns:
@@ -141,6 +148,8 @@ def corrected_differences(
     if not trials.complete[base]:
         return None
     others = [at for at in range(len(trials.numbers)) if at != base]
+    looks = len(others) + more_looks
+    level = 1.0 - (1.0 - level) * len(others) / looks
     rng = np.random.default_rng(seed)
     value = np.array([_difference(trials, metric, base, at) for at in others])
     spread = Rule().training_noise if noise is None else noise
@@ -155,7 +164,9 @@ def corrected_differences(
         wide = _simultaneous(noisy, value, level)
         low, high = np.minimum(low, wide[0]), np.maximum(high, wide[1])
         p = np.maximum(p, wide[2])
-    return Corrected(tuple(trials.numbers[at] for at in others), value, low, high, p)
+    p = np.minimum(1.0, p * (looks / len(others)))
+    numbers = tuple(trials.numbers[at] for at in others)
+    return Corrected(numbers, value, low, high, p, more_looks)
 
 
 def _difference(trials: TrialPredictions, metric: Metric, base: int, at: int) -> float:

@@ -48,7 +48,7 @@ class SearchObserver(Protocol):
     """Who watches; called in the driver's thread, and must return at once."""
 
     def trial_started(self, task: Task) -> None:
-        """A worker has begun; draws beyond the limits never do."""
+        """A worker has begun; draws over budget never do."""
 
     def fold_done(self, task: Task, fold: int, score: float) -> None:
         """A fold is on disk; ``score`` is pooled over the trial's folds so far."""

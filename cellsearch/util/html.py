@@ -6,9 +6,11 @@ lines are a half-transparent grey.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 
 from markupsafe import Markup, escape
+
+from cellsearch.util.tables import Table
 
 __all__ = ["Markup", "block", "escape", "line", "note", "picture", "side_by_side", "table"]
 
@@ -38,20 +40,15 @@ def note(text: str) -> Markup:
     return Markup("<p style='margin:.2em 0;opacity:.75'>{}</p>").format(text)
 
 
-def table(
-    headers: Sequence[str],
-    rows: Iterable[Sequence[str | Markup]],
-    *,
-    numbers: Collection[int] = (),
-) -> Markup:
-    """A table; plain text is escaped, columns of ``numbers`` (from 0) end at the right."""
+def table(found: Table) -> Markup:
+    """The table; its title is left to the parts around it."""
     aligned = [
-        Markup("{};text-align:{}").format(_CELL, "right" if column in numbers else "left")
-        for column in range(len(headers))
+        Markup("{};text-align:{}").format(_CELL, "right" if column.kind == "number" else "left")
+        for column in found.columns
     ]
     head = Markup("").join(
-        Markup("<th scope='col' style='{};font-weight:600'>{}</th>").format(style, header)
-        for style, header in zip(aligned, headers, strict=True)
+        Markup("<th scope='col' style='{};font-weight:600'>{}</th>").format(style, column.name)
+        for style, column in zip(aligned, found.columns, strict=True)
     )
     body = Markup("").join(
         Markup("<tr style='background:none'>{}</tr>").format(
@@ -60,7 +57,7 @@ def table(
                 for style, value in zip(aligned, row, strict=True)
             )
         )
-        for row in rows
+        for row in found.texts
     )
     return Markup(
         "<table style='border-collapse:collapse;margin:.4em 0'>"

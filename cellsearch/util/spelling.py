@@ -32,6 +32,14 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def both_forms(names: Iterable[str]) -> list[str]:
+    """Names as they are, then composed (NFC) and decomposed (NFD): as somebody may type them."""
+    forms = [*names]
+    for form in ("NFC", "NFD"):
+        forms += [unicodedata.normalize(form, name) for name in forms]
+    return list(dict.fromkeys(forms))
+
+
 def printed(name: str) -> str:
     """What of a name meets the eye; names that print the same give the same text.
 
@@ -136,4 +144,4 @@ class Spellings:
         if not found:
             return ""
         first = min(found)
-        return f"; there is {escaped(first)}, which differs in {differences(name, first)}"
+        return f"; there is {escaped(first)}; it differs in {differences(name, first)}"

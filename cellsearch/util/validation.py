@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 KeyPath = tuple[str | int, ...]
@@ -152,7 +152,9 @@ class _Schema:
         """What lies under a key or index; None where this annotation has no such place."""
         if self.model is not None:
             for name, info in self.model.model_fields.items():
-                if key in (name, info.alias):
+                former = info.validation_alias
+                names = former.choices if isinstance(former, AliasChoices) else ()
+                if key in (name, info.alias, *names):
                     return self.of(info.annotation, info.metadata)
             return None
         arguments = [a for a in get_args(self.annotation) if a is not Ellipsis]

@@ -7,7 +7,13 @@ from dataclasses import replace
 
 from cellsearch.util.messages import Message, Setting
 
-_OPTIONS = {"mirror": "--from", "seconds": "--time", "options": "--option"}
+_OPTIONS = {
+    "mirror": "--from",
+    "seconds": "--time",
+    "options": "--option",
+    "sets": "--prediction-sets",
+    "slots": "--max-concurrent-trials",
+}
 """Options whose name is not the parameter's."""
 
 

@@ -49,7 +49,7 @@ M = TypeVar("M", bound=BaseModel)
 _SINGULAR = {"datasets": "data set", "search_spaces": "search space"}
 _BEGUN_BY = {
     "datasets": "`cellsearch init FOLDER` writes one for your cells",
-    "search_spaces": "`cellsearch spaces show default --yaml > my.yaml` writes one to begin with",
+    "search_spaces": "`cellsearch spaces show default --yaml > my.yaml` writes one to start from",
 }
 _SUFFIXES = (".yaml", ".yml")
 WITHIN = "dataset.yaml"

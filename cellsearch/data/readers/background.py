@@ -31,6 +31,9 @@ def filled(
         DataError: NaN and no option, infinite pixels, or a channel of NaN alone; says how many
             pixels of how many images, and with what to fill them.
     """
+    if options.nan is None and len(crops) > len(set(sources)):
+        # Many cells of one file are checked where they have ids by which they can be named.
+        return crops
     floats = [k for k, crop in enumerate(crops) if crop.dtype.kind == "f"]
     odd = [k for k in floats if not np.isfinite(crops[k]).all()]
     if not odd:

@@ -38,7 +38,7 @@ from cellsearch.data.readers.table_text import TextOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Setting
 from cellsearch.util.named_path import named_path, taken_for
-from cellsearch.util.spelling import Spellings
+from cellsearch.util.spelling import Spellings, both_forms
 from cellsearch.util.yaml_files import near_miss
 
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -84,7 +84,8 @@ def many_celled(
         return [(path, "") for path in direct]
     on_disk = {folder.name: files for folder, files in inside.items()}
     spellings = Spellings.of(on_disk)
-    classes = known_names(options.classes, on_disk, option="classes", what="class folder")
+    known = both_forms(on_disk)
+    classes = known_names(options.classes, known, option="classes", what="class folder")
     folders = {
         name: [path for meant in spellings.meant(name) for path in on_disk[meant]]
         for name in classes or on_disk
@@ -262,7 +263,7 @@ def _cells(
         named = plain(row.values.get(file, "")) if file else ""
         where = f" of {named}" if file else ""
         if not _WHOLE.fullmatch(text):
-            remedy = ", which is no whole number" if text else ""
+            remedy = ", which is not a whole number" if text else ""
             bad.append(f"line {row.line}: no cell {text or 'without a number'}{remedy}{where}")
             continue
         cells = place.get((named, int(text))) or place.get((_last(named), int(text))) or set()

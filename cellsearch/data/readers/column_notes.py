@@ -1,4 +1,4 @@
-"""What is told of columns that were passed over: donors nobody declared, a second label column."""
+"""What is told of columns that were ignored: donors nobody declared, a second label column."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.options import ImageOptions, Names, known_names
 from cellsearch.data.readers.stack import find_groups, read_images
-from cellsearch.errors import DataError
+from cellsearch.errors import ConfigError, DataError
 from cellsearch.util.progress import Progress
-from cellsearch.util.spelling import Spellings, escaped, on_one_line
+from cellsearch.util.spelling import Spellings, both_forms, escaped, on_one_line
 
 TRAINING = {"train", "training"}
 SPLIT_NAMES = {*TRAINING, "val", "valid", "validation", "test", "testing"}
@@ -80,7 +80,11 @@ def class_folders(root: Path, asked: tuple[str, ...] | str | None) -> ClassFolde
         raise DataError(
             f"{root}: no class folders; expected {root.name}/<class>/<image>{_and(notes)}"
         )
-    classes = known_names(asked, there, option="classes", what="class folder")
+    try:
+        known = both_forms(there)
+        classes = known_names(asked, known, option="classes", what="class folder")
+    except ConfigError as error:
+        raise ConfigError(error, _and(notes)) from None
     if classes is None and are_splits(there):
         parts = [name for name in there if name.lower() in SPLIT_NAMES]
         raise DataError(

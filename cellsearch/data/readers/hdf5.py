@@ -105,7 +105,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     if not root.is_file():
         raise ReadError(f"{root}: no such file")
     if fatal([root]):
-        raise ReadError(f"{root}: damaged, so that the HDF5 library itself fails; copy it anew")
+        raise ReadError(f"{root}: damaged, so that the HDF5 library itself fails; copy it again")
     try:
         with h5py.File(root, "r") as file:
             return _read(root, file, options, on_progress)

@@ -150,7 +150,7 @@ def _decode_other(file: BinaryIO, start: bytes) -> NDArray[Any]:
         lost.refuse_short_bmp(file)
     with _whole_files(), _opened(file, kind) as image:
         if getattr(image, "n_frames", 1) > 1:
-            raise ReadError("several frames in one file; one image a file is read")
+            raise ReadError("several frames in one file; only one image per file is read")
         planes = _planes(image, file, start)
         if kind == "PNG":
             lost.refuse_short_png(file)

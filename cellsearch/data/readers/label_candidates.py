@@ -109,7 +109,7 @@ def listed_candidates(found: Sequence[LabelCandidate]) -> Message:
     )
     if rest:
         groups = ", ".join(each.describe() for each in rest[:_SHOWN_VALUES])
-        texts.append(f"less likely, as a group is called so, {groups}")
+        texts.append(f"less likely, because groups have such names, {groups}")
     return Message.of(
         "; ".join(texts) + "; choose with ", Setting("label_column", found[0].column, reader=True)
     )

@@ -90,6 +90,6 @@ def _require_length(data: bytes, size: int) -> None:
         raise ReadError(f"truncated: {len(data):,} of {size:,} bytes of pixels")
     more = data[size:].strip()
     if MAGIC.match(more):
-        raise ReadError("several images in one file; one image a file is read")
+        raise ReadError("several images in one file; only one image per file is read")
     if more:
         raise ReadError(f"{len(more):,} bytes more than its header declares")

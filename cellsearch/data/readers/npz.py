@@ -287,7 +287,7 @@ def whole(archive: Any, key: str) -> NDArray[Any]:
         raise ValueError(f"array {key} holds Python objects")
     needed = math.prod(shape) * dtype.itemsize
     if length != needed:
-        raise ValueError(f"array {key} has {length:,} bytes, its header tells of {needed:,}")
+        raise ValueError(f"array {key} has {length:,} bytes, its header declares {needed:,}")
     found: NDArray[Any] = archive[key]
     return found
 

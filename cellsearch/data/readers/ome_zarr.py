@@ -102,7 +102,7 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
     if array.shards is None and there * array.chunks[0] * HARDLY < array.shape[0]:
         raise ReadError(
             f"{root.name}: {there:,} of {array.nchunks:,} chunks are there, for "
-            f"{array.shape[0]:,} cells: copy the store anew"
+            f"{array.shape[0]:,} cells: copy the store again"
         )
     gaps = Gaps(array.fill_value)
     chunks = _chunks(array, axes, gaps)
@@ -128,7 +128,8 @@ def _read(root: Path, group: Any, options: Options, on_progress: Progress | None
         raise ReadError(
             f"{root.name}: {what} was written of cells {ranged(gone or torn)} of "
             f"{len(raw.ids):,}: their chunks are missing and would read as {gaps.fill}; copy the "
-            "store anew, or leave these cells out of the table of labels"
+            "store again"
+            ", or leave these cells out of the table of labels"
         )
     if not torn:
         return labelled

@@ -5,26 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from cellsearch.data.crop_sizes import Fitting, lost_scale
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.provenance import Provenance
-from cellsearch.data.readers import (
-    RawCells,
-    channel_files,
-    cif,
-    folders,
-    hdf5,
-    montage,
-    npz,
-    ome_tiff,
-    ome_zarr,
-    rtdc,
-    synthetic,
-    table,
-)
+from cellsearch.data.readers import RawCells
+from cellsearch.data.readers.channel_files import split_name
 from cellsearch.data.readers.options import ImageOptions, ReaderOptions, parse_options
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, Setting
@@ -50,7 +39,11 @@ VERSIONS: Mapping[str, int] = {
     "rtdc": 1,
     "synthetic": 1,
 }
-"""Raised when a reader begins to read the same files otherwise, so that caches are made anew."""
+"""Every reader by the name of its file in this folder, and its version.
+
+A version is raised when a reader starts to read the same files differently: cells in caches are
+then read again.
+"""
 
 
 BY_SUFFIX: Mapping[str, str] = {
@@ -79,12 +72,12 @@ class Layout:
 
     def files(self, root: Path) -> list[Path]:
         """Every file that ``read`` would open."""
-        found: list[Path] = _MODULES[self.reader].files(root, self.options)
+        found: list[Path] = _module(self.reader).files(root, self.options)
         return found
 
     def read(self, root: Path, on_progress: Progress | None = None) -> RawCells:
         """Read every cell below ``root``."""
-        read: Callable[..., RawCells] = _MODULES[self.reader].read
+        read: Callable[..., RawCells] = _module(self.reader).read
         raw = read(root, self.options, on_progress)
         if raw.fitting is None and isinstance(self.options, ImageOptions):
             raw = replace(raw, fitting=_asked(self.options))
@@ -112,19 +105,9 @@ def with_fitting(raw: RawCells) -> RawCells:
     return replace(raw, provenance=origin.with_notes(*filter(None, notes)))
 
 
-_MODULES: Mapping[str, Any] = {
-    "folders": folders,
-    "table": table,
-    "channel_files": channel_files,
-    "montage": montage,
-    "npz": npz,
-    "hdf5": hdf5,
-    "ome_tiff": ome_tiff,
-    "ome_zarr": ome_zarr,
-    "cif": cif,
-    "rtdc": rtdc,
-    "synthetic": synthetic,
-}
+def _module(reader: str) -> Any:
+    """The file of a reader, which is imported when it is first needed."""
+    return import_module(f"{__package__}.{reader}")
 
 
 def layout(reader: str, options: Mapping[str, Any]) -> Layout:
@@ -142,11 +125,11 @@ def options_of(reader: str) -> type[ReaderOptions]:
     Raises:
         ConfigError: no such reader; the nearest name is offered.
     """
-    if reader not in _MODULES:
+    if reader not in VERSIONS:
         raise ConfigError(
-            f"no reader {reader!r}{near_miss(reader, _MODULES)}; readers: {', '.join(_MODULES)}"
+            f"no reader {reader!r}{near_miss(reader, VERSIONS)}; readers: {', '.join(VERSIONS)}"
         )
-    schema: type[ReaderOptions] = _MODULES[reader].Options
+    schema: type[ReaderOptions] = _module(reader).Options
     return schema
 
 
@@ -256,6 +239,6 @@ def folder_reader(path: Path) -> str:
         if many := many_celled_in(path, *folders_within):
             return many
         raise DataError(f"{path}: no images in the folders below it; expected {ACCEPTED}")
-    named = sum(channel_files.split_name(image) is not None for image in images)
+    named = sum(split_name(image) is not None for image in images)
     # IDEAS also writes merged pictures beside the channels.
     return "channel_files" if 2 * named > len(images) else "folders"

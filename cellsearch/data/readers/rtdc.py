@@ -62,7 +62,7 @@ class Options(LabelOptions):
         None, description="feature with the class of each event, such as userdef1 or ml_class"
     )
     groups: Literal["none", "file", "sample"] = Field(
-        "none", description="what a split must not tear apart: a file, or a sample as it is named"
+        "none", description="what a split must keep together: a file, or a sample as it is named"
     )
 
 
@@ -401,7 +401,7 @@ def _cropping(held: Sequence[_File], options: Options, notes: list[str]) -> tupl
     largest = np.concatenate([file.largest for file in held])
     known = largest[np.isfinite(largest)]
     side = smallest
-    why = "the height of the images, as the files tell no size of an event"
+    why = "the height of the images, as the files do not give the size of an event"
     if len(known):
         wanted = MARGIN * float(np.percentile(known, 99))
         side = min(smallest, max(SIDES[0], min(SIDES[1], STEP * math.ceil(wanted / STEP))))

@@ -149,7 +149,7 @@ def name_channels(named: tuple[str, ...] | None, depth: int, *, colour: bool) ->
             raise DataError(said)
         # Of a text such as "CD3, CD28", which may be one name.
         whole = (", ".join(named[: len(named) - depth + 1]), *named[len(named) - depth + 1 :])
-        like = Setting("channels", whole, reader=True)
+        like = Setting("channels", list(whole), reader=True)
         raise DataError(f"{said}; a name that holds a comma is written in a list, such as ", like)
     return named
 

@@ -66,6 +66,8 @@ KNOWN_NAMES = frozenset(
 
 
 _SHOWN = 80
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255
+"""Bytes that systems take."""
 
 
 PLAIN_STEMS = {"labels", "label", "cells", "index", "table", "annotations", "metadata", "images"}
@@ -129,7 +131,7 @@ def read_rows(
 
     Raises:
         ConfigError: an encoding or a separator that does not exist.
-        ReadError: missing, not the text of a table, or rows that do not fit the header.
+        ReadError: missing, not a text table, or rows that do not fit the header.
     """
     if path.is_dir():
         raise ReadError(f"{path}: a folder, and a table was expected; name the .csv or .tsv in it")
@@ -277,7 +279,7 @@ def _rows(path: Path, options: Options) -> _Table:
     return _Table(header, columns, rows, found, paths.root)
 
 
-READ_HERE = "are read below the table's folder"
+READ_HERE = "are looked up below the table's folder"
 
 
 NOT_HERE = (
@@ -319,6 +321,12 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
     value = row.values[columns.path]
     if WEB.match(value):
         raise ReadError(f"{value} is a web address: download the images and name the files")
+    if len(text.encode()) > _LONGEST_PATH or any(
+        len(part.encode()) > _LONGEST_NAME for part in text.split("/")
+    ):
+        raise ReadError(
+            f"no such file: {_short(value)!r}, which cannot be a file name here: file name too long"
+        )
     try:
         return finder.find(text)
     except ReadError as error:
@@ -327,8 +335,13 @@ def find_image(finder: Finder, row: Row, columns: Columns, text: str) -> Path:
         raise ReadError(f"{error} ({value})") from None
     except (OSError, ValueError):
         # Longer than the system takes, or with signs that no name may hold.
-        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
-        raise ReadError(f"no such file: {shown!r}, which is no name of a file here") from None
+        raise ReadError(
+            f"no such file: {_short(value)!r}, which cannot be a file name here"
+        ) from None
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
 
 
 def require_one_spelling(
@@ -344,8 +357,8 @@ def require_one_spelling(
     if pairs:
         first, other = pairs[0]
         raise ReadError(
-            f"{path.name}: {column}: {places(rows, column, pairs)}; write each class in one way, "
-            "or name what each is: ",
+            f"{path.name}: {column}: {places(rows, column, pairs)}; spell each class one way, or"
+            " name what each is: ",
             Setting("class_names", f"{first}=NAME,{other}=NAME", reader=True),
         )
 
@@ -487,8 +500,8 @@ def one_group_each(
 ) -> str:
     """What is told of groups that are one number written in two ways."""
     return (
-        f"{table}: {column}: {places(rows, column, pairs)}; write each group in one way, or a "
-        "split would tear it apart"
+        f"{table}: {column}: {places(rows, column, pairs)}; spell each group one way, or a split "
+        "would separate its cells"
     )
 
 

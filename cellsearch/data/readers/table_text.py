@@ -85,7 +85,7 @@ def read_records(
     Raises:
         ConfigError: an encoding or a separator that does not exist.
         ReadError: missing, not text, in an encoding that must be named, a quote that never closes,
-            no header, columns named twice, or rows that are longer or shorter than the header.
+            no header, columns of one name, or rows longer or shorter than the header.
     """
     text = _text(path, dialect)
     asked = _separator(dialect.separator) if dialect and dialect.separator else None
@@ -105,7 +105,8 @@ def read_records(
     twice = sorted({name for name in header if header.count(name) > 1 and name})
     if twice:
         raise ReadError(
-            f"{path}: line {head.line}: columns named twice: {listed(twice)}; rename one or take "
+            f"{path}: line {head.line}: columns have the same name: {listed(twice)}; rename one "
+            "or take "
             "it out"
         )
     if _has_row_names(header, rows):
@@ -124,7 +125,7 @@ def _text(path: Path, dialect: Dialect | None) -> str:
     for magic, what in _CONTAINERS:
         if data.startswith(magic):
             raise ReadError(
-                f"{path}: this is {what}, not the text of a table: "
+                f"{path}: this is {what}, not a text table: "
                 + ("unpack it first" if "gzip" in what else "save the sheet as CSV UTF-8")
             )
     encoding = dialect.encoding if dialect else None
@@ -138,7 +139,7 @@ def _text(path: Path, dialect: Dialect | None) -> str:
         encoding = _wide(data)
     if encoding is None and b"\0" in data:
         line = _line_of(data, data.index(b"\0"))
-        raise ReadError(f"{path}: line {line}: holds a zero byte, so it is not the text of a table")
+        raise ReadError(f"{path}: line {line}: holds a zero byte, so it is not a text table")
     try:
         return data.decode(encoding or "utf-8").lstrip("\ufeff")
     except LookupError:
@@ -298,7 +299,7 @@ def _require_short(path: Path, header: Sequence[str], rows: Sequence[Record], si
     if not long:
         return
     word = SEPARATORS.get(sign, sign)
-    remedy = f"take out what is too much, or put values that hold a {word} in quotes"
+    remedy = f"remove the extra values, or put values that contain a {word} in quotes"
     halves = re.compile(r"(?:^|,)(-?\d+,\d+)(?:,|$)")
     decimal = halves.search(",".join(long[0].values))
     if sign == "," and decimal and all(halves.search(",".join(row.values)) for row in long):

@@ -33,9 +33,11 @@ def refuse_gaps(tiff: Any, pages: Sequence[Any]) -> None:
         raise ReadError("truncated: its last page names another, which is not there")
     if sum(int(page.keyframe.nbytes) for page in pages) > MOST_BYTES:
         raise ReadError(f"it declares more than {MOST_BYTES // 2**30} GB of pixels")
-    length = int(tiff.filehandle.size)
-    taken: list[tuple[int, int]] = []
+    taken: dict[str, list[tuple[int, int]]] = {}
     for page in pages:
+        # The pages of an OME-TIFF may lie in several files.
+        file = page.parent.filehandle
+        length = int(file.size)
         offsets, counts = page.dataoffsets, page.databytecounts
         wanted = math.prod(page.keyframe.chunked)
         if not len(offsets) == len(counts) == wanted:
@@ -44,14 +46,13 @@ def refuse_gaps(tiff: Any, pages: Sequence[Any]) -> None:
         if empty:
             raise ReadError(
                 f"a sparse TIFF: {empty} of {wanted} strips or tiles hold no pixels; "
-                "write it anew in full"
+                "write it again in full"
             )
         if any(a + b > length for a, b in zip(offsets, counts, strict=True)):
             raise ReadError("truncated: pixels that lie beyond the end of the file")
         _require_length(page)
-        taken += zip(offsets, counts, strict=True)
-    taken.sort()
-    if any(a + n > b for (a, n), (b, _) in pairwise(taken)):
+        taken.setdefault(str(file.path), []).extend(zip(offsets, counts, strict=True))
+    if any(a + n > b for each in taken.values() for (a, n), (b, _) in pairwise(sorted(each))):
         raise ReadError("a damaged TIFF: its strips or tiles overlap")
 
 

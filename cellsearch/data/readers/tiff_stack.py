@@ -33,8 +33,9 @@ def channels(tiff: Any, pages: int | None, *, named: bool) -> NDArray[Any]:
     joined = _joined(tiff, frames)
     if len(frames) > 1 and pages is not None and len(joined) != pages:
         raise ReadError(
-            f"{len(frames)} pages, but {pages} channels: pages are read as channels; a file of "
-            "many cells is read with ",
+            f"{len(frames)} pages, but {pages} channels: pages are read as channels; to read a "
+            "file of many cells, use"
+            " ",
             Setting("layout", "ome_tiff", reader=True),
             " and ",
             Setting("axes", "TCYX", reader=True),

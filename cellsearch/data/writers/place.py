@@ -58,11 +58,13 @@ def refuse_overlap(out: Path, source: Path) -> None:
     # A link to it is it, and one folder may be spelt in many ways.
     there, read = out.resolve(), source.resolve()
     if there == read or (out.exists() and out.samefile(source)):
-        raise ConfigError(_named(out), ": is what is read; name another")
+        raise ConfigError(_named(out), ": is the input; name another")
     if there.is_relative_to(read):
-        raise ConfigError(_named(out), f": lies in {source}, which is read; name another place")
+        raise ConfigError(
+            _named(out), f": lies in {source}, which is the input; name another place"
+        )
     if out.exists() and read.is_relative_to(there):
-        raise ConfigError(_named(out), f": holds {source}, which is read; name another place")
+        raise ConfigError(_named(out), f": holds {source}, which is the input; name another place")
 
 
 def _named(out: Path) -> Setting:

@@ -82,12 +82,12 @@ def judge(real: NDArray[Any], generated: NDArray[Any]) -> Quality:
     if variety < COLLAPSED:
         notes.append(
             f"collapsed: generated cells vary {100 * variety:.1f} % as much as the real ones; "
-            "they are all but the same cell"
+            "they are nearly the same cell"
         )
     if ratio < MEMORISES:
         notes.append(
             f"memorises: the nearest real cell is {ratio:.2f} times as far from a generated cell "
-            "as from another real one (medians); they are all but copies"
+            "as from another real one (medians); they are nearly copies"
         )
     return Quality(ratio, tuple(notes))
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cellsearch.errors import TrialError
+from cellsearch.space.models import NETWORKS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,15 +29,11 @@ def _of(module: str) -> Builder:
     return build
 
 
+_FILES: Mapping[str, str] = {"timm": "timm_net"}
+"""Families whose file has another name than the family."""
+
 FAMILIES: Mapping[str, Builder] = MappingProxyType(
-    {
-        "cnn": _of("cnn"),
-        "mlp": _of("mlp"),
-        "resnet": _of("resnet"),
-        "nagao": _of("nagao"),
-        "vit": _of("vit"),
-        "timm": _of("timm_net"),
-    }
+    {name: _of(_FILES.get(name, name.replace("-", "_"))) for name in NETWORKS}
 )
 """Families of networks. A classical family is not among them: it is made by a fit."""
 

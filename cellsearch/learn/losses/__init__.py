@@ -1,6 +1,13 @@
-"""Losses for few and many cells: class weights, focal loss, label smoothing."""
+"""Losses for few and many cells: class weights, and the loss of a cell by the name in a recipe.
+
+Each file of this folder is a loss: ``each(logits, labels, loss)`` gives the unweighted loss of each
+cell. Its name is one of those that ``Loss.kind`` takes.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -42,13 +49,21 @@ def class_weights(counts: NDArray[np.int64], loss: Loss) -> NDArray[np.float32]:
     return scaled.astype(np.float32)
 
 
-class ClassLoss(nn.Module):
-    """Weighted cross-entropy or focal loss, mean over the batch.
+CellLoss = Callable[[Tensor, Tensor, Loss], Tensor]
+"""(logits (B, K) float32, labels (B,) int64, the recipe's section) -> (B,) float32."""
 
-    A cell's loss is w_c (1 - p_c)^gamma CE, with gamma = 0 for cross-entropy (focal loss: Lin et
-    al. 2017, eq. 4, with alpha = w). CE has its target smoothed by ``label_smoothing`` (Szegedy
-    et al. 2016). The sum is divided by the number of cells, not by the sum of their weights: a
-    rare cell then counts w_c wherever the batches put it.
+
+def loss_of_a_cell(kind: str) -> CellLoss:
+    """``each`` of the file that a kind of loss is named after."""
+    each: CellLoss = import_module(f"{__name__}.{kind}").each
+    return each
+
+
+class ClassLoss(nn.Module):
+    """A loss with class weights, mean over the batch.
+
+    The loss of a cell is multiplied by w_c of its class. The sum is divided by the number of cells,
+    not by the sum of their weights: a rare cell then counts w_c wherever the batches put it.
     """
 
     weights: Tensor
@@ -56,8 +71,8 @@ class ClassLoss(nn.Module):
     def __init__(self, weights: NDArray[np.float32], loss: Loss) -> None:
         super().__init__()
         self.register_buffer("weights", torch.from_numpy(weights.copy()))
-        self.gamma = loss.gamma if loss.kind == "focal" else 0.0
-        self.smoothing = loss.label_smoothing
+        self.loss = loss
+        self.each = loss_of_a_cell(loss.kind)
 
     def forward(
         self,
@@ -80,12 +95,4 @@ class ClassLoss(nn.Module):
         return losses.mean()
 
     def _each(self, logits: Tensor, labels: Tensor) -> Tensor:
-        losses = nn.functional.cross_entropy(
-            logits, labels, reduction="none", label_smoothing=self.smoothing
-        )
-        if self.gamma > 0:
-            log_p = nn.functional.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-            # 1 - p loses its gradient to rounding near p = 1 with a power below 1; a floor keeps
-            # the derivative of 0^gamma finite.
-            losses = losses * (-torch.expm1(log_p)).clamp_min(1e-6).pow(self.gamma)
-        return losses * self.weights[labels]
+        return self.each(logits, labels, self.loss) * self.weights[labels]
