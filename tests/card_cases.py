@@ -161,11 +161,12 @@ _MADE: list[Made] = []
 def made(dataset: CellDataset, factory: pytest.TempPathFactory) -> Made:
     """The card; made at the first call and the same for all later ones."""
     if not _MADE:
-        _MADE.append(_make(dataset, factory.mktemp("card") / "card"))
+        _MADE.append(made_in(factory.mktemp("card") / "card", dataset))
     return _MADE[0]
 
 
-def _make(dataset: CellDataset, folder: Path) -> Made:
+def made_in(folder: Path, dataset: CellDataset) -> Made:
+    """The card, trained and written into a folder."""
     splits = draw_splits(dataset, folds=2, seed=3)
     predictor = fit(RECIPE, dataset, splits.development, seed=3, device="cpu")
     probabilities = predictor.predict_proba(dataset, splits.holdout)

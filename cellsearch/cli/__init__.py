@@ -23,7 +23,7 @@ from cellsearch.cli import (
     serve,
     spaces,
 )
-from cellsearch.cli.streams import spell_all, standard_output
+from cellsearch.cli.streams import printable, spell_all, standard_output
 from cellsearch.errors import CellsearchError
 from cellsearch.util.wording import as_option
 
@@ -114,7 +114,7 @@ def _run() -> None:
         app(prog_name="cellsearch")
     except CellsearchError as error:
         _close_bars()
-        sys.stderr.write(f"cellsearch: {error.message.worded(as_option)}\n")
+        sys.stderr.write(f"cellsearch: {printable(error.message.worded(as_option))}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         _close_bars()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.crop_sizes import told_in
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.file_traits import TraitTable, texts
 from cellsearch.data.findings import Finding, Severity
@@ -110,7 +111,9 @@ def file_findings(dataset: CellDataset) -> list[Finding]:
         files=files,
         groups=dataset.groups,
     )
-    return [*found, *_crops(dataset.file_traits, files)]
+    # How crops of several sizes were brought to one is a finding of its own, with their sizes.
+    told = told_in(dataset.provenance.notes)
+    return found if told else [*found, *_crops(dataset.file_traits, files)]
 
 
 def trait_findings(

@@ -14,7 +14,7 @@ from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.fetch import fetch, local_copy
 from cellsearch.data.manifest import DatasetManifest, load_manifest
 from cellsearch.data.readers import RawCells
-from cellsearch.data.readers.registry import BY_SUFFIX, Layout, detect, layout, option_names
+from cellsearch.data.readers.registry import BY_SUFFIX, Layout, chosen, layout, option_names
 from cellsearch.errors import ConfigError, DataError
 from cellsearch.util import yaml_files
 from cellsearch.util.cache_folder import cache_folder
@@ -198,12 +198,11 @@ def _from_path(
     path: Path, options: Mapping[str, Any], cache: Path, on_progress: Progress | None
 ) -> CellDataset:
     require_utf8([str(path)])
-    rest = dict(options)
-    reader = rest.pop("layout", None) or detect(path)
+    reader, rest = chosen(path, options)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder{taken_for(path)}")
     require_no_pipe(path)
-    bound = layout(str(reader), rest)
+    bound = layout(reader, rest)
     base = path if path.is_dir() else path.parent
     facts = {**bound.facts(), "files": fingerprint(base, bound.files(path)), "name": path.name}
 

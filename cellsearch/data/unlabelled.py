@@ -14,7 +14,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import RawCells, plain
-from cellsearch.data.readers.ome_tiff import holds_many
+from cellsearch.data.readers.ome_tiff import holds_many, refuse_slices
 from cellsearch.data.readers.options import parse_options
 from cellsearch.data.readers.plain import lie_loose
 from cellsearch.data.readers.registry import (
@@ -89,7 +89,10 @@ def _unlabelled(
         raw = with_fitting(plain.read(root, channels, asked, on_progress))
     if dtype is not None:
         _refuse_other_dtype(root, raw, dtype)
-    dataset = CellDataset.from_raw(raw)
+    try:
+        dataset = CellDataset.from_raw(raw)
+    except DataError as error:
+        raise DataError(f"{root}: ", error) from None
     if channels is not None and len(dataset.channels) != channels:
         raise DataError(
             f"{root}: {len(dataset.channels)} channels ({', '.join(dataset.channels)}), "
@@ -116,6 +119,8 @@ def _many_celled(root: Path, options: dict[str, Any]) -> str | None:
     if root.is_dir():
         return "ome_zarr" if is_zarr(root) else _of_files(root)
     reader = BY_SUFFIX.get(root.suffix.lower()) if root.is_file() else None
+    if reader == "ome_tiff" and "axes" not in options:
+        refuse_slices(root)
     # One cell of several pages is an image as any other.
     return None if reader == "ome_tiff" and not holds_many(root) else reader
 

@@ -97,8 +97,7 @@ def _of_survey(
 
 
 def _of_file(path: Path, given: dict[str, Any], on_progress: Progress | None) -> Layout | FirstLook:
-    rest = dict(given)
-    reader = str(rest.pop("layout", None) or registry.detect(path))
+    reader, rest = registry.chosen(path, given)
     if reader == "table":
         return of_table(path, rest)
     return _of_reader(path, reader, rest, on_progress)
@@ -117,7 +116,10 @@ def _of_reader(
 ) -> FirstLook:
     """Whatever another reader reads, all of it."""
     raw = registry.layout(reader, given).read(path, on_progress)
-    cells = CellDataset.from_raw(raw)
+    try:
+        cells = CellDataset.from_raw(raw)
+    except DataError as error:
+        raise DataError(f"{path}: ", error) from None
     layout = Layout(
         reader,
         reader,

@@ -24,7 +24,7 @@ from cellsearch.card.config import CardConfig
 from cellsearch.data.readers.images import read_image, read_pages
 from cellsearch.errors import ReadError
 from cellsearch.serve.limits import Limits, size
-from cellsearch.serve.tiff import axes_of, look_at
+from cellsearch.serve.tiff import axes_of, look_at, slices_of
 
 MAGIC = (
     (b"\x89PNG\r\n\x1a\n", ".png"),
@@ -149,6 +149,12 @@ def _of_tiff(path: Path, config: CardConfig, limits: Limits) -> NDArray[Any]:
     if facts.bytes > limits.decoded_bytes:
         raise ReadError(
             f"it declares {size(facts.bytes)} of pixels; {size(limits.decoded_bytes)} are taken"
+        )
+    if facts.pages > 1 and (slices := slices_of(path)) > 1:
+        raise ReadError(
+            f"{slices} slices (Z) in one file, which may be planes of one cell or cells: of planes "
+            "send one, or a projection of them (ImageJ: Image > Stacks > Z Project); cells are "
+            "sent as times (ImageJ: Image > Properties, slices 1), or as a file each"
         )
     planes = read_pages(path)
     if facts.samples > 1:

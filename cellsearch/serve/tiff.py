@@ -91,6 +91,15 @@ def axes_of(path: Path) -> Axes | None:
     return Axes(lengths[:-2], names.index("C"))
 
 
+def slices_of(path: Path) -> int:
+    """Slices (Z) that OME or ImageJ metadata name; 1 where they name none."""
+    with _opened(path) as tiff:
+        if not (tiff.is_ome or tiff.is_imagej):
+            return 1
+        pairs = [pair for s in tiff.series for pair in zip(s.axes, s.shape, strict=True)]
+        return max((int(n) for axis, n in pairs if axis == "Z"), default=1)
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import tifffile

@@ -11,7 +11,7 @@ from cellsearch.space.entry import Condition, Entry
 from cellsearch.space.language import Reading
 from cellsearch.space.parameters import COUNTERS, parameters
 from cellsearch.space.recipe import Recipe, parameter_names, split_name
-from cellsearch.util.yaml_files import Document, KeyPath, Problem, near_miss
+from cellsearch.util.yaml_files import MOST_LISTED, Document, KeyPath, Problem, near_miss
 
 Found = list[tuple[Document, Problem]]
 
@@ -276,4 +276,6 @@ def listing(found: Found) -> str:
         path = problem.path[1:] if problem.path[:1] == ("parameters",) else ("$", *problem.path)
         where = ".".join(map(str, path)) or "parameters"
         lines.append(f"{where}: {problem.text}{document.at(problem.path)}")
-    return "\n".join(dict.fromkeys(lines))
+    each = list(dict.fromkeys(lines))
+    more = [f"and {len(each) - MOST_LISTED:,} more like these"] if len(each) > MOST_LISTED else []
+    return "\n".join([*each[:MOST_LISTED], *more])

@@ -6,6 +6,7 @@ import difflib
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -50,8 +51,10 @@ def problems(model: type[BaseModel], failure: ValidationError, data: Any) -> lis
         if item["type"] == "value_error" and isinstance(item["input"], str | int | float):
             got = f", got {shown(item['input'])}"
         text = _text(item, path, schema)
-        if text not in texts.setdefault(path, []):
-            texts[path].append(text)
+        said = texts.setdefault(path, [])
+        # Of a union, what each alternative expects holds for the first of them already.
+        if not any(text.removeprefix("expected ") in one for one in said):
+            said.append(text)
         values[path] = got
     joined = []
     for path, said in texts.items():
@@ -101,6 +104,7 @@ def shown(value: Any) -> str:
         return kind_of(value)
     words = {True: "true", False: "false", None: "nothing"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    text = kind_of(value) if isinstance(value, date) else text
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -108,6 +112,8 @@ def kind_of(value: Any) -> str:
     """``a mapping``, ``a list``, or the value itself."""
     if isinstance(value, dict):
         return "a mapping"
+    if isinstance(value, date):
+        return f"a date ({value}); put it in quotes"
     return "a list" if isinstance(value, list | tuple) else repr(value)
 
 

@@ -129,13 +129,24 @@ def _folder(kind: Kind) -> Path | None:
     return None
 
 
+LARGEST = 500_000
+"""Bytes of a YAML file; more takes the parser many seconds."""
+
+MOST_LISTED = 20
+
+
 def read_yaml(path: Path) -> Document:
     """Read one YAML 1.2 mapping; duplicated keys and tags are refused.
 
     Raises:
-        ConfigError: the file is absent, not UTF-8, not YAML or not a mapping.
+        ConfigError: the file is absent, larger than ``LARGEST``, not UTF-8, not YAML or not a mapping.
     """
     try:
+        if path.stat().st_size > LARGEST:
+            raise ConfigError(
+                f"{path.name}: {path.stat().st_size / 1e6:.3g} MB, where such a file holds at most "
+                f"{LARGEST / 1e6:g} MB of text; give another"
+            )
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -177,7 +188,9 @@ def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], file: Path) -> 
         return result
     if isinstance(value, CommentedSeq):
         for i in range(len(value)):
-            lines[(*path, i)] = value.lc.item(i)[0] + 1
+            # A list that bears a tag has no lines.
+            if i in (value.lc.data or {}):
+                lines[(*path, i)] = value.lc.item(i)[0] + 1
         return [_plain(item, (*path, i), lines, file) for i, item in enumerate(value)]
     if isinstance(value, TaggedScalar) or type(value).__name__ == "CommentedSet":
         line = Document(file, {}, lines).line(path)
@@ -208,6 +221,9 @@ def validate(model: type[M], document: Document, *, error: type[ConfigError]) ->
 
 
 def listing(document: Document, found: Sequence[Problem]) -> str:
-    """All problems of a document as one message, a line each, in the order of the file."""
+    """The problems of a document as one message, a line each, in the order of the file."""
     order = sorted(found, key=lambda p: document.line(p.path))
-    return "\n".join(f"{pointer(p.path)}: {p.text}{document.at(p.path)}" for p in order)
+    shown = order[:MOST_LISTED]
+    lines = [f"{pointer(p.path)}: {p.text}{document.at(p.path)}" for p in shown]
+    more = [f"and {len(order) - len(shown):,} more like these"] if len(order) > len(shown) else []
+    return "\n".join([*lines, *more])

@@ -137,7 +137,7 @@ def _require_there(
     if missing:
         near = [Spellings.of(there).taken_for(name) for name in missing]
         raise DataError(
-            f"{root}: no class folder {listed(missing)}; there are {', '.join(there)}"
+            f"{root}: no class folder {listed(missing)}; there are {listed(list(there))}"
             f"{''.join(near)}{_and(notes)}"
         )
     firsts = [names[0] for names in wanted.values()]

@@ -81,6 +81,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             names = _parts(root, list(archive.files), options)
             refuse_objects(root, archive, _read_in_full(archive, names, options))
             images = [whole(archive, f"{name}images") for name in names]
+            if any(array.ndim == 0 for array in images):
+                raise DataError(f"{root}: images holds one number; expected (N, C, H, W)")
             labels = [whole(archive, f"{n}labels") for n in names] if options.labelled else []
             counts = [len(array) for array in images]
             groups, others = None, {}  # type: tuple[NDArray[Any] | None, dict[str, list[str]]]
@@ -95,7 +97,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         raise
     except Exception as error:  # zip and its codecs raise anything when bytes are changed
         raise ReadError(
-            f"{root}: not an .npz of plain arrays, or truncated ({first_line(error)})"
+            f"{root}: not an .npz of plain arrays, or truncated ({_reason(root, error)})"
         ) from None
     shapes = {(array.dtype.str, *array.shape[1:]) for array in images}
     if len(shapes) > 1:
@@ -153,6 +155,19 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         provenance=Provenance().with_notes(*column_notes.texts_of(notes)) if notes else None,
         columns=column_notes.with_remedies(SourceColumns(), notes),
     )
+
+
+def _reason(root: Path, error: Exception) -> str:
+    """Why numpy gives up, without its advice to load objects of a file that is no archive."""
+    with root.open("rb") as file:
+        start = file.read(6)
+    if not start:
+        return "an empty file"
+    if start == b"\x93NUMPY":
+        return "its bytes are one array, as of an .npy: save it with np.savez(path, images=...)"
+    if not start.startswith(b"PK"):
+        return "its bytes are no zip archive"
+    return first_line(error)
 
 
 def _parts(root: Path, keys: list[str], options: Options) -> list[str]:

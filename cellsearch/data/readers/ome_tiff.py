@@ -27,6 +27,7 @@ from cellsearch.data.readers.ome_companions import companions, once_each, requir
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack, unreadable
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress
 
 NAMESPACE = f"{KEY}/cells"
@@ -140,23 +141,40 @@ def _stem(name: str) -> str:
 
 def holds_many(path: Path) -> bool:
     """Whether a TIFF's metadata say that it holds more than one cell."""
+    return sum(int(np.prod(list(series.values()))) for series in _long_axes(path)) > 1
+
+
+def refuse_slices(path: Path) -> None:
+    """Ask what slices are, of a file that nobody called one of many cells.
+
+    Raises:
+        DataError: metadata name several slices (Z) in an image.
+    """
+    slices = max((series.get("Z", 1) for series in _long_axes(path)), default=1)
+    if slices > 1:
+        raise DataError(
+            f"{path}: {slices} slices (Z) in one file, which may be planes of one cell or cells: "
+            "of planes save one, or a projection of them (ImageJ: Image > Stacks > Z Project); "
+            "where each slice is a cell, give ",
+            Setting("layout", "ome_tiff", reader=True),
+        )
+
+
+def _long_axes(path: Path) -> list[dict[str, int]]:
+    """Of each image that OME or ImageJ metadata tell of, its axes that count cells."""
     if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
-        return False
+        return []
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         with tifffile.TiffFile(path) as tiff:
             if not (tiff.is_ome or tiff.is_imagej):
-                return False
-            return sum(_count(series) for series in tiff.series) > 1
+                return []
+            pairs = [zip(series.axes, series.shape, strict=True) for series in tiff.series]
+            return [{axis: int(n) for axis, n in pair if axis not in "CSYX"} for pair in pairs]
     except Exception:  # whatever is wrong is said when it is read
-        return False
-
-
-def _count(series: Any) -> int:
-    pairs = zip(series.axes, series.shape, strict=True)
-    return int(np.prod([n for axis, n in pairs if axis not in "CSYX"]))
+        return []
 
 
 def read_file(path: Path, axes: str | None) -> _File:

@@ -138,6 +138,23 @@ def option_names(reader: str) -> set[str]:
     return set(options_of(reader).model_fields)
 
 
+def chosen(path: Path, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The reader of a path, by the option ``layout`` or by the path, and the other options.
+
+    Raises:
+        ReadError: there is nothing at the path.
+        DataError: it is none of the accepted layouts, or a TIFF whose slices may be cells or not.
+    """
+    rest = dict(options)
+    reader = rest.pop("layout", None)
+    if reader is not None:
+        return str(reader), rest
+    reader = detect(path)
+    if reader == "ome_tiff" and "axes" not in rest:
+        ome_tiff.refuse_slices(path)
+    return reader, rest
+
+
 def detect(path: Path) -> str:
     """Name of the reader that a path calls for.
 

@@ -20,6 +20,7 @@ from cellsearch.data.readers.options import ImageOptions
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, Setting, joined
 from cellsearch.util.progress import Progress
+from cellsearch.util.spelling import on_one_line
 
 
 def read_all(
@@ -141,7 +142,8 @@ def name_channels(named: tuple[str, ...] | None, depth: int, *, colour: bool) ->
         return RGB if colour and depth == 3 else tuple(f"channel-{k + 1}" for k in range(depth))
     if len(named) != depth:
         said = (
-            f"{len(named)} channel names ({', '.join(named)}), but {depth} channels in the images"
+            f"{len(named)} channel names ({', '.join(map(on_one_line, named))}), "
+            f"but {depth} channels in the images"
         )
         if len(named) < depth:
             raise DataError(said)
