@@ -20,6 +20,8 @@ from cellsearch.space.recipe import Recipe
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.evaluation import BaselineFigures, OofFigures
 
+from shared_cases import once
+
 RECIPE = Recipe.from_params(
     {
         "model.depth": 2,
@@ -79,14 +81,9 @@ class Made(NamedTuple):
         return Path(shutil.copytree(self.card.folder, folder / "card"))
 
 
-_MADE: list[Made] = []
-
-
 def made(dataset: CellDataset, factory: pytest.TempPathFactory) -> Made:
-    """The card; made at the first call and the same for all later ones."""
-    if not _MADE:
-        _MADE.append(_make(dataset, factory.mktemp("card") / "card"))
-    return _MADE[0]
+    """The card of ``tiny_dataset``, made once in a test run."""
+    return once(factory, "card", lambda folder: _make(dataset, folder / "card"))
 
 
 def _make(dataset: CellDataset, folder: Path) -> Made:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 # Several processes test side by side; torch reads this when it is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 
 from cellsearch.data.dataset import CellDataset
+
+if TYPE_CHECKING:
+    from cellsearch import SearchResult
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -22,6 +26,29 @@ def real_data(folder: str) -> Path:
     if not (root / folder).is_dir():
         pytest.skip(f"no real cells at {root / folder}; CELLSEARCH_TEST_DATA names their folder")
     return root / folder
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command as a user types it: its exit code, standard output and standard error."""
+    from command_cases import cellsearch
+
+    return lambda *words: cellsearch(capsys, monkeypatch, *words)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    """A run that ended, with its card; made once in a test run: tests only read it."""
+    from run_cases import finished_search
+
+    return finished_search(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def finished_card(finished_run: SearchResult) -> Path:
+    """The card of ``finished_run``: tests only read it."""
+    assert finished_run.card is not None
+    return finished_run.card.folder
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_cli import cellsearch
 
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.inputs import prepare, size_note
@@ -47,6 +46,7 @@ from cellsearch.sklearn.classifier import CellClassifier
 from cellsearch.util.wording import as_option
 
 from card_cases import Made, made
+from command_cases import cellsearch
 
 CHOICE = "; choose otherwise with size=... and fit=..."
 

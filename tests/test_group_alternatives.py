@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import cellsearch
 
 from cellsearch.data.alternatives import Alternative, alternatives, holders
 from cellsearch.data.dataset import CellDataset
@@ -21,6 +20,7 @@ from cellsearch.errors import SplitError
 from cellsearch.util.messages import Setting
 from cellsearch.util.wording import as_option
 
+from command_cases import cellsearch
 from conftest import real_data
 
 PLATES, FIELDS, CELLS = 6, 8, 3

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_cli import cellsearch
 
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.rare import apply_rare
@@ -25,6 +24,8 @@ from cellsearch.scan import FirstLook, first_look, write
 from cellsearch.scan.choices import choose_run, choose_size
 from cellsearch.scan.facts import facts, lines
 from cellsearch.util.json_text import json_text
+
+from command_cases import cellsearch
 
 Call = Callable[..., tuple[int, str, str]]
 

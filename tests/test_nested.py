@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_cases import TINY, Stopper
 
 from cellsearch import CellDataset, SearchResult, SearchSpace
 from cellsearch.audit import audit_run
@@ -20,6 +19,7 @@ from cellsearch.run.folder import nested_runs, read_record
 from cellsearch.run.nested import OneSearch, _mean, nested_search, summarise
 
 from conftest import squares
+from run_cases import TINY, Stopper
 
 pytestmark = pytest.mark.slow
 

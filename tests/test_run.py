@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_cases import TINY, Stopper, finished_search, tiny_search
 
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
@@ -18,11 +17,12 @@ from cellsearch.run.history import past_run
 from cellsearch.util.wording import as_option
 
 from conftest import squares
+from run_cases import TINY, Stopper, tiny_search
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory):
-    return finished_search(tmp_path_factory)
+@pytest.fixture
+def finished(finished_run: cellsearch.SearchResult) -> cellsearch.SearchResult:
+    return finished_run
 
 
 def test_a_run_leaves_what_it_promises(finished) -> None:

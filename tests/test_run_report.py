@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from run_cases import TINY, Stopper
 from typer.testing import CliRunner
 
 import cellsearch
@@ -25,6 +24,7 @@ from cellsearch.run.nested import nested_search
 from cellsearch.stats.evaluation import Estimate
 
 from conftest import squares
+from run_cases import TINY, Stopper
 
 pytestmark = pytest.mark.slow
 
