@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,14 @@ def finished_card(finished_run: SearchResult) -> Path:
     return finished_run.card.folder
 
 
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were asked to be waited: none of them pass, on a slow machine no more."""
+    asked: list[float] = []
+    monkeypatch.setattr(time, "sleep", asked.append)
+    return asked
+
+
 @pytest.fixture(scope="session")
 def mlcp_root() -> Path:
     """Jurkat montages of imaging flow cytometry."""
@@ -67,6 +77,21 @@ def wbc_root() -> Path:
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's own cache out of the tests."""
     os.environ["CELLSEARCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def pytest_sessionfinish() -> None:
+    """Give back what ``_young_heap`` set aside, so that an interpreter ends as ever."""
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _young_heap() -> None:
+    """Keep what lives as long as the process out of every collection of garbage.
+
+    torch and what comes with it are a million objects; a fit collects garbage when it ends.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def squares(counts: tuple[int, ...] = (50, 30, 10), seed: int = 0) -> CellDataset:

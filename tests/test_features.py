@@ -229,7 +229,7 @@ def test_two_processes_measure_once(tiny_saved: CellDataset, tmp_path: Path) -> 
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=60)[0] for process in both]
+    said = [process.communicate(timeout=500)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert log.read_text() == "x"
     assert said[0] == said[1] != ""
