@@ -79,6 +79,29 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["CELLSEARCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+# What takes longest is begun first, so that no worker is left with it when the others have ended.
+LONGEST = (
+    "documents",
+    "notebooks",
+    "whole_search",
+    "names_everywhere",
+    "run_report",
+    "nested",
+    "planted_leaks",
+    "examples",
+    "serve_page_races",
+    "driver",
+    "backends",
+    "wheel",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the rest in their order."""
+    place = {f"test_{name}": at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
 def pytest_sessionfinish() -> None:
     """Give back what ``_young_heap`` set aside, so that an interpreter ends as ever."""
     gc.unfreeze()

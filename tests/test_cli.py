@@ -18,7 +18,7 @@ from cellsearch.tune.storage import open_storage
 
 from command_cases import write_folder
 from conftest import squares
-from run_cases import Stopper, tiny_search
+from run_cases import TINY, Stopper, tiny_search
 
 
 @pytest.fixture(scope="session")
@@ -321,7 +321,9 @@ def test_show_says_what_to_do_next(command, card: Path) -> None:
 def test_run_ends_with_one_json_document(command, tmp_path: Path) -> None:
     cells = squares((20, 14, 8))
     np.savez(tmp_path / "cells.npz", images=cells.images, labels=cells.labels)
-    words = ("run", "--dataset", tmp_path / "cells.npz", "--space", "quick", "--budget", "1")
+    space = tmp_path / "tiny.yaml"
+    space.write_text(json.dumps(TINY))
+    words = ("run", "--dataset", tmp_path / "cells.npz", "--space", space, "--budget", "1")
     code, out, error = command(
         *words, "--folds", "2", "--backend", "local", "-o", tmp_path / "run", "--json"
     )
@@ -350,6 +352,7 @@ def test_checking_and_auditing_tell_how_far_they_are(
     assert "comparing runs" in command("compare", card.parent, other_run)[2]
 
 
+@pytest.mark.slow
 def test_a_run_broken_off_before_its_first_trial(command, tmp_path: Path) -> None:
     """Its database holds no study yet, which is no fault of the database."""
     run = tmp_path / "broken"

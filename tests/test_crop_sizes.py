@@ -246,6 +246,7 @@ def test_one_size_beyond_a_crop_is_refused_as_before(tmp_path: Path) -> None:
     assert "--option size=1200x1100 or smaller with --option fit=resize" in worded
 
 
+@pytest.mark.slow
 def test_a_class_that_loses_its_scale_is_named(tmp_path: Path) -> None:
     root = tmp_path / "set"
     many(root, [(20, 20)] * 590 + [(24, 20)] * 4, classes="ab")

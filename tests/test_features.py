@@ -204,6 +204,7 @@ def test_without_a_folder_only_the_cells_asked_for_are_measured(
     assert seen == [2]
 
 
+@pytest.mark.slow
 def test_two_processes_measure_once(tiny_saved: CellDataset, tmp_path: Path) -> None:
     script = (
         "import sys, time\n"

@@ -219,6 +219,7 @@ def test_a_command_words_them_as_its_options(
     assert "--option group_column=none (no groups; cells of one plate lie on both sides" in told
 
 
+@pytest.mark.slow
 def test_the_real_plates_list_what_can_be_drawn(tmp_path: Path) -> None:
     moa = real_data("bbbc021-moa") / "labels.csv"
     cells = load_dataset(moa, cache=tmp_path, group_column="group_plate")

@@ -91,6 +91,7 @@ def test_a_folder_per_class(command: Call, tmp_path: Path) -> None:
     assert command("init", root, "--no-estimate", "--force")[0] == 0
 
 
+@pytest.mark.slow
 def test_one_json_document(command: Call, tmp_path: Path) -> None:
     root = folders(tmp_path / "cells", {"a": 20, "b": 8})
     code, out, _ = command("init", root, "--no-estimate", "--json", "-o", "mine.yaml")

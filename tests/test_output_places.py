@@ -167,6 +167,7 @@ def test_predict_through_a_pipe(command, card: Path, tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.lstat().st_mode)
 
 
+@pytest.mark.slow
 def test_a_report_replaces_reports_alone(command, card: Path, tmp_path: Path) -> None:
     run = card.parent
     picture, link = tmp_path / "x.png", tmp_path / "link.html"

@@ -82,6 +82,7 @@ def test_ctrl_c_and_resume_lose_nothing(tmp_path: Path) -> None:
         assert path.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_resuming_with_other_cells_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     tiny_search(out, observer=Stopper(1))
@@ -89,6 +90,7 @@ def test_resuming_with_other_cells_is_refused(tmp_path: Path) -> None:
         tiny_search(out, squares(seed=5))
 
 
+@pytest.mark.slow
 def test_resuming_with_another_space_shows_the_difference(tmp_path: Path) -> None:
     out = tmp_path / "run"
     tiny_search(out, observer=Stopper(1))
@@ -97,6 +99,7 @@ def test_resuming_with_another_space_shows_the_difference(tmp_path: Path) -> Non
         cellsearch.search(squares(), other, out=out, budget=3, folds=2, backend="local")
 
 
+@pytest.mark.slow
 def test_the_same_request_finds_its_unfinished_run(tmp_path: Path) -> None:
     tiny_search(tmp_path / "run", observer=Stopper(1), metric="macro_f1")
     config = read_record(tmp_path / "run").config

@@ -16,6 +16,8 @@ from cellsearch.run.shared import locate, shared_run, shared_runs
 
 from run_cases import tiny_search
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:

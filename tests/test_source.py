@@ -115,6 +115,7 @@ def test_a_damaged_cache_is_built_anew(mine: Path, cache: Path) -> None:
     np.testing.assert_array_equal(again.images, before)
 
 
+@pytest.mark.slow
 def test_several_processes_build_one_cache(mine: Path, cache: Path) -> None:
     code = (
         "import sys; from cellsearch.data.source import load_dataset\n"
@@ -194,6 +195,7 @@ def test_demo_is_the_same_each_time(cache: Path, tmp_path: Path) -> None:
     assert load_dataset("demo", cache=tmp_path / "other").sha256 == cells.sha256
 
 
+@pytest.mark.slow
 def test_jurkat(mlcp_root: Path, cache: Path) -> None:
     cells = load_dataset("jurkat", mirror=mlcp_root, cache=cache)
     assert cells.images.shape == (7916, 2, 40, 40)
