@@ -32,6 +32,8 @@ from cellsearch.stats.decision import Decision
 from cellsearch.stats.evaluation import BaselineFigures
 from cellsearch.stats.predictions import Predictions
 
+from shared_cases import once
+
 RECIPE = Recipe.from_params(
     {
         "model.depth": 2,
@@ -155,14 +157,9 @@ def story_of(card: ModelCard, **changes: Any) -> Story:
     return replace(story, **changes)
 
 
-_MADE: list[Made] = []
-
-
 def made(dataset: CellDataset, factory: pytest.TempPathFactory) -> Made:
-    """The card; made at the first call and the same for all later ones."""
-    if not _MADE:
-        _MADE.append(made_in(factory.mktemp("card") / "card", dataset))
-    return _MADE[0]
+    """The card of ``tiny_dataset``, made once in a test run."""
+    return once(factory, "card", lambda folder: made_in(folder / "card", dataset))
 
 
 def made_in(folder: Path, dataset: CellDataset) -> Made:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 # Several processes test side by side; torch reads this when it is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +15,9 @@ import numpy as np
 import pytest
 
 from cellsearch.data.dataset import CellDataset
+
+if TYPE_CHECKING:
+    from cellsearch import SearchResult
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -22,6 +28,37 @@ def real_data(folder: str) -> Path:
     if not (root / folder).is_dir():
         pytest.skip(f"no real cells at {root / folder}; CELLSEARCH_TEST_DATA names their folder")
     return root / folder
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command as a user types it: its exit code, standard output and standard error."""
+    from command_cases import cellsearch
+
+    return lambda *words: cellsearch(capsys, monkeypatch, *words)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    """A run that ended, with its card; made once in a test run: tests only read it."""
+    from run_cases import finished_search
+
+    return finished_search(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def finished_card(finished_run: SearchResult) -> Path:
+    """The card of ``finished_run``: tests only read it."""
+    assert finished_run.card is not None
+    return finished_run.card.folder
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were asked to be waited: none of them pass, on a slow machine no more."""
+    asked: list[float] = []
+    monkeypatch.setattr(time, "sleep", asked.append)
+    return asked
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +77,44 @@ def wbc_root() -> Path:
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's own cache out of the tests."""
     os.environ["CELLSEARCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+# What takes longest is begun first, so that no worker is left with it when the others have ended.
+LONGEST = (
+    "documents",
+    "notebooks",
+    "whole_search",
+    "names_everywhere",
+    "run_report",
+    "nested",
+    "planted_leaks",
+    "examples",
+    "serve_page_races",
+    "driver",
+    "backends",
+    "wheel",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the rest in their order."""
+    place = {f"test_{name}": at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_sessionfinish() -> None:
+    """Give back what ``_young_heap`` set aside, so that an interpreter ends as ever."""
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _young_heap() -> None:
+    """Keep what lives as long as the process out of every collection of garbage.
+
+    torch and what comes with it are a million objects; a fit collects garbage when it ends.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def squares(counts: tuple[int, ...] = (50, 30, 10), seed: int = 0) -> CellDataset:

@@ -1118,7 +1118,8 @@ def try_case(number: int, valid: Valid, folder: Path, *, seed: int) -> Result:
 
 
 LIBRARY = re.compile(
-    r"object at 0x|\b\w+(Error|Exception)\b(?!:? \d{3})|numpy\.|<class|errno|\[Errno|ruamel|pydantic"
+    r"object at 0x|\b\w+(Error|Exception)\b(?!:? \d{3})|numpy\.|<class|errno|\[Errno|ruamel"
+    r"|pydantic"
 )
 
 

@@ -75,16 +75,14 @@ def served(card: Path, *, port: int = 0, **options: Any) -> Iterator[int]:
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    end = time.monotonic() + 60
     while not server.started:
         assert thread.is_alive(), "the server did not start"
-        assert time.monotonic() < end, "the server takes too long to start"
         time.sleep(0.02)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(timeout=30)
+        thread.join(timeout=300)
         assert not thread.is_alive()
 
 
@@ -179,6 +177,11 @@ def send(page: Any, files: list[Path], *, cells: int) -> None:
     """Choose files, and wait until so many cells are told of."""
     page.set_input_files("#files", [str(path) for path in files])
     told_of(page, cells)
+
+
+def tasks_done(page: Any) -> None:
+    """The page has done what it had to do at once; what it waits for is still to come."""
+    page.evaluate("() => new Promise(done => setTimeout(() => setTimeout(done)))")
 
 
 def told_of(page: Any, cells: int) -> None:

@@ -12,6 +12,7 @@ from cellsearch import CellDataset, SearchResult, SearchSpace
 from cellsearch.run.observer import Silent
 
 from conftest import squares
+from shared_cases import once
 
 TINY = {
     "name": "tiny",
@@ -51,11 +52,6 @@ class Stopper(Silent):
             signal.raise_signal(signal.SIGINT)
 
 
-_FINISHED: list[SearchResult] = []
-
-
 def finished_search(factory: pytest.TempPathFactory) -> SearchResult:
-    """One ended ``tiny_search``; made at the first call; tests read it and change nothing of it."""
-    if not _FINISHED:
-        _FINISHED.append(tiny_search(factory.mktemp("runs") / "one"))
-    return _FINISHED[0]
+    """One ended ``tiny_search``, made once in a test run; tests only read it."""
+    return once(factory, "search", lambda folder: tiny_search(folder / "one"))

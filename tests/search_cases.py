@@ -138,6 +138,28 @@ def failing(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
             raise TrialError("loss is not finite in epoch 1")
 
 
+def held(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+    """The second fold of a trial never ends: who waits for its end waits forever."""
+    for result in fake(job, recipe, *rest):
+        yield result
+        while True:
+            time.sleep(0.01)
+
+
+def spending(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+    """The second fold of a trial takes all the time that ``spend_until`` leaves."""
+    for result in fake(job, recipe, *rest):
+        yield result
+        until = job.run_folder / "until"
+        while until.exists() and time.time() < float(until.read_text()):
+            time.sleep(0.05)
+
+
+def spend_until(job: SearchJob, moment: float) -> None:
+    """Trials computed by ``spending`` take until then, in seconds since 1970."""
+    (job.run_folder / "until").write_text(str(moment))
+
+
 def hopeless(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
     """Fails always, by a fault in the code."""
     raise ZeroDivisionError("division by zero")
@@ -166,6 +188,8 @@ COMPUTES: dict[str, Compute] = {
     "train": train,
     "fake": fake,
     "failing": failing,
+    "held": held,
+    "spending": spending,
     "hopeless": hopeless,
     "dying": dying,
     "doomed": doomed,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_cases import TINY, Stopper, tiny_search
 
 from cellsearch import CellDataset, SearchSpace, cli, search
 from cellsearch.audit import AuditReport, audit_run
@@ -19,6 +18,7 @@ from cellsearch.learn.fold_result import FoldResult
 from cellsearch.run.folder import read_record
 
 from conftest import squares
+from run_cases import TINY, Stopper, tiny_search
 
 pytestmark = pytest.mark.slow
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,11 +150,12 @@ def test_limits_that_leave_nothing_to_draw_are_one_line(
 
 @pytest.mark.slow
 def test_time_limit_puts_trials_off_and_a_later_start_ends_them(name: str, tmp_path: Path) -> None:
-    # Ray takes its time to start; either way there is less of it than the folds need.
-    slots, epochs, seconds = (2, 150, 15.0) if name == "ray" else (1, 30, 0.5)
-    slow = cases.space(epochs=epochs)
+    # Time for a first fold on a slow machine; the second takes all the rest, on any machine.
+    slots, seconds = (2, 15.0) if name == "ray" else (1, 3.0)
+    space = cases.space()
     job = cases.prepare(squares(), tmp_path, slots=slots, budget=4, race=False, seconds=seconds)
-    first = search(job, slow, cases.Recorder(), cases.backend_of(name, "fake"))
+    cases.spend_until(job, time.time() + seconds + 1)
+    first = search(job, space, cases.Recorder(), cases.backend_of(name, "spending"))
     assert first.timed_out
     assert not first.interrupted
     states = [row.state for row in first.rows]
@@ -161,7 +163,7 @@ def test_time_limit_puts_trials_off_and_a_later_start_ends_them(name: str, tmp_p
     assert "FAIL" not in states
     before = cases.computed(job)
     second = search(
-        cases.replace(job, seconds=None), slow, cases.Recorder(), cases.backend_of(name, "fake")
+        cases.replace(job, seconds=None), space, cases.Recorder(), cases.backend_of(name, "fake")
     )
     assert [row.state for row in second.rows] == ["COMPLETE"] * 4
     after = cases.computed(job)
@@ -223,6 +225,6 @@ def test_under_uv_run_workers_are_where_the_driver_is(tmp_path: Path) -> None:
     )
     command = ["uv", "run", "--no-sync", "--project", str(REPOSITORY), "python", str(script)]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=500
     )
     assert done.stdout.strip() == str(tmp_path)

@@ -38,6 +38,7 @@ from card_cases import Made, made
 
 # bioimageio.spec leaves the files that it hashes to the garbage collector.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings(
         "ignore:Exception ignored in.*FileIO:pytest.PytestUnraisableExceptionWarning"

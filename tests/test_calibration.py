@@ -177,6 +177,7 @@ def test_the_graph_itself_gives_calibrated_probabilities(case: Made, hot: Any) -
     assert hot.verify().largest_difference <= 1e-4
 
 
+@pytest.mark.slow
 def test_ensembles_are_scaled_after_their_mean(tmp_path: Path) -> None:
     class Net(nn.Module):
         def __init__(self, seed: int) -> None:

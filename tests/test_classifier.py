@@ -226,6 +226,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> CellClassifier:
     return searching(out=out).fit(np.array(drawn.images), names[drawn.labels])
 
 
+@pytest.mark.slow
 def test_a_search_is_a_run_with_a_card_and_a_verdict(searched) -> None:
     assert searched.result_.folder.parent.name == "fit-1"
     assert searched.card_.verify().cells > 0
@@ -235,6 +236,7 @@ def test_a_search_is_a_run_with_a_card_and_a_verdict(searched) -> None:
     assert searched.card_.headline in searched.report()
 
 
+@pytest.mark.slow
 def test_the_hold_out_never_trains_the_model_that_predicts(searched) -> None:
     folder = searched.result_.folder
     splits = cellsearch.Splits.load(
@@ -245,6 +247,7 @@ def test_the_hold_out_never_trains_the_model_that_predicts(searched) -> None:
             assert not set(made_from[name]) & set(splits.holdout)
 
 
+@pytest.mark.slow
 def test_what_was_searched_predicts_by_its_card(searched) -> None:
     X = np.array(squares().images)
     assert np.array_equal(searched.predict_proba(X), searched.card_.predict(X))
@@ -254,6 +257,7 @@ def test_what_was_searched_predicts_by_its_card(searched) -> None:
         searched.predict_proba(X.astype(np.float32) / 255)
 
 
+@pytest.mark.slow
 def test_a_pickled_search_needs_its_folder_no_more(searched, tmp_path: Path) -> None:
     X = np.array(squares().images)
     expected = searched.predict_proba(X)
@@ -277,13 +281,12 @@ def test_a_pickled_search_needs_its_folder_no_more(searched, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_each_fit_is_a_run_of_its_own(tmp_path: Path) -> None:
+def test_each_fit_is_a_run_of_its_own(searched) -> None:
     drawn = squares((30, 20), seed=3)
-    X, y = np.array(drawn.images), drawn.labels
-    model = searching(out=tmp_path, budget=1)
-    first = model.fit(X, y).result_.folder
-    second = model.fit(X, y).result_.folder
-    assert [first.parent.name, second.parent.name] == ["fit-1", "fit-2"]
+    again = clone(searched).set_params(budget=1).fit(np.array(drawn.images), drawn.labels)
+    folders = [model.result_.folder.parent for model in (searched, again)]
+    assert [folder.name for folder in folders] == ["fit-1", "fit-2"]
+    assert folders[0].parent == folders[1].parent
 
 
 def test_a_search_refuses_what_it_cannot_do(cells, tmp_path: Path) -> None:

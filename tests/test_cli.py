@@ -12,43 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from run_cases import Stopper, finished_search, tiny_search
 
 from cellsearch import cli
-from cellsearch.data.dataset import CellDataset
 from cellsearch.tune.storage import open_storage
 
+from command_cases import write_folder
 from conftest import squares
+from run_cases import TINY, Stopper, tiny_search
 
 
-def cellsearch(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    monkeypatch.setattr(sys, "argv", ["cellsearch", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    printed = capsys.readouterr()
-    code = ended.value.code
-    return (code if isinstance(code, int) else 0), printed.out, printed.err
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    return lambda *words: cellsearch(capsys, monkeypatch, *words)
-
-
-def write_folder(root: Path, cells: CellDataset) -> Path:
-    for index, label in enumerate(cells.labels):
-        folder = root / cells.classes[label]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(cells.images[index, 0]).save(folder / f"{index:03d}.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finished_search(tmp_path_factory).card.folder
+@pytest.fixture(scope="session")
+def card(finished_card: Path) -> Path:
+    return finished_card
 
 
 def test_lists(command) -> None:
@@ -348,7 +323,9 @@ def test_show_says_what_to_do_next(command, card: Path) -> None:
 def test_run_ends_with_one_json_document(command, tmp_path: Path) -> None:
     cells = squares((20, 14, 8))
     np.savez(tmp_path / "cells.npz", images=cells.images, labels=cells.labels)
-    words = ("run", "--dataset", tmp_path / "cells.npz", "--space", "quick", "--budget", "1")
+    space = tmp_path / "tiny.yaml"
+    space.write_text(json.dumps(TINY))
+    words = ("run", "--dataset", tmp_path / "cells.npz", "--space", space, "--budget", "1")
     code, out, error = command(
         *words, "--folds", "2", "--backend", "local", "-o", tmp_path / "run", "--json"
     )
@@ -377,6 +354,7 @@ def test_checking_and_auditing_tell_how_far_they_are(
     assert "comparing runs" in command("compare", card.parent, other_run)[2]
 
 
+@pytest.mark.slow
 def test_a_run_broken_off_before_its_first_trial(command, tmp_path: Path) -> None:
     """Its database holds no study yet, which is no fault of the database."""
     run = tmp_path / "broken"

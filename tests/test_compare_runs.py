@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_answers import CELLS, SPLITS, write_run
-from test_cli import command
 
 from cellsearch.card.replay import REQUIRED
 from cellsearch.compare.runs import compare_runs
@@ -18,7 +16,7 @@ from cellsearch.errors import ConfigError, MismatchError, RunError
 from cellsearch.stats.comparison import compare, comparison_as_json
 from cellsearch.stats.permutation import swap_test
 
-__all__ = ["command"]
+from answer_cases import CELLS, SPLITS, write_run
 
 
 def run_of(folder: Path, *, wrong: int = 12, splits: Splits = SPLITS) -> Path:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_cli import cellsearch
 
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.inputs import prepare, size_note
@@ -47,6 +46,7 @@ from cellsearch.sklearn.classifier import CellClassifier
 from cellsearch.util.wording import as_option
 
 from card_cases import Made, made
+from command_cases import cellsearch
 
 CHOICE = "; choose otherwise with size=... and fit=..."
 
@@ -246,6 +246,7 @@ def test_one_size_beyond_a_crop_is_refused_as_before(tmp_path: Path) -> None:
     assert "--option size=1200x1100 or smaller with --option fit=resize" in worded
 
 
+@pytest.mark.slow
 def test_a_class_that_loses_its_scale_is_named(tmp_path: Path) -> None:
     root = tmp_path / "set"
     many(root, [(20, 20)] * 590 + [(24, 20)] * 4, classes="ab")

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from test_passed_over import CELLS, CROPS, DONORS, LABELS, read, table, undeclared
 
 from cellsearch.audit.parts import groups_together
 from cellsearch.data.dataset import CellDataset
@@ -19,6 +18,8 @@ from cellsearch.data.readers.column_notes import CROSSES
 from cellsearch.data.splits import draw_splits
 from cellsearch.errors import DataError
 from cellsearch.scan import first_look
+
+from table_cases import CELLS, CROPS, DONORS, LABELS, read, table, undeclared
 
 # Three plates, each of which holds cells of every donor.
 PLATES = [f"p{k % 3}" for k in range(CELLS)]

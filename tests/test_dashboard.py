@@ -13,9 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from run_cases import TINY, Stopper, finished_search, tiny_search
 
-from cellsearch import SearchSpace
+from cellsearch import SearchResult, SearchSpace
 from cellsearch.errors import RunError
 from cellsearch.report.dashboard import BEGIN, merged, open_dashboard, refresh
 from cellsearch.run.folder import read_record, storage_url
@@ -23,11 +22,12 @@ from cellsearch.tune.attachments import artifacts_of, read_note, write_note
 from cellsearch.tune.study import read_study
 
 from conftest import squares
+from run_cases import TINY, Stopper, tiny_search
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finished_search(tmp_path_factory).folder
+@pytest.fixture
+def finished(finished_run: SearchResult) -> Path:
+    return finished_run.folder
 
 
 def copied(run: Path, folder: Path) -> Path:

@@ -11,11 +11,12 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from test_cli import cellsearch
 
 from cellsearch.doctor import Check, checks, examine
 from cellsearch.learn.precision import ALL
 from cellsearch.util.wording import worded
+
+from command_cases import cellsearch
 
 Call = Callable[..., tuple[int, str, str]]
 

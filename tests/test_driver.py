@@ -38,11 +38,11 @@ SCRIPT = Path(cases.__file__)
 
 @contextmanager
 def started(
-    folder: Path, backend: str, *, budget: int = 4, epochs: int = 20
+    folder: Path, backend: str, *, budget: int = 4, compute: str = "fake", epochs: int = 20
 ) -> Iterator[subprocess.Popen[str]]:
     """A driver in a process of its own; a fold takes 0.4 s."""
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), backend, str(budget), "fake", str(epochs)],
+        [sys.executable, str(SCRIPT), str(folder), backend, str(budget), compute, str(epochs)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,7 +84,7 @@ def whole(job: SearchJob, outcome: SearchOutcome, *, budget: int = 4) -> None:
             assert len(finished_folds(job.run_folder, row.number, range(3))) == 3
 
 
-def group_is_gone(leader: int, *, seconds: float = 10.0) -> bool:
+def group_is_gone(leader: int, *, seconds: float = 300.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -132,32 +132,28 @@ def test_kill_9_loses_nothing_with_ray(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_cleanly_amid_a_fold(tmp_path: Path, number: signal.Signals) -> None:
     job = cases.prepare(squares(), tmp_path)
-    # A fold takes 4 s: who waits for its end is too slow.
-    with started(tmp_path, "local", epochs=200) as process:
-        wait_for(process, "started 0")
-        began = time.monotonic()
+    with started(tmp_path, "local", compute="held") as process:
+        wait_for(process, "fold 0 0")
         process.send_signal(number)
         lines = wait_for(process, "outcome")
         assert process.wait() == 0
-    assert time.monotonic() - began < 3.0
     assert lines[-1] == "outcome interrupted=True RUNNING"
-    whole(job, finish(job, epochs=200, budget=1), budget=1)
+    assert len(cases.computed(job)) == 1, "the fold that never ends is not waited for"
+    whole(job, finish(job, budget=1), budget=1)
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_ray_within_seconds_and_leaves_no_process(tmp_path: Path) -> None:
+def test_ctrl_c_stops_ray_amid_a_fold_and_leaves_no_process(tmp_path: Path) -> None:
     job = cases.prepare(squares(), tmp_path)
-    with started(tmp_path, "ray", epochs=50) as process:
+    with started(tmp_path, "ray", compute="held") as process:
         wait_for(process, "fold 0 0")
-        began = time.monotonic()
         # As a terminal does: to the whole group.
         os.killpg(process.pid, signal.SIGINT)
         lines = wait_for(process, "outcome")
         process.wait()
-    assert time.monotonic() - began < 40.0
     assert lines[-1].startswith("outcome interrupted=True")
     assert group_is_gone(process.pid)
-    whole(job, finish(job, epochs=50))
+    whole(job, finish(job))
 
 
 def test_second_ctrl_c_exits_at_once(tmp_path: Path) -> None:
@@ -359,14 +355,13 @@ def test_tasks_and_reports_travel_as_plain_values() -> None:
     assert Report.from_dict(report.to_dict() | {"done": False}) == report
 
 
-def test_dead_storage_is_one_line_without_the_password(tmp_path: Path) -> None:
+def test_dead_storage_is_one_line_without_the_password(tmp_path: Path, slept: list[float]) -> None:
     pytest.importorskip("psycopg")
     job = cases.prepare(squares(), tmp_path)
     url = "postgresql+psycopg://user:s3cret@127.0.0.1:1/none"
-    began = time.monotonic()
     with pytest.raises(StorageError) as raised:
         finish(cases.replace(job, storage_url=url))
-    assert time.monotonic() - began < 8.0
+    assert sum(slept) < 8.0
     text = str(raised.value)
     assert "\n" not in text
     assert "s3cret" not in text
@@ -375,10 +370,11 @@ def test_dead_storage_is_one_line_without_the_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_refused_in_seconds(tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_refused_without_waiting(
+    tmp_path: Path, slept: list[float]
+) -> None:
     job = cases.prepare(squares(), tmp_path, address="127.0.0.1:1")
     backend = cases.backend_of("ray", "fake")
-    began = time.monotonic()
     with pytest.raises(RunError, match=r"Ray cluster at 127.0.0.1:1 does not answer: .*refused"):
         search(job, cases.space(), cases.Recorder(), backend)
-    assert time.monotonic() - began < 10.0
+    assert sum(slept) < 10.0

@@ -56,6 +56,7 @@ def test_every_fold_predicts_its_validation_cells(
         assert [record["epoch"] for record in result.history] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_fold_is_the_same_whatever_came_before(
     tiny_dataset: CellDataset, splits: Splits, results: list[FoldResult]
 ) -> None:
@@ -75,6 +76,7 @@ def test_folds_come_one_at_a_time(tiny_dataset: CellDataset, splits: Splits) -> 
     stream.close()
 
 
+@pytest.mark.slow
 def test_one_precision_serves_all_folds(
     tiny_dataset: CellDataset, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:

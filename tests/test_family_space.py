@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import cellsearch
 
 from cellsearch.errors import SpaceError
 from cellsearch.space.models import MODELS
@@ -16,6 +15,8 @@ from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.space.without_effect import without_effect
 from cellsearch.util import yaml_files
+
+from command_cases import cellsearch
 
 PAPERS = {
     "duque-2023": 3,

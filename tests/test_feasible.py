@@ -67,16 +67,14 @@ def test_nothing_is_wrong_with_the_defaults(family: str) -> None:
     assert problem(MODELS[family](), **CELLS, size=(40, 33)) == ""
 
 
-def test_missing_weights_are_told_at_once_without_torch_or_timm(home: Path) -> None:
+def test_missing_weights_are_told_without_loading_torch_or_timm(home: Path) -> None:
     script = """
-import json, sys, time
+import json, sys
 from cellsearch.learn.models.feasible import problem
 from cellsearch.space.models import TimmModel
 model = TimmModel(name="resnet50", pretrained=True)
-began = time.perf_counter()
 text = problem(model, channels=3, classes=2, size=(224, 224))
-seconds = time.perf_counter() - began
-print(json.dumps([text, seconds, sorted({"torch", "timm", "huggingface_hub"} & set(sys.modules))]))
+print(json.dumps([text, sorted({"torch", "timm", "huggingface_hub"} & set(sys.modules))]))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -85,14 +83,13 @@ print(json.dumps([text, seconds, sorted({"torch", "timm", "huggingface_hub"} & s
         check=True,
         env={**os.environ, "XDG_CACHE_HOME": str(home)},
     )
-    text, seconds, imported = json.loads(done.stdout)
+    text, imported = json.loads(done.stdout)
     assert text == (
         "model.pretrained: no weights of 'resnet50' on this machine and nothing is downloaded "
         "during a search; fetch them once with "
         "`python -c \"import timm; timm.create_model('resnet50', pretrained=True)\"`, "
         "or name a file in model.weights"
     )
-    assert seconds < 1.0
     assert imported == []
 
 

@@ -204,6 +204,7 @@ def test_without_a_folder_only_the_cells_asked_for_are_measured(
     assert seen == [2]
 
 
+@pytest.mark.slow
 def test_two_processes_measure_once(tiny_saved: CellDataset, tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
@@ -229,7 +230,7 @@ def test_two_processes_measure_once(tiny_saved: CellDataset, tmp_path: Path) -> 
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=60)[0] for process in both]
+    said = [process.communicate(timeout=500)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert log.read_text() == "x"
     assert said[0] == said[1] != ""

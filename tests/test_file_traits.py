@@ -397,6 +397,7 @@ def found(
     return of_kind(findings, "class-revealed-by-files")
 
 
+@pytest.mark.slow
 def test_files_that_tell_nothing_give_a_finding_in_at_most_one_in_a_hundred() -> None:
     sizes = (70, 35, 12, 5)
     labels, count = np.repeat(np.arange(4), sizes), sum(sizes)

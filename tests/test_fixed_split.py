@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_splits import held, noise
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.plan import Plan
@@ -16,6 +15,8 @@ from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.twins import Twin
 from cellsearch.errors import ConfigError, RunError, SplitError
 from cellsearch.run.config import RunConfig
+
+from split_cases import held, noise
 
 WORDS = "70/10/20"
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from test_cli import cellsearch
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.folder_walk import images_below, visible, walk
@@ -28,6 +27,7 @@ from cellsearch.serve.limits import Limits
 from cellsearch.serve.unpack import members
 
 from card_cases import Made, made
+from command_cases import cellsearch
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 
 import pytest
-from run_cases import finished_search
 
 import cellsearch
 from cellsearch.errors import CardError, RunError
@@ -24,9 +23,9 @@ from conftest import squares
 pd = pytest.importorskip("pandas")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> cellsearch.SearchResult:
-    return finished_search(tmp_path_factory)
+@pytest.fixture
+def run(finished_run: cellsearch.SearchResult) -> cellsearch.SearchResult:
+    return finished_run
 
 
 def test_trials_are_the_leaderboard(run) -> None:

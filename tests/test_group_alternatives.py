@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import cellsearch
 
 from cellsearch.data.alternatives import Alternative, alternatives, holders
 from cellsearch.data.dataset import CellDataset
@@ -21,6 +20,7 @@ from cellsearch.errors import SplitError
 from cellsearch.util.messages import Setting
 from cellsearch.util.wording import as_option
 
+from command_cases import cellsearch
 from conftest import real_data
 
 PLATES, FIELDS, CELLS = 6, 8, 3
@@ -219,6 +219,7 @@ def test_a_command_words_them_as_its_options(
     assert "--option group_column=none (no groups; cells of one plate lie on both sides" in told
 
 
+@pytest.mark.slow
 def test_the_real_plates_list_what_can_be_drawn(tmp_path: Path) -> None:
     moa = real_data("bbbc021-moa") / "labels.csv"
     cells = load_dataset(moa, cache=tmp_path, group_column="group_plate")

@@ -189,6 +189,7 @@ def test_groups_of_one_class_each_cannot_be_probed() -> None:
     assert "was not probed" in str(line)
 
 
+@pytest.mark.slow
 def test_datasets_check_groups(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

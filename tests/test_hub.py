@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -278,10 +277,8 @@ def test_nobody_waits_for_a_hub_that_does_not_answer(
     monkeypatch.setattr(push_module, "TRANSFER_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        begun = time.monotonic()
         with pytest.raises(CardError, match="cannot be reached") as caught:
             push(leaky, "anna/cells", token="hf_good", endpoint=address)
-        assert time.monotonic() - begun < 60
     assert "\n" not in str(caught.value)
     with pytest.raises(CardError, match="cannot be reached"):
         push(leaky, "anna/cells", token="hf_good", endpoint=address)

@@ -10,6 +10,8 @@ import pytest
 
 import image_matrix as matrix
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, str]:

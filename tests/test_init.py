@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_cli import cellsearch
 
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.rare import apply_rare
@@ -25,6 +24,8 @@ from cellsearch.scan import FirstLook, first_look, write
 from cellsearch.scan.choices import choose_run, choose_size
 from cellsearch.scan.facts import facts, lines
 from cellsearch.util.json_text import json_text
+
+from command_cases import cellsearch
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -90,6 +91,7 @@ def test_a_folder_per_class(command: Call, tmp_path: Path) -> None:
     assert command("init", root, "--no-estimate", "--force")[0] == 0
 
 
+@pytest.mark.slow
 def test_one_json_document(command: Call, tmp_path: Path) -> None:
     root = folders(tmp_path / "cells", {"a": 20, "b": 8})
     code, out, _ = command("init", root, "--no-estimate", "--json", "-o", "mine.yaml")

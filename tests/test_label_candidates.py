@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from test_cli import cellsearch
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.label_candidates import label_candidates
 from cellsearch.data.readers.registry import layout
 from cellsearch.errors import ConfigError
 from cellsearch.util.wording import as_option
+
+from command_cases import cellsearch
 
 CELLS = 24
 COLUMNS = {

@@ -178,6 +178,7 @@ def test_early_stopping_watches_training_cells_alone(
     np.testing.assert_allclose(predictor.module.normalise.mean[:, 0, 0], mean, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_validation_labels_and_neighbours_do_not_enter_a_fold(tiny_dataset: CellDataset) -> None:
     order = np.random.default_rng(0).permutation(len(tiny_dataset))
     folds = tuple(np.sort(order[fold::3]) for fold in range(3))

@@ -13,7 +13,6 @@ import pytest
 import tifffile
 from PIL import Image
 from rich.console import Console
-from test_cli import cellsearch
 
 from cellsearch.compare.raters import read_answers
 from cellsearch.data.check import check_dataset
@@ -29,6 +28,8 @@ from cellsearch.scan import first_look
 from cellsearch.terminal.progress import Terminal
 from cellsearch.util.named_path import named_path
 from cellsearch.util.spelling import Spellings, differences, look_alike, loosely, print_same
+
+from command_cases import cellsearch
 
 Call = Callable[..., tuple[int, str, str]]
 RNG = np.random.default_rng(7)

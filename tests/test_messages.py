@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import command
 
 import cellsearch
 from cellsearch import CellDataset
@@ -24,8 +23,6 @@ from cellsearch.util.messages import Message, Setting, joined, some
 from cellsearch.util.wording import as_option
 
 from conftest import squares
-
-__all__ = ["command"]
 
 PACKAGE = Path(cellsearch.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z]")

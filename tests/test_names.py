@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from test_cli import command, write_folder
 
 from cellsearch.card.predict import class_columns, set_names, set_text
 from cellsearch.data.dataset import CellDataset
@@ -29,9 +28,8 @@ from cellsearch.util.markdown import plain
 from cellsearch.util.messages import Setting
 from cellsearch.util.wording import as_option
 
+from command_cases import write_folder
 from conftest import squares
-
-__all__ = ["command"]
 
 ONLY = Setting("only")
 CLASS_NAMES = Setting("class_names", reader=True)

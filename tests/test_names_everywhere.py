@@ -11,9 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from ruamel.yaml import YAML
-from run_cases import tiny_search
 from starlette.testclient import TestClient
-from test_cli import command, write_folder
 
 from cellsearch import SearchResult
 from cellsearch.data.dataset import CellDataset
@@ -27,15 +25,15 @@ from cellsearch.sklearn.frames import confusion_frame, predictions_frame
 from cellsearch.tune.dashboard import confusion_png, note
 from cellsearch.util.markdown import plain
 
+from command_cases import write_folder
 from conftest import squares
+from run_cases import tiny_search
 from serve_cases import named, pages
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:no font of this machine:UserWarning"),
 ]
-__all__ = ["command"]
-
 CLASSES = (
     *("CD4", "CD4+", "CD8", "NK, dim", "a=b", "x|y", "10%", "$x^y$", "$\\frac$", "<b>bold</b>"),
     *(

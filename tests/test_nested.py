@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_cases import TINY, Stopper
 
 from cellsearch import CellDataset, SearchResult, SearchSpace
 from cellsearch.audit import audit_run
@@ -22,6 +21,7 @@ from cellsearch.run.nested import NestedSummary, OneSearch, _mean, nested_search
 from cellsearch.run.search import Run
 
 from conftest import squares
+from run_cases import TINY, Stopper
 
 pytestmark = pytest.mark.slow
 

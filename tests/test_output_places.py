@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import card, command
 
 from cellsearch.card.whole_files import write_bytes, write_csv
 from cellsearch.errors import CardError, ConfigError, RunError
@@ -19,8 +18,6 @@ from cellsearch.report import write_report
 from cellsearch.util.wording import as_option
 
 from conftest import squares
-
-__all__ = ["card", "command"]
 
 ROWS = [{"id": "a", "predicted_class": "x"}]
 MANIFEST = """\
@@ -38,6 +35,11 @@ groups: null
 pixel_size_um: null
 """
 TEXT = "id,predicted_class\na,x\n"
+
+
+@pytest.fixture(scope="session")
+def card(finished_card: Path) -> Path:
+    return finished_card
 
 
 def piped(pipe: Path) -> tuple[threading.Thread, list[bytes]]:
@@ -165,6 +167,7 @@ def test_predict_through_a_pipe(command, card: Path, tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.lstat().st_mode)
 
 
+@pytest.mark.slow
 def test_a_report_replaces_reports_alone(command, card: Path, tmp_path: Path) -> None:
     run = card.parent
     picture, link = tmp_path / "x.png", tmp_path / "link.html"

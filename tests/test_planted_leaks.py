@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_cases import tiny_search
 
 from cellsearch import resume
 from cellsearch.audit import Check, audit_run
@@ -32,6 +31,7 @@ from cellsearch.space.recipe import Balance, CnnModel, Gan, Recipe, Train
 from cellsearch.tune.job import fold_path
 
 from conftest import squares
+from run_cases import tiny_search
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from test_cli import cellsearch
 
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import CardConfig
@@ -24,6 +23,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 
 from card_cases import Made, made
+from command_cases import cellsearch
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_cases import TINY, Stopper, finished_search, tiny_search
 
 import cellsearch
 from cellsearch import CellDataset, SearchSpace
@@ -18,11 +17,12 @@ from cellsearch.run.history import past_run
 from cellsearch.util.wording import as_option
 
 from conftest import squares
+from run_cases import TINY, Stopper, tiny_search
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory):
-    return finished_search(tmp_path_factory)
+@pytest.fixture
+def finished(finished_run: cellsearch.SearchResult) -> cellsearch.SearchResult:
+    return finished_run
 
 
 def test_a_run_leaves_what_it_promises(finished) -> None:
@@ -82,6 +82,7 @@ def test_ctrl_c_and_resume_lose_nothing(tmp_path: Path) -> None:
         assert path.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_resuming_with_other_cells_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     tiny_search(out, observer=Stopper(1))
@@ -89,6 +90,7 @@ def test_resuming_with_other_cells_is_refused(tmp_path: Path) -> None:
         tiny_search(out, squares(seed=5))
 
 
+@pytest.mark.slow
 def test_resuming_with_another_space_shows_the_difference(tmp_path: Path) -> None:
     out = tmp_path / "run"
     tiny_search(out, observer=Stopper(1))
@@ -97,6 +99,7 @@ def test_resuming_with_another_space_shows_the_difference(tmp_path: Path) -> Non
         cellsearch.search(squares(), other, out=out, budget=3, folds=2, backend="local")
 
 
+@pytest.mark.slow
 def test_the_same_request_finds_its_unfinished_run(tmp_path: Path) -> None:
     tiny_search(tmp_path / "run", observer=Stopper(1), metric="macro_f1")
     config = read_record(tmp_path / "run").config

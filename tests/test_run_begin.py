@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from run_cases import TINY, Stopper
 
 import cellsearch
 from cellsearch.data.dataset import CellDataset
@@ -17,6 +16,7 @@ from cellsearch.run.folder import make_folder, read_record
 from cellsearch.space.search_space import SearchSpace
 
 from conftest import squares
+from run_cases import TINY, Stopper
 
 pytestmark = pytest.mark.slow
 

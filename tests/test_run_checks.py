@@ -11,8 +11,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from run_cases import TINY, Stopper, tiny_search
-from test_cli import command
 
 import cellsearch
 from cellsearch import CellClassifier, CellDataset
@@ -30,8 +28,7 @@ from cellsearch.run.observer import Silent
 from cellsearch.util.wording import as_option
 
 from conftest import squares
-
-__all__ = ["command"]
+from run_cases import TINY, Stopper, tiny_search
 
 KEYS: dict[str, Any] = {"budget": 1, "folds": 2, "backend": "local", "threads": 1}
 LOGREG = {"model.family": "logreg", "model.features": "pixels", "model.l2": 0.01}

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from run_cases import TINY, Stopper
 from typer.testing import CliRunner
 
 import cellsearch
@@ -25,6 +24,7 @@ from cellsearch.stats.evaluation import Estimate
 from cellsearch.stats.wording import difference, figure, recall_of
 
 from conftest import squares
+from run_cases import TINY, Stopper
 
 pytestmark = pytest.mark.slow
 

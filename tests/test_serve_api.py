@@ -249,6 +249,7 @@ def test_occlusion_finds_what_the_class_rests_on(card: Made) -> None:
     assert np.mean(inside) > 0.005
 
 
+@pytest.mark.slow
 def test_occlusion_does_not_load_torch(card: Made, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", card.dataset.images[:4])
     code = (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import page_cases
-from page_cases import Bench, Watch, send, shown, told_of
+from page_cases import Bench, Watch, send, shown, tasks_done, told_of
 
 bench, chrome = page_cases.bench, page_cases.chrome
 page, watch = page_cases.page, page_cases.watch
@@ -226,13 +226,13 @@ def test_starting_anew_waits_for_answers_that_are_under_way(
     page.select_option("#class", bench.classes[0])
     page.wait_for_selector("#cells[aria-busy]", state="attached")
     page.click("#anew")
-    page.wait_for_timeout(200)
+    tasks_done(page)
     assert held
     assert not any(method == "DELETE" for method, _ in watch.sent)
     with page.expect_response(lambda response: response.request.method == "DELETE"):
         for route in held:
             route.continue_()
-    page.wait_for_timeout(200)
+    tasks_done(page)
     assert page.locator("#cells li").count() == 0
     assert page.locator("#cells[aria-busy]").count() == 0
     assert not any("/null/" in path for _, path in watch.sent)

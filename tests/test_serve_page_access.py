@@ -51,11 +51,8 @@ def test_everything_is_reached_by_keyboard(page: Any, bench: Bench) -> None:
     page.on("filechooser", lambda chooser: dialogs.append(chooser))
     tab_to(page, "#choose-files")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(200)
-    for _ in range(100):
-        if dialogs:
-            break
-        page.wait_for_timeout(100)
+    while not dialogs:
+        page.wait_for_timeout(25)
     dialogs[0].set_files([str(path) for path in bench.files])
     told_of(page, 90)
     tab_to(page, "#anew")

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from run_cases import tiny_search
-from test_cli import command  # noqa: F401
 
 from cellsearch.errors import RunError, StorageError
 from cellsearch.run.shared import locate, shared_run, shared_runs
+
+from run_cases import tiny_search
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def test_a_run_is_listed_with_its_scores_and_its_card(run: Path, url: str) -> No
     assert found.baseline.number == 0
 
 
-def test_the_command_lists_and_shows_runs_of_a_database(command, run: Path, url: str) -> None:  # noqa: F811
+def test_the_command_lists_and_shows_runs_of_a_database(command, run: Path, url: str) -> None:
     code, out, _ = command("runs", "--storage", url)
     assert code == 0
     assert "anaphases" in out
@@ -59,7 +61,7 @@ def test_a_name_that_is_not_there_offers_the_nearest(run: Path, url: str) -> Non
 
 
 def test_a_run_of_another_machine_is_shown_from_the_database(
-    command,  # noqa: F811
+    command,
     url: str,
     run: Path,
     tmp_path: Path,

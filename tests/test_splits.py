@@ -15,22 +15,11 @@ from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.twins import Twin
 from cellsearch.errors import ConfigError, MismatchError, SplitError
 
-
-def noise(
-    counts: tuple[int, ...], *, groups: list[str] | None = None, seed: int = 0
-) -> CellDataset:
-    labels = np.repeat(np.arange(len(counts)), counts)
-    images = np.random.default_rng(seed).integers(0, 255, (len(labels), 1, 8, 8), np.uint8)
-    names = ["G1", "S", "mitosis", "rare", "rarer"][: len(counts)]
-    return CellDataset.from_arrays(images, labels, classes=names, groups=groups, name="noise")
+from split_cases import held, noise
 
 
 def draw(dataset: CellDataset, **options: object) -> Splits:
     return draw_splits(dataset, twins=(), **options)  # type: ignore[arg-type]
-
-
-def held(dataset: CellDataset, cells: np.ndarray) -> list[int]:
-    return np.bincount(dataset.labels[cells], minlength=len(dataset.classes)).tolist()
 
 
 @pytest.mark.parametrize(("counts", "folds"), [((60, 30, 6), 5), ((40, 11), 10), ((9, 3), 2)])

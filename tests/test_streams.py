@@ -31,6 +31,7 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_letters_that_an_encoding_has_not_are_escaped(encoding: str, space: Path) -> None:
     done = said("runs", "Zellen 🔬", PYTHONIOENCODING=encoding)

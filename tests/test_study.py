@@ -175,6 +175,7 @@ def test_a_study_of_before_is_still_read(url: str, tmp_path: Path) -> None:
     assert row.recipe.optim.lr == 0.01
 
 
+@pytest.mark.slow
 def test_who_lets_go_of_a_storage_leaves_no_connection(url: str) -> None:
     storage = open_storage(url)
     storage.get_all_studies()

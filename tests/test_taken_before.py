@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_passed_over import CELLS, CROPS, DONORS, LABELS, cellsearch, read, table
 
 import cellsearch as package
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.column_notes import group_like
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import cells_to_predict
+
+from command_cases import cellsearch
+from table_cases import CELLS, CROPS, DONORS, LABELS, read, table
 
 IMAGES = CROPS[:, 0]
 NUMBERS = [CELLS - k for k in range(CELLS)]

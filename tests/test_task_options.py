@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_cases import TINY, Stopper
-from test_cli import command, write_folder
 
 import cellsearch
 from cellsearch import SearchSpace
@@ -22,11 +20,11 @@ from cellsearch.run.folder import read_record, unfinished
 from cellsearch.run.inputs import cells_for
 from cellsearch.run.observer import Silent
 
+from command_cases import write_folder
 from conftest import squares
+from run_cases import TINY, Stopper
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["command"]
 
 CELLS = squares((30, 20, 10, 6))
 

@@ -177,6 +177,7 @@ class Softmax(torch.nn.Module):
         return self.ensemble(values).softmax(dim=1)
 
 
+@pytest.mark.slow
 def test_onnx_gives_the_same(tmp_path: Path) -> None:
     values, labels = cells(3)
     ensemble = from_hist_gbdt(

@@ -7,15 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import card, command
 
 from cellsearch.run.config import NestedRequest
 from cellsearch.run.folder import REQUEST, SUMMARY, read_record
 from cellsearch.run.nested import NestedSummary
 
-__all__ = ["card", "command"]
-
 RUN_COMMANDS = ("show", "audit", "report", "dashboard")
+
+
+@pytest.fixture(scope="session")
+def card(finished_card: Path) -> Path:
+    return finished_card
 
 
 @pytest.fixture(scope="module")

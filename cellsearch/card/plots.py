@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cellsearch.stats.evaluation import Evaluation
+from cellsearch.util.figures import lay_out
 from cellsearch.util.fonts import lettered
 
 # Okabe & Ito (2008), told apart with any common colour-vision deficiency.
@@ -40,6 +41,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[str]:
         lettered(figure),
         matplotlib.rc_context({"svg.hashsalt": "cellsearch", "svg.fonttype": "none"}),
     ):
+        lay_out(figure)
         figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
         figure.savefig(folder / f"{name}.svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return [f"{name}.png", f"{name}.svg"]

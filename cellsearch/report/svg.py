@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from cellsearch.util.figures import lay_out
 from cellsearch.util.fonts import lettered
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
@@ -65,6 +66,7 @@ def _saved(figure: Figure, name: str) -> str:
             {"svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False}
         ),
     ):
+        lay_out(figure)
         figure.savefig(
             file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )

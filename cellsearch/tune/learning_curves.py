@@ -31,6 +31,8 @@ def learning_curves_svg(folds: Sequence[FoldResult], *, title: str) -> str:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    from cellsearch.util.figures import lay_out
+
     with matplotlib.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "cellsearch", "text.parse_math": False}
     ):
@@ -57,6 +59,7 @@ def learning_curves_svg(folds: Sequence[FoldResult], *, title: str) -> str:
         if len(folds) > 1:
             handles, labels = axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+        lay_out(figure)
         file = StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return file.getvalue()
