@@ -45,7 +45,8 @@ def test_the_card_is_of_the_winner_and_verifies(finished) -> None:
 def test_the_hold_out_figures_are_those_of_the_exported_model(finished) -> None:
     cells = CellDataset.open(read_record(finished.folder).dataset_folder)
     splits = cellsearch.Splits.load(finished.folder / "splits.json", cells)
-    predicted = finished.card.predict(cells.images[splits.holdout]).argmax(axis=1)
+    card = finished.card
+    predicted = card.decide(card.predict(cells.images[splits.holdout]))
     truth = cells.labels[splits.holdout]
     recalls = [(predicted[truth == k] == k).mean() for k in range(len(cells.classes))]
     metrics = json.loads((finished.card.folder / "metrics.json").read_text())
