@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from run_cases import Stopper, tiny_search
 from typer.testing import CliRunner
 
@@ -23,6 +24,7 @@ from cellsearch.card.rules import rules_for
 from cellsearch.cli import app
 from cellsearch.data.splits import Splits
 from cellsearch.errors import CardError
+from cellsearch.report.mistakes import mistakes
 from cellsearch.run.folder import read_record
 from cellsearch.serve.desk import open_desk
 from cellsearch.serve.limits import Limits
@@ -118,6 +120,11 @@ def test_csv_graph_desk_and_report_name_the_same_class(found, held) -> None:
         float(score("balanced_accuracy", counts)), abs=1e-6
     )
     assert winner.confusion == card.figures.decisions["balanced"].confusion
+    shown = mistakes(card.folder, None)
+    for pair in shown.pairs:
+        true, predicted = (card.classes.index(name) for name in (pair.true, pair.predicted))
+        assert pair.counts["holdout"][0] == counts[true, predicted]
+    assert shown.all_pairs >= 2
 
 
 def test_trials_scores_and_the_baseline_follow_the_rule(found, held) -> None:
