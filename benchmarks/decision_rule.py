@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from cellsearch.tune.rule import StudyRule
 
 WEIGHTINGS = ("none", "sqrt", "inv")
 METRICS: tuple[Metric, ...] = ("balanced_accuracy", "weighted_f1", "macro_f1")
-SETS = {
+SETS: dict[str, tuple[str, dict[str, Any]]] = {
     "white blood cells": ("wbc/labels.csv", {}),
     "HEp-2": ("hep2-icpr2014/labels.csv", {}),
     "Herlev Pap, by field": ("herlev-pap/labels.csv", {"group_column": "group_image"}),
@@ -62,7 +63,7 @@ def decisions(
     folds: Sequence[FoldResult], labels: NDArray[np.int64], metric: Metric, known: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
     """By the rule and by argmax, and the taus."""
-    rule = StudyRule.of(metric, len(folds))
+    rule = StudyRule.of(metric, len(folds), known)
     if not rule.settled:
         rule = rule.chosen(metric, folds, labels, classes=known, trial=0)
     ours = np.concatenate([rule.decided(fold) for fold in folds])

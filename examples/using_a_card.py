@@ -13,6 +13,6 @@ card = load_card(sys.argv[1])
 print(f"{card.verify().cells} test cells replayed")
 
 images = np.load(sys.argv[2])  # (N, C, H, W), intensities as the camera gave them
-for index, row in enumerate(card.predict(images)[:10]):
-    best = int(row.argmax())
-    print(f"cell {index}: {card.classes[best]} ({row[best]:.2f})")
+probabilities = card.predict(images)[:10]
+for index, given in enumerate(card.decide(probabilities)):
+    print(f"cell {index}: {card.classes[given]} ({probabilities[index, given]:.2f})")

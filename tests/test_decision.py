@@ -303,17 +303,39 @@ def test_a_folds_tau_never_uses_its_own_cells(metric: Metric) -> None:
 
 
 def test_labels_dealt_out_gain_nothing_by_a_chosen_tau() -> None:
-    gains = []
-    for seed in range(60):
+    gains = {"other folds": [], "own cells": []}
+    for seed in range(120):
         rng = np.random.default_rng(seed)
         folds = [replace(each, labels=rng.permutation(each.labels)) for each in outputs(seed)]
-        counts = np.zeros((2, 2), np.int64)
-        for tau, each in zip(cross_fitted_taus("mcc", folds), folds, strict=True):
-            called = decided(each.probabilities, Decision(tau, each.priors))
-            counts += confusion(each.labels, called, 2)
-        gains.append(float(score("mcc", counts)))
-    # Chosen and scored on the same cells it would be about +0.03.
-    assert np.mean(gains) < 0.012
+        chosen = {
+            "other folds": cross_fitted_taus("mcc", folds),
+            "own cells": (chosen_tau("mcc", folds),) * 4,
+        }
+        for name, taus in chosen.items():
+            counts = np.zeros((2, 2), np.int64)
+            for tau, each in zip(taus, folds, strict=True):
+                called = decided(each.probabilities, Decision(tau, each.priors))
+                counts += confusion(each.labels, called, 2)
+            gains[name].append(float(score("mcc", counts)))
+    honest = np.array(gains["other folds"])
+    error = honest.std() / len(honest) ** 0.5
+    assert abs(honest.mean()) < 2.5 * error
+    assert np.mean(gains["own cells"]) > 3 * error
+
+
+def test_a_class_without_figures_draws_no_cells_away() -> None:
+    shares = (0.6, 0.395, 0.005)
+    priors = Priors(shares, shares)
+    p = np.array([[0.55, 0.43, 0.02], [0.3, 0.1, 0.6]])
+    assert decided(p, Decision(1.0, priors)).tolist() == [2, 2]
+    # 0.43 / 0.395 x 0.4975 = 0.542 against 0.456, and 0.02 / 0.005 x 0.005 = 0.02.
+    assert decided(p, Decision(1.0, priors, (2,))).tolist() == [1, 2]
+    natural = decided(p, Decision(0.0, priors, (2,)))
+    np.testing.assert_array_equal(natural, decided(p, Decision(0.0, priors)))
+    rule = StudyRule.of("balanced_accuracy", 4, np.array([True, True, False]))
+    assert rule.decision([priors]) == Decision(1.0, priors, (2,))
+    with pytest.raises(ValueError, match="natural_always: expected positions"):
+        Decision(1.0, priors, (3,))
 
 
 def results(folds: list[FoldOutput]) -> tuple[list[FoldResult], np.ndarray]:
@@ -336,7 +358,7 @@ class Cells:
 
 def pool_of(metric: Metric, labels: np.ndarray, folder: Path) -> Pool:
     cells = Cells(labels, 4)
-    rule = StudyRule.of(metric, 4)
+    rule = StudyRule.of(metric, 4, np.ones(2, bool))
     return Pool(cells, cells, metric=metric, run_folder=folder, rule=rule)  # type: ignore[arg-type]
 
 
@@ -379,7 +401,7 @@ def test_runs_of_older_versions_keep_the_greatest_probability(tmp_path: Path) ->
     assert rule.looks == 0
     # A fold without priors, in a run that has a rule.
     old = replace(found[0], priors=None)
-    new = StudyRule.of("balanced_accuracy", 4)
+    new = StudyRule.of("balanced_accuracy", 4, np.ones(2, bool))
     np.testing.assert_array_equal(new.decided(old), old.probabilities.argmax(axis=1))
     assert new.decision([PRIOR, None]) is None
     assert new.decision([PRIOR, WEIGHTED]) == Decision(1.0, Priors.mean([PRIOR, WEIGHTED]))

@@ -106,6 +106,20 @@ def test_the_more_trials_are_looked_at_the_wider_the_interval() -> None:
     assert 1.3 < width[1] / width[0] < 1.9
 
 
+def test_a_choice_on_the_same_cells_is_a_look_more_and_is_told() -> None:
+    cells = trials([0.7, 0.78, 0.7])
+    plain = corrected_differences(cells, "mcc", baseline=0, noise=0.0)
+    looked = corrected_differences(cells, "mcc", baseline=0, noise=0.0, more_looks=1)
+    assert plain is not None
+    assert looked is not None
+    np.testing.assert_allclose(looked.value, plain.value)
+    assert (looked.high - looked.low > plain.high - plain.low).all()
+    np.testing.assert_allclose(looked.p, np.minimum(1.0, 1.5 * plain.p))
+    said = judge("mcc", None, looked, winner=1, baseline=0).sentence
+    assert "trials looked at and the choice of the decision rule" in said
+    assert "decision rule" not in judge("mcc", None, plain, winner=1, baseline=0).sentence
+
+
 def test_groups_that_err_together_widen_the_interval() -> None:
     planted = trials([0.7, 0.7])
     groups = rng(1).integers(0, 12, len(planted.labels))

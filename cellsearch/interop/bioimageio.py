@@ -19,6 +19,7 @@ from cellsearch.interop.documentation import documentation
 from cellsearch.interop.exporters import Exported
 from cellsearch.interop.files import new_folder
 from cellsearch.interop.local_paths import clean_folder
+from cellsearch.interop.onnx_file import only_probabilities
 from cellsearch.interop.rdf import ATTACHED, RDF, About, described
 from cellsearch.util.messages import Message, Setting, joined
 
@@ -142,6 +143,7 @@ def quiet_bioimageio() -> Iterator[Any]:
 def _write_files(card: ModelCard, folder: Path) -> None:
     for name in (*_TENSORS, *(n for n in ATTACHED if (card.folder / n).is_file())):
         shutil.copyfile(card.folder / name, folder / name)
+    only_probabilities(folder / "model.onnx", card.config)
     (folder / "README.md").write_text(documentation(card), encoding="utf-8")
     write_cover(folder / "cover.png", np.load(folder / "test_input.npy", allow_pickle=False))
     clean_folder(folder)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from cellsearch.card.card import ModelCard
+from cellsearch.card.config import CardConfig
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.whole_files import write_bytes
 from cellsearch.errors import CardError
@@ -52,8 +53,28 @@ def write_onnx(card: ModelCard, path: Path, *, force: bool = False) -> Path:
         "dataset": config.dataset.name,
         "licence_of_the_cells": config.dataset.licence,
     }
+    if config.onnx.decided is not None:
+        facts["outputs"] = json.dumps([config.onnx.output, config.onnx.decided])
     if config.features is not None:
         facts["features"] = json.dumps(config.features.names)
     onnx.helper.set_model_props(model, facts)
     write_bytes(path, model.SerializeToString())
     return path
+
+
+def only_probabilities(path: Path, config: CardConfig) -> None:
+    """Cut a copy of a card's graph down to its probabilities, for formats of one output.
+
+    Args:
+        path: of the copy, written anew.
+        config: of the card.
+    """
+    import onnx
+    from onnx.utils import Extractor
+
+    if config.onnx.decided is None:
+        return
+    whole = onnx.load(path)
+    cut = Extractor(whole).extract_model([config.onnx.input], [config.onnx.output])
+    onnx.checker.check_model(cut)
+    onnx.save(cut, path)

@@ -10,12 +10,15 @@ probabilities, e the effective prior of the training and n the natural one,
 tau = 1 gives every class the same weight, as balanced accuracy does; tau = 0 gives each the weight
 of its cells, as accuracy does, whatever weights or resampling the training had. Where the training
 had none, e = n and the rule is argmax(log p - tau log n). Probabilities are left as they are.
+
+A class that no figure is stated of, such as one with a single cell, keeps its natural weight: at
+the weight of the others it would draw cells away from them, and no figure would gain by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -120,18 +123,24 @@ class Decision:
     Attributes:
         tau: 1 for balanced classes, 0 for the natural mix.
         priors: of its training.
+        natural_always: positions of classes that keep their natural weight, whatever tau is.
     """
 
     tau: float
     priors: Priors
+    natural_always: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.tau <= 1.0:
             raise ValueError(f"tau: expected 0 to 1, got {self.tau}")
+        if not all(0 <= k < len(self.priors.natural) for k in self.natural_always):
+            raise ValueError(
+                f"natural_always: expected positions of classes, got {self.natural_always}"
+            )
 
     def changed(self, decide: Decide | None) -> Decision:
         """The same model's, for balanced classes or for the natural mix; None leaves it."""
-        return self if decide is None else Decision(DECIDED_TAU[decide], self.priors)
+        return self if decide is None else replace(self, tau=DECIDED_TAU[decide])
 
     def bias(self, temperature: float = 1.0) -> Floats:
         """(K,) what is added to the logarithms of the probabilities.
@@ -144,8 +153,13 @@ class Decision:
         natural = np.array(self.priors.natural, np.float64)
         known = (effective > 0.0) & (natural > 0.0)
         some = np.where(known, effective, 1.0)
-        shift = (1.0 - self.tau) * np.log(np.where(known, natural, 1.0)) - np.log(some)
-        return np.where(known, shift / temperature, NEVER)
+        logs = np.log(np.where(known, natural, 1.0))
+        judged = known.copy()
+        judged[list(self.natural_always)] = False
+        # The other classes' mean, so that theirs and the natural weight are of one scale.
+        even = np.log(max(float(natural[judged].sum()), LEAST_PRIOR) / max(int(judged.sum()), 1))
+        aim = np.where(judged, (1.0 - self.tau) * logs + self.tau * even, logs)
+        return np.where(known, (aim - np.log(some)) / temperature, NEVER)
 
 
 def decided(
@@ -217,13 +231,15 @@ def chosen_tau(
     if fixed_tau(metric) is not None or not folds:
         return usual
 
+    always = () if classes is None else tuple(np.flatnonzero(~classes).tolist())
+
     def reached(tau: float) -> float:
-        counts = sum(
-            confusion(each.labels, decided(each.probabilities, Decision(tau, each.priors)), k)
+        counts = [
+            confusion(each.labels, called, each.probabilities.shape[1])
             for each in folds
-            for k in (each.probabilities.shape[1],)
-        )
-        return float(score(metric, np.asarray(counts), classes=classes))
+            for called in (decided(each.probabilities, Decision(tau, each.priors, always)),)
+        ]
+        return float(score(metric, np.sum(counts, axis=0), classes=classes))
 
     # Of equals the first one wins.
     return max((usual, *(tau for tau in TAUS if tau != usual)), key=reached)

@@ -43,18 +43,25 @@ class StudyRule:
         chosen_on: the trial on whose folds they were chosen; None where the metric says them, and
             before the choice.
         settled: whether nothing is left to choose.
+        natural_always: positions of classes that no figure is stated of.
     """
 
     taus: tuple[float, ...] = ()
     tau: float = 1.0
     chosen_on: int | None = None
     settled: bool = True
+    natural_always: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, metric: Metric, folds: int) -> Self:
-        """The rule that a new study begins with."""
+    def of(cls, metric: Metric, folds: int, classes: NDArray[np.bool_]) -> Self:
+        """The rule that a new study begins with; ``classes``: (K,) that can be estimated."""
         tau = usual_tau(metric)
-        return cls((tau,) * folds, tau, settled=fixed_tau(metric) is not None)
+        return cls(
+            (tau,) * folds,
+            tau,
+            settled=fixed_tau(metric) is not None,
+            natural_always=tuple(np.flatnonzero(~classes).tolist()),
+        )
 
     def chosen(
         self,
@@ -99,14 +106,15 @@ class StudyRule:
         """(n,) classes that the validation cells of a fold are given."""
         if not self.taus or fold.priors is None:
             return decided(fold.probabilities, None)
-        return decided(fold.probabilities, Decision(self.taus[fold.fold], fold.priors))
+        tau = self.taus[fold.fold]
+        return decided(fold.probabilities, Decision(tau, fold.priors, self.natural_always))
 
     def decision(self, priors: Sequence[Priors | None]) -> Decision | None:
         """Of a final model with these members; None where the greatest probability decides."""
         known = [each for each in priors if each is not None]
         if not self.taus or not known or len(known) < len(priors):
             return None
-        return Decision(self.tau, Priors.mean(known))
+        return Decision(self.tau, Priors.mean(known), self.natural_always)
 
     def save(self, folder: Path) -> None:
         """Write ``decision.json`` at once and durably."""
@@ -122,7 +130,8 @@ class StudyRule:
         path = folder / DECISION_FILE
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**(facts | {"taus": tuple(facts["taus"])}))
+            several = {name: tuple(facts[name]) for name in ("taus", "natural_always")}
+            return cls(**(facts | several))
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, TypeError, KeyError) as error:

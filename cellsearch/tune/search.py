@@ -7,6 +7,7 @@ import sys
 import threading
 from importlib import import_module
 
+import numpy as np
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -57,7 +58,7 @@ def search(
             splits,
             metric=job.metric,
             run_folder=job.run_folder,
-            rule=_rule(job, splits, begun=bool(study.get_trials(deepcopy=False))),
+            rule=_rule(job, dataset, splits, begun=bool(study.get_trials(deepcopy=False))),
         )
         refuse = _refuse(Bounds.of(space.limits), dataset)
         driver = Driver(job, space, record, pool, observer, refuse=refuse)
@@ -83,11 +84,12 @@ def search(
         return outcome
 
 
-def _rule(job: SearchJob, splits: Splits, *, begun: bool) -> StudyRule:
+def _rule(job: SearchJob, dataset: CellDataset, splits: Splits, *, begun: bool) -> StudyRule:
     """The study's rule; a study of an older version keeps the one that it was begun with."""
     if begun or (job.run_folder / DECISION_FILE).exists():
         return StudyRule.load(job.run_folder)
-    rule = StudyRule.of(metric_named(job.metric), splits.k)
+    known = np.array([name not in splits.not_estimable for name in dataset.classes])
+    rule = StudyRule.of(metric_named(job.metric), splits.k, known)
     rule.save(job.run_folder)
     return rule
 

@@ -117,7 +117,7 @@ def write(cells: CellDataset, path: Path, on_progress: Progress | None = None) -
 
 def _size_option(cells: CellDataset) -> dict[str, object]:
     # Readers ask back where a crop is large; these are meant so.
-    size = {"size": "{}x{}".format(*cells.images.shape[2:])}
+    size: dict[str, object] = {"size": "{}x{}".format(*cells.images.shape[2:])}
     # New crops are brought to the size as these were.
     return size | ({"fit": cells.provenance.fit} if cells.provenance.fit else {})
 
