@@ -31,12 +31,20 @@ def brief_model(model: Model) -> str:
             part = "" if model.trainable == "all" else f"{model.trainable} trained"
             words = [f"{model.name} ({', '.join(word for word in ('timm', how, part) if word)})"]
         case LogregModel():
-            words = [f"logistic regression, L2 {model.l2:g}", model.features]
+            words = [f"logistic regression, L2 {model.l2:g}", _seen(model)]
         case XgboostModel():
-            words = [f"XGBoost, {model.rounds} rounds", model.features]
+            words = [f"XGBoost, {model.rounds} rounds", _seen(model)]
         case HistGbdtModel():
-            words = [f"hist-GBDT, {model.rounds} rounds", model.features]
+            words = [f"hist-GBDT, {model.rounds} rounds", _seen(model)]
+        case DenseModel():
+            words = [f"dense head of {model.units}", _seen(model)]
     return ", ".join(word for word in words if word)
+
+
+def _seen(model: ClassicalModel) -> str:
+    if model.features != "backbone":
+        return model.features
+    return f"on {model.backbone} at {model.side} px"
 
 
 Kernel = Annotated[int, Field(ge=2, le=10)]
@@ -48,7 +56,7 @@ Units = Annotated[int, Field(ge=2, le=2048)]
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
 
 
-Features = Literal["pixels", "measured"]
+Features = Literal["pixels", "measured", "backbone"]
 
 
 class Headed(Section):
@@ -154,8 +162,22 @@ class TimmModel(Section):
 class _Classical(Section):
     features: Features = Field(
         "pixels",
-        description="what is learnt from: pixels, or shape, "
-        "intensity, texture and radial profile measured on them",
+        description="what is learnt from: pixels; shape, intensity, texture and radial profile "
+        "measured on them; or what a frozen pretrained network makes of them",
+    )
+    backbone: str = Field(
+        "tf_efficientnet_lite0", min_length=1, description="frozen network, as timm spells it"
+    )
+    side: int = Field(112, ge=32, le=384, description="side that the frozen network sees, px")
+    scaling: Literal["cell", "dtype"] = Field(
+        "cell",
+        description="limits of the intensities that the frozen network sees: each cell's own, or "
+        "those of the image type",
+    )
+    colour: Literal["auto", "grey", "rgb"] = Field(
+        "auto",
+        description="what the frozen network sees: each channel by itself in grey, or three at "
+        "once as red, green and blue; auto takes rgb for three channels",
     )
     copies: int = Field(0, ge=0, le=16, description="augmented copies of each training cell")
 
@@ -190,10 +212,23 @@ class HistGbdtModel(_Classical):
     l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
 
 
+class DenseModel(_Classical):
+    """A small dense network on a table of values, by AdamW: for features more than for pixels."""
+
+    family: Literal["dense"] = "dense"
+    units: int = Field(64, ge=2, le=2048, description="units of the hidden layer")
+    drop: float = Field(
+        0.3, ge=0.0, le=0.9, description="dropout before and after the hidden layer"
+    )
+    decay: float = Field(1e-2, ge=0.0, le=10.0, description="decoupled weight decay")
+    lr: float = Field(2e-3, ge=1e-6, le=1.0, description="peak of the one-cycle learning rate")
+    passes: int = Field(40, ge=1, le=500, description="times that each cell is seen")
+
+
 NetworkModel = CnnModel | MlpModel | ResnetModel | NagaoModel | VitModel | TimmModel
 
 
-ClassicalModel = LogregModel | XgboostModel | HistGbdtModel
+ClassicalModel = LogregModel | XgboostModel | HistGbdtModel | DenseModel
 
 
 Model = NetworkModel | ClassicalModel
