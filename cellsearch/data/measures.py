@@ -101,30 +101,29 @@ def _hull_area(mask: NDArray[np.bool_]) -> int:
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1)
     last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
-    heights = np.concatenate([rows - 0.5, rows, rows + 0.5])
-    left = np.concatenate([first, first - 0.5, first])
-    right = np.concatenate([last, last + 0.5, last])
     within = np.arange(rows[0], rows[-1] + 1)
-    low = np.interp(within, *_lower_hull(heights, left))
-    high = -np.interp(within, *_lower_hull(heights, -right))
+    low = np.interp(within, *_lower_hull(rows, first))
+    high = -np.interp(within, *_lower_hull(rows, -last))
     # A centre on the hull counts, whatever the last bit of an interpolation is.
     return int((np.floor(high + 1e-9) - np.ceil(low - 1e-9) + 1).sum())
 
 
-def _lower_hull(x: Floats, y: Floats) -> tuple[list[float], list[float]]:
-    """Corners of the convex curve below points in the plane (Andrew's monotone chain)."""
-    xs: list[float] = []
-    ys: list[float] = []
-    for at in np.lexsort((y, x)).tolist():
-        u, v = float(x[at]), float(y[at])
-        if xs and xs[-1] == u:
-            continue
+def _lower_hull(rows: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Corners of the convex curve below the edge points of each row's end (Andrew 1979)."""
+    # Twice the numbers, so that all of them are whole and no rounding decides.
+    span = 2 * int(rows[-1] - rows[0]) + 3
+    lowest = np.full(span, np.iinfo(np.int64).max)
+    for offset, above in ((0, 0), (1, -1), (2, 0)):
+        np.minimum.at(lowest, 2 * (rows - rows[0]) + offset, 2 * ends + above)
+    xs: list[int] = []
+    ys: list[int] = []
+    for u, v in enumerate(lowest.tolist()):
         while len(xs) > 1 and (ys[-1] - ys[-2]) * (u - xs[-2]) >= (v - ys[-2]) * (xs[-1] - xs[-2]):
             xs.pop()
             ys.pop()
         xs.append(u)
         ys.append(v)
-    return xs, ys
+    return np.array(xs) / 2 + (rows[0] - 0.5), np.array(ys) / 2
 
 
 def _ellipse_and_hu(masks: Masks) -> Floats:
@@ -293,11 +292,12 @@ def correlations(pixels: Floats) -> Floats:
     cells, channels = pixels.shape[:2]
     flat = pixels.reshape(cells, channels, -1)
     centred = flat - flat.mean(axis=2, keepdims=True)
-    norm = np.sqrt((centred**2).sum(axis=2, keepdims=True))
-    floor = 1e-9 * np.sqrt((flat**2).sum(axis=2, keepdims=True))
-    unit = centred / np.where(norm > floor, norm, np.inf)
+    products = np.matmul(centred, centred.transpose(0, 2, 1))
+    norm = np.sqrt(np.diagonal(products, axis1=1, axis2=2))
+    floor = 1e-9 * np.sqrt(np.einsum("ncp,ncp->nc", flat, flat))
+    norm = np.where(norm > floor, norm, np.inf)
     pairs = [
-        (unit[:, a] * unit[:, b]).sum(axis=1)
+        products[:, a, b] / (norm[:, a] * norm[:, b])
         for a in range(channels)
         for b in range(a + 1, channels)
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ from cellsearch.run.inputs import (
     splits_for,
 )
 from cellsearch.run.preflight import (
+    left_out,
     require_device,
     require_feasible,
     require_told_apart,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
     from cellsearch.data.twins import Twin
     from cellsearch.run.observer import RunObserver
+    from cellsearch.space.recipe import Recipe
     from cellsearch.tune.job import SearchJob
     from cellsearch.tune.study import SearchOutcome, TrialRow
 
@@ -210,6 +213,10 @@ def start(
     require_told_apart(config, cells)
     for finding in without_effect(space):
         observer.message(f"space {space.name!r}: {finding}")
+    omitted = left_out(space, cells)
+    for reason, count in Counter(omitted.values()).items():
+        trials = f"{count} initial trial{'s' * (count > 1)}"
+        observer.message(f"space {space.name!r}: {trials} left out: {reason}")
     require_device(config)
     folder, made = (
         (out, False) if old and out else make_folder(out, config, runs, was_there=was_there)
@@ -238,7 +245,7 @@ def start(
         replace_text(folder / "space.yaml", space.to_yaml())
         splits.save(folder / "splits.json")
         write_record(folder, record)
-        outcome = _searched(record, folder, cells, splits, space, observer)
+        outcome = _searched(record, folder, cells, splits, space, observer, omitted=omitted)
     except HeldError:
         raise
     except CellsearchError:
@@ -280,6 +287,8 @@ def _searched(
     splits: Splits,
     space: SearchSpace,
     observer: RunObserver,
+    *,
+    omitted: Container[Recipe],
 ) -> SearchOutcome:
     from cellsearch.tune.backend import backend
     from cellsearch.tune.search import search as search_trials
@@ -296,7 +305,9 @@ def _searched(
         where = "here" if job.address is None else f"at {job.address}"
         observer.message(f"starting Ray {where}; trials at a time: {job.slots}")
     try:
-        return search_trials(job, space, observer, backend(record.config.backend))
+        return search_trials(
+            job, space, observer, backend(record.config.backend), left_out=omitted
+        )
     finally:
         observer.ends()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from collections.abc import Container
 from importlib import import_module
 
 import optuna
@@ -31,9 +32,16 @@ from cellsearch.tune.watch import SearchObserver, Space
 
 
 def search(
-    job: SearchJob, space: Space, observer: SearchObserver, backend: Backend
+    job: SearchJob,
+    space: Space,
+    observer: SearchObserver,
+    backend: Backend,
+    *,
+    left_out: Container[Recipe] = (),
 ) -> SearchOutcome:
     """Search until the budget or the time is spent, or a signal comes; then what there is.
+
+    Initial trials that are ``left_out`` cannot be made on this machine.
 
     Raises:
         MismatchError: the study was begun with other cells, splits, space or metric.
@@ -52,7 +60,7 @@ def search(
         record = Record(study, store, run_id, job.run_folder, dataset.classes, job.metric)
         pool = Pool(dataset, splits, metric=job.metric, run_folder=job.run_folder)
         refuse = _refuse(Bounds.of(space.limits), dataset)
-        driver = Driver(job, space, record, pool, observer, refuse=refuse)
+        driver = Driver(job, space, record, pool, observer, refuse=refuse, left_out=left_out)
         warm_up()
         state = "failed"
         try:
