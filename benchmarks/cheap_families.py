@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--measured-l2", type=float, default=1.0)
     parser.add_argument("--backbone-l2", type=float, default=100.0)
-    parser.add_argument("--scaling", choices=("cell", "dtype"), default="cell")
+    parser.add_argument("--scaling", choices=("auto", "cell", "dtype"), default="auto")
     parser.add_argument("--side", type=int, default=112)
     options = parser.parse_args()
     backbone = {"model.scaling": options.scaling, "model.side": options.side}

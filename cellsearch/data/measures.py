@@ -84,9 +84,7 @@ def shape(masks: Masks) -> Floats:
     # One tall picture of all cells, a blank row between them, each under its own number.
     tall = np.zeros((cells, height + 1, width), dtype=np.int64)
     tall[:, :height] = masks * np.arange(1, cells + 1)[:, None, None]
-    table = regionprops_table(
-        tall.reshape(-1, width), properties=("area", "perimeter", "extent")
-    )
+    table = regionprops_table(tall.reshape(-1, width), properties=("area", "perimeter", "extent"))
     solidity = table["area"] / np.array([_hull_area(mask) for mask in masks])
     columns = [table["area"], table["perimeter"], solidity, table["extent"]]
     return np.concatenate([np.stack(columns, axis=1), _ellipse_and_hu(masks)], axis=1)
@@ -133,9 +131,7 @@ def _ellipse_and_hu(masks: Masks) -> Floats:
     inside = masks.astype(np.float64)
     area = _flat(inside).sum(axis=1)
     moments = np.matmul(down.transpose(0, 2, 1), np.matmul(inside, across))
-    central = {
-        (p, q): moments[:, p, q] for p in range(4) for q in range(4) if 2 <= p + q <= 3
-    }
+    central = {(p, q): moments[:, p, q] for p in range(4) for q in range(4) if 2 <= p + q <= 3}
     # A px is a square of side 1, so even a line has a second moment of 1/12 across.
     yy, xx = (central[pq] / area + 1 / 12 for pq in ((2, 0), (0, 2)))
     xy = central[1, 1] / area
@@ -251,9 +247,7 @@ def _window(stack: Floats, side: int, extreme: np.ufunc) -> Floats:
         while reach < side:
             step = min(reach, side - reach)
             length = found.shape[axis] - step
-            found = extreme(
-                _part(found, axis, 0, length), _part(found, axis, step, step + length)
-            )
+            found = extreme(_part(found, axis, 0, length), _part(found, axis, step, step + length))
             reach += step
         stack = _part(found, axis, 0, width)
     return stack

@@ -33,7 +33,8 @@ class CellScale(nn.Module):
 
     ``cell``: from the cell's own 0.5th to its 99.5th percentile, of each channel by itself or of
     all together. ``dtype``: from 0 to the largest integer of the type; fractional intensities have
-    no such limit and are scaled as with ``cell``.
+    no such limit and are scaled as with ``cell``. ``auto``: ``dtype`` for 8 bits, which are mostly
+    filled, ``cell`` for deeper images, which are not.
 
     Attributes:
         limits: (2,) float32 buffer; both 0 until ``fit``, and where each cell has its own.
@@ -41,7 +42,7 @@ class CellScale(nn.Module):
 
     limits: Tensor
 
-    def __init__(self, how: Literal["cell", "dtype"], *, together: bool) -> None:
+    def __init__(self, how: Literal["auto", "cell", "dtype"], *, together: bool) -> None:
         super().__init__()
         self.how = how
         self.dims = (1, 2, 3) if together else (2, 3)
@@ -49,7 +50,8 @@ class CellScale(nn.Module):
 
     def fit(self, dtype: np.dtype[Any]) -> None:
         """Take the limits of a type of image."""
-        if self.how == "dtype" and dtype.kind in "ui":
+        shallow = self.how == "dtype" or (self.how == "auto" and dtype.itemsize == 1)
+        if shallow and dtype.kind in "ui":
             self.limits[1] = float(np.iinfo(dtype).max)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ class CellScale(nn.Module):
         beyond = max(1, round(TAIL * flat.shape[-1]))
         high = flat.topk(beyond, dim=-1).values[..., -1]
         low = flat.topk(beyond, dim=-1, largest=False).values[..., -1]
-        if self.how == "dtype":
+        if self.how != "cell":
             fixed = self.limits[1] > self.limits[0]
             high = torch.where(fixed, self.limits[1], high)
             low = torch.where(fixed, self.limits[0], low)
@@ -121,9 +123,10 @@ class BackboneModule(CellModule):
         if self.colour == "rgb":
             found: Tensor = self.backbone(scaled)
             return found
-        cells, channels = scaled.shape[:2]
+        cells = scaled.shape[0]
         views = scaled.flatten(0, 1).unsqueeze(1).expand(-1, 3, -1, -1)
-        return self.backbone(views).reshape(cells, channels, -1).flatten(1)
+        of_views: Tensor = self.backbone(views)
+        return of_views.reshape(cells, -1)
 
     def judge(self, features: Tensor) -> Tensor:
         """(B, F) float32 features to (B, K) float32 probabilities."""

@@ -121,12 +121,12 @@ def _dense_head(model: DenseModel, network: nn.Module, table: CellTable, seed: i
         )
         network.train()
         for _ in range(model.passes):
-            for chosen in torch.randperm(len(values)).split(BATCH):
+            for chosen in torch.split(torch.randperm(len(values)), BATCH):
                 logits = network(values[chosen])[:, table.columns]
                 losses = nn.functional.cross_entropy(logits, positions[chosen], reduction="none")
                 loss = (losses * weights[chosen]).mean()
                 optimiser.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimiser.step()
                 schedule.step()
         network.eval()
@@ -202,12 +202,15 @@ def _hist_gbdt(model: HistGbdtModel, table: CellTable, seed: int) -> TreeEnsembl
 def _edges(column: NDArray[np.float32]) -> NDArray[np.float64]:
     """At most 254 numbers, ascending, that part a feature's cells evenly; none lies on a value."""
     distinct, counts = np.unique(column, return_counts=True)
-    middle = (distinct[:-1].astype(np.float64) + distinct[1:]) / 2
+    middle: NDArray[np.float64] = (distinct[:-1].astype(np.float64) + distinct[1:]) / 2
     if len(middle) < BINS:
         return middle
     below = np.cumsum(counts)[:-1]
     wanted = len(column) * np.arange(1, BINS) / BINS
-    return middle[np.unique(np.searchsorted(below, wanted).clip(max=len(middle) - 1))]
+    chosen: NDArray[np.float64] = middle[
+        np.unique(np.searchsorted(below, wanted).clip(max=len(middle) - 1))
+    ]
+    return chosen
 
 
 def _dense(network: nn.Module) -> nn.Linear:

@@ -1,6 +1,5 @@
 """Features of the cells of a data set, as a module takes them: measured, or of a backbone."""
 
-
 from __future__ import annotations
 
 import hashlib
@@ -50,14 +49,11 @@ def kept_features(
 
 
 def _name(module: BackboneModule, dataset: CellDataset) -> str:
-    view = module.view
-    facts = json.dumps(
-        [VERSION, dataset.sha256, module.name, module.colour, module.scale.how, view.cropped]
-        + [view.seen, module.scale.limits.tolist()]
-    )
+    view, limits = module.view, module.scale.limits.tolist()
+    seen = [module.name, module.colour, limits, view.cropped, view.seen]
+    facts = json.dumps([VERSION, dataset.sha256, *seen])
     digest = hashlib.sha256(facts.encode())
     for name, tensor in sorted(module.backbone.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().to(device="cpu").contiguous().numpy().tobytes())
     return f"backbone-{digest.hexdigest()}"
-

@@ -65,7 +65,9 @@ def require_weights(space: SearchSpace) -> None:
         SpaceError: all that is missing, a line each.
     """
     drawn = sample(space, DRAWS)
-    named = dict.fromkeys(r.model for r in [*space.starts, *drawn] if isinstance(r.model, TimmModel))
+    named = dict.fromkeys(
+        r.model for r in [*space.starts, *drawn] if isinstance(r.model, TimmModel)
+    )
     classical = dict.fromkeys(r.model for r in drawn if isinstance(r.model, ClassicalModel))
     found = dict.fromkeys(said for model in classical if (said := _no_backbone(model)))
     if named:

@@ -305,9 +305,7 @@ def _searched(
         where = "here" if job.address is None else f"at {job.address}"
         observer.message(f"starting Ray {where}; trials at a time: {job.slots}")
     try:
-        return search_trials(
-            job, space, observer, backend(record.config.backend), left_out=omitted
-        )
+        return search_trials(job, space, observer, backend(record.config.backend), left_out=omitted)
     finally:
         observer.ends()
 

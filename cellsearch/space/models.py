@@ -169,10 +169,10 @@ class _Classical(Section):
         "tf_efficientnet_lite0", min_length=1, description="frozen network, as timm spells it"
     )
     side: int = Field(112, ge=32, le=384, description="side that the frozen network sees, px")
-    scaling: Literal["cell", "dtype"] = Field(
-        "cell",
+    scaling: Literal["auto", "cell", "dtype"] = Field(
+        "auto",
         description="limits of the intensities that the frozen network sees: each cell's own, or "
-        "those of the image type",
+        "those of the image type; auto takes the type's for 8 bits",
     )
     colour: Literal["auto", "grey", "rgb"] = Field(
         "auto",

@@ -118,5 +118,7 @@ def _converted(source: Path) -> Path:
         with whole_file(target) as file:
             file.write(held)
     except OSError as error:
-        raise TrialError(f"the cache {target.parent} cannot be written: {error.strerror}") from error
+        raise TrialError(
+            f"the cache {target.parent} cannot be written: {error.strerror}"
+        ) from error
     return target
