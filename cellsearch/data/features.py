@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data import measures
-from cellsearch.data.cache import built_once
 from cellsearch.data.cell_mask import border_median, cell_masks
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.feature_cache import computed_once
 from cellsearch.errors import DataError
-from cellsearch.util.atomic import whole_file
-from cellsearch.util.cache_folder import cache_folder
 
 FEATURES_VERSION = 1
 """Raised whenever any feature changes: a model knows which ones it was trained on."""
@@ -94,17 +91,11 @@ def measured(dataset: CellDataset) -> NDArray[np.float32]:
     Raises:
         DataError: crops below 8 px, or the cache cannot be written.
     """
-    cache = cache_folder()
-    name = f"{dataset.sha256}-v{FEATURES_VERSION}"
-    path = cache / "features" / f"{name}.npy"
-    shape = (len(dataset), len(feature_names(dataset.channels)))
-
-    def anew() -> NDArray[np.float32]:
-        _write(path, measure(dataset.images))
-        kept: NDArray[np.float32] = np.load(path, mmap_mode="r")
-        return kept
-
-    return built_once(cache, f"features-{name[:16]}", lambda: _opened(path, shape), anew)
+    return computed_once(
+        f"{dataset.sha256}-v{FEATURES_VERSION}",
+        (len(dataset), len(feature_names(dataset.channels))),
+        lambda: measure(dataset.images),
+    )
 
 
 def features_of(dataset: CellDataset, indices: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -119,17 +110,3 @@ def features_of(dataset: CellDataset, indices: NDArray[np.int64]) -> NDArray[np.
         return np.asarray(measured(dataset)[indices])
     chosen, places = np.unique(indices, return_inverse=True)
     return measure(dataset.images[chosen])[places]
-
-
-def _opened(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    try:
-        found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return found if found.shape == shape and found.dtype == np.float32 else None
-
-
-def _write(path: Path, values: NDArray[np.float32]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        np.save(file, values, allow_pickle=False)

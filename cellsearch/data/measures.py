@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.feature import graycomatrix, graycoprops
 from skimage.measure import regionprops_table
 
@@ -55,17 +54,24 @@ def intensity(pixels: Floats, masks: Masks, background: Floats) -> Floats:
     sd = np.sqrt((centred**2).sum(axis=1) / area)
     sd = np.where(sd > 1e-9 * np.abs(flat).max(axis=1), sd, 0.0)
     z = centred / np.where(sd > 0, sd, np.inf)[:, None]
-    ordered = np.sort(np.where(inside, flat, np.inf), axis=1)
-    low, high = (
-        np.take_along_axis(ordered, np.rint(q * (area - 1)).astype(np.int64)[:, None], axis=1)[:, 0]
-        for q in (0.01, 0.99)
-    )
-    skew = (z**3).sum(axis=1) / area
-    kurtosis = np.where(sd > 0, (z**4).sum(axis=1) / area - 3.0, 0.0)
+    low, high = _ends(flat, inside).T
+    squared = z * z
+    skew = (squared * z).sum(axis=1) / area
+    kurtosis = np.where(sd > 0, (squared * squared).sum(axis=1) / area - 3.0, 0.0)
     total = ((flat - background[:, None]) * inside).sum(axis=1)
     return np.stack(
         [mean, sd, low, high, np.round(skew, 6), np.round(kurtosis, 6), background, total], axis=1
     )
+
+
+def _ends(flat: Floats, inside: NDArray[np.bool_]) -> Floats:
+    """(n, 2): the 1st and the 99th percentile of each row's px inside, of those that are there."""
+    ends = np.empty((len(flat), 2))
+    for cell, (row, own) in enumerate(zip(flat, inside, strict=True)):
+        values = row[own]
+        places = [int(np.rint(q * (len(values) - 1))) for q in (0.01, 0.99)]
+        ends[cell] = np.partition(values, places)[places]
+    return ends
 
 
 def shape(masks: Masks) -> Floats:
@@ -78,29 +84,54 @@ def shape(masks: Masks) -> Floats:
     # One tall picture of all cells, a blank row between them, each under its own number.
     tall = np.zeros((cells, height + 1, width), dtype=np.int64)
     tall[:, :height] = masks * np.arange(1, cells + 1)[:, None, None]
-    table = regionprops_table(
-        tall.reshape(-1, width), properties=("area", "perimeter", "solidity", "extent")
-    )
-    return np.concatenate(
-        [
-            np.stack([table[name] for name in ("area", "perimeter", "solidity", "extent")], axis=1),
-            _ellipse_and_hu(masks),
-        ],
-        axis=1,
-    )
+    table = regionprops_table(tall.reshape(-1, width), properties=("area", "perimeter", "extent"))
+    solidity = table["area"] / np.array([_hull_area(mask) for mask in masks])
+    columns = [table["area"], table["perimeter"], solidity, table["extent"]]
+    return np.concatenate([np.stack(columns, axis=1), _ellipse_and_hu(masks)], axis=1)
+
+
+def _hull_area(mask: NDArray[np.bool_]) -> int:
+    """Px whose centres lie within the convex hull of the edge points of all px of a cell.
+
+    A px has four such points, half a px off its centre, as in scikit-image; but the hull is
+    followed row by row, in a tenth of the time.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    first = mask[rows].argmax(axis=1)
+    last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
+    within = np.arange(rows[0], rows[-1] + 1)
+    low = np.interp(within, *_lower_hull(rows, first))
+    high = -np.interp(within, *_lower_hull(rows, -last))
+    # A centre on the hull counts, whatever the last bit of an interpolation is.
+    return int((np.floor(high + 1e-9) - np.ceil(low - 1e-9) + 1).sum())
+
+
+def _lower_hull(rows: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Corners of the convex curve below the edge points of each row's end (Andrew 1979)."""
+    # Twice the numbers, so that all of them are whole and no rounding decides.
+    span = 2 * int(rows[-1] - rows[0]) + 3
+    lowest = np.full(span, np.iinfo(np.int64).max)
+    for offset, above in ((0, 0), (1, -1), (2, 0)):
+        np.minimum.at(lowest, 2 * (rows - rows[0]) + offset, 2 * ends + above)
+    xs: list[int] = []
+    ys: list[int] = []
+    for u, v in enumerate(lowest.tolist()):
+        while len(xs) > 1 and (ys[-1] - ys[-2]) * (u - xs[-2]) >= (v - ys[-2]) * (xs[-1] - xs[-2]):
+            xs.pop()
+            ys.pop()
+        xs.append(u)
+        ys.append(v)
+    return np.array(xs) / 2 + (rows[0] - 0.5), np.array(ys) / 2
 
 
 def _ellipse_and_hu(masks: Masks) -> Floats:
     """(n, 10): axes and eccentricity of the ellipse of the same second moments, Hu's moments."""
-    down, across = centroid_offsets(masks)
-    inside = _flat(masks).astype(np.float64)
-    area = inside.sum(axis=1)
-    central = {
-        (p, q): (down**p * across**q * inside).sum(axis=1)
-        for p in range(4)
-        for q in range(4)
-        if 2 <= p + q <= 3
-    }
+    # Offsets are the same along a row and along a column, so the sums run over one, then the other.
+    down, across = (_powers(offsets) for offsets in centroid_offsets(masks))
+    inside = masks.astype(np.float64)
+    area = _flat(inside).sum(axis=1)
+    moments = np.matmul(down.transpose(0, 2, 1), np.matmul(inside, across))
+    central = {(p, q): moments[:, p, q] for p in range(4) for q in range(4) if 2 <= p + q <= 3}
     # A px is a square of side 1, so even a line has a second moment of 1/12 across.
     yy, xx = (central[pq] / area + 1 / 12 for pq in ((2, 0), (0, 2)))
     xy = central[1, 1] / area
@@ -111,6 +142,12 @@ def _ellipse_and_hu(masks: Masks) -> Floats:
     # Roots would turn the last bit of a moment that is 0 by symmetry into a figure.
     eta = {pq: np.round(mu / area ** (1 + sum(pq) / 2), 12) for pq, mu in central.items()}
     return np.round(np.concatenate([axes, _hu(eta)], axis=1), 6)
+
+
+def _powers(offsets: Floats) -> Floats:
+    """(n, L, 4): 1, x, x squared, x cubed."""
+    squared = offsets * offsets
+    return np.stack([np.ones_like(offsets), offsets, squared, squared * offsets], axis=2)
 
 
 def _hu(eta: dict[tuple[int, int], Floats]) -> Floats:
@@ -172,8 +209,8 @@ def _patterns(pixels: Floats, masks: Masks) -> Floats:
     padded = np.pad(pixels, ((0, 0), (1, 1), (1, 1)), mode="edge")
     round_about = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
     brighter = [padded[:, y : y + height, x : x + width] >= pixels for y, x in round_about]
-    arcs = np.zeros(pixels.shape, dtype=np.int64)
-    count = np.zeros(pixels.shape, dtype=np.int64)
+    arcs = np.zeros(pixels.shape, dtype=np.int8)
+    count = np.zeros(pixels.shape, dtype=np.int8)
     for here, following in zip(brighter, brighter[1:] + brighter[:1], strict=True):
         arcs += here != following
         count += here
@@ -192,11 +229,32 @@ def _granularity(signal: Floats) -> Floats:
     left, opened, losses = whole, signal, []
     for radius in OPENINGS:
         side = 2 * radius + 1
-        opened = ndimage.grey_opening(opened, size=(1, side, side), mode="nearest")
+        opened = _window(_window(opened, side, np.minimum), side, np.maximum)
         remaining = _flat(opened).sum(axis=1)
         losses.append((left - remaining) / np.where(whole > 0, whole, np.inf))
         left = remaining
     return np.stack(losses, axis=1)
+
+
+def _window(stack: Floats, side: int, extreme: np.ufunc) -> Floats:
+    """The least or the greatest px of a square about each one; edges go on as they end."""
+    for axis in (1, 2):
+        width = stack.shape[axis]
+        pads = [(0, 0)] * 3
+        pads[axis] = (side // 2, side // 2)
+        # Windows of 1, 2, 4, ... px, each made of two of the last.
+        found, reach = np.pad(stack, pads, mode="edge"), 1
+        while reach < side:
+            step = min(reach, side - reach)
+            length = found.shape[axis] - step
+            found = extreme(_part(found, axis, 0, length), _part(found, axis, step, step + length))
+            reach += step
+        stack = _part(found, axis, 0, width)
+    return stack
+
+
+def _part(stack: Floats, axis: int, start: int, stop: int) -> Floats:
+    return stack[:, start:stop] if axis == 1 else stack[:, :, start:stop]
 
 
 def radial(pixels: Floats, masks: Masks, background: Floats) -> Floats:
@@ -206,7 +264,7 @@ def radial(pixels: Floats, masks: Masks, background: Floats) -> Floats:
     distance from the background within them. A ring without px has 0.
     """
     down, across = centroid_offsets(masks)
-    distance = np.sqrt(down**2 + across**2)
+    distance = _flat(np.sqrt((down**2)[:, :, None] + (across**2)[:, None, :]))
     farthest = np.maximum((distance * _flat(masks)).max(axis=1, keepdims=True), 1.0)
     ring = np.floor(np.round(distance / farthest * RINGS, 6)).astype(np.int64)
     ring = np.where(ring == RINGS, RINGS - 1, ring)
@@ -228,11 +286,12 @@ def correlations(pixels: Floats) -> Floats:
     cells, channels = pixels.shape[:2]
     flat = pixels.reshape(cells, channels, -1)
     centred = flat - flat.mean(axis=2, keepdims=True)
-    norm = np.sqrt((centred**2).sum(axis=2, keepdims=True))
-    floor = 1e-9 * np.sqrt((flat**2).sum(axis=2, keepdims=True))
-    unit = centred / np.where(norm > floor, norm, np.inf)
+    products = np.matmul(centred, centred.transpose(0, 2, 1))
+    norm = np.sqrt(np.diagonal(products, axis1=1, axis2=2))
+    floor = 1e-9 * np.sqrt(np.einsum("ncp,ncp->nc", flat, flat))
+    norm = np.where(norm > floor, norm, np.inf)
     pairs = [
-        (unit[:, a] * unit[:, b]).sum(axis=1)
+        products[:, a, b] / (norm[:, a] * norm[:, b])
         for a in range(channels)
         for b in range(a + 1, channels)
     ]
@@ -240,14 +299,14 @@ def correlations(pixels: Floats) -> Floats:
 
 
 def centroid_offsets(masks: Masks) -> tuple[Floats, Floats]:
-    """Two (n, H * W): how far each px lies below and to the right of its cell's centroid."""
-    _, height, width = masks.shape
-    rows, columns = (_flat(grid[None]).astype(np.float64) for grid in np.indices((height, width)))
-    inside = _flat(masks)
-    area = inside.sum(axis=1, keepdims=True)
-    down = rows - (rows * inside).sum(axis=1, keepdims=True) / area
-    across = columns - (columns * inside).sum(axis=1, keepdims=True) / area
-    return down, across
+    """(n, H) and (n, W): how far each row lies below and each column right of the centroid."""
+    found = []
+    for axis in (2, 1):
+        counts = masks.sum(axis=axis, dtype=np.float64)
+        places = np.arange(counts.shape[1], dtype=np.float64)
+        centroid = (counts * places).sum(axis=1, keepdims=True)
+        found.append(places - centroid / counts.sum(axis=1, keepdims=True))
+    return found[0], found[1]
 
 
 def _flat(stack: NDArray[Any]) -> NDArray[Any]:

@@ -86,6 +86,7 @@ def examine(
     else:
         yield from slow("trying the database", lambda: [checks.database(storage)])
     yield checks.weights()
+    yield checks.backbone()
     yield checks.java()
     yield from slow("loading torch and timing precisions", checks.torch_devices)
     if ray:
@@ -396,6 +397,23 @@ def weights() -> Check:
         return Check("timm weights", "ok", text)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return Check("timm weights", "ok", f"{', '.join(names[:5])}{more}")
+
+
+def backbone() -> Check:
+    """Weights of the frozen network that the shipped spaces make features with."""
+    from cellsearch.learn.models.backbone_weights import (
+        INSTALL,
+        PACKAGES,
+        packaged,
+        weights_missing,
+    )
+
+    name = next(iter(PACKAGES))
+    if weights_missing(name):
+        text = f"no weights of {name}; initial trials on its features are left out"
+        return Check("frozen backbone", "ok", text, f"to have them: {INSTALL}")
+    where = f" (package {PACKAGES[name]})" if packaged(name) is not None else ""
+    return Check("frozen backbone", "ok", f"weights of {name} are at hand{where}")
 
 
 def java() -> Check:

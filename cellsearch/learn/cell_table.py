@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import TrialError
 from cellsearch.learn.augment import Augmenter
+from cellsearch.learn.backbone_module import BackboneModule
 from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.cell_source import CellSource
+from cellsearch.learn.kept_features import kept_features
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
 
@@ -65,16 +67,15 @@ def cell_values(
     """(n (1 + copies), F) float32 of what the network sees; the normalisation is fitted first."""
     model = recipe.model
     assert isinstance(model, ClassicalModel)
-    real = np.unique(order[order < len(source.dataset)])
+    cells, first = np.unique(order, return_index=True)
+    real, first = cells[cells < len(source.dataset)], first[cells < len(source.dataset)]
     images = source.dataset.images
-    if module.measures:
-        from cellsearch.data.features import features_of
-
-        images = features_of(source.dataset, real)[:, :, None, None]
-        module.normalise.fit(images, np.arange(len(real)))
-        module.normalise.fitted_on = real
-    else:
+    table = _features(module, source, order) if _tabular(module) else None
+    if table is None:
         module.normalise.fit(images, real)
+    else:
+        module.normalise.fit(table[:, :, None, None], first)
+        module.normalise.fitted_on = real
     rows, width = len(order) * (1 + model.copies), _width(module, images.shape[1])
     if 4 * rows * width > MOST_BYTES:
         raise TrialError(
@@ -91,31 +92,44 @@ def cell_values(
             chosen = order[start : start + CELLS_AT_ONCE]
             place = slice(at, at + len(chosen))
             at += len(chosen)
-            if module.measures and copy == 0:
-                out[place] = _measured(module, source, chosen)
+            if table is not None and copy == 0:
+                out[place] = _standardised(module, table[place])
                 continue
-            cells, _ = source.load(chosen, device=device)
+            seen, _ = source.load(chosen, device=device)
             if copy:
-                cells = augment(cells)
-            out[place] = _seen(module, cells.cpu(), rng if copy else None)
+                seen = augment(seen)
+            out[place] = _seen(module, seen.cpu(), rng if copy else None)
     return out
 
 
+def _tabular(module: CellModule) -> bool:
+    """Whether its network takes features, which are computed once, in place of pixels."""
+    return module.measures or isinstance(module, BackboneModule)
+
+
 def _width(module: CellModule, channels: int) -> int:
+    if _tabular(module):
+        return len(module.normalise.mean)
     return channels * int(np.prod(module.view.seen))
 
 
-def _measured(module: CellModule, source: CellSource, chosen: Indices) -> Floats:
-    """Standardised features: of real cells from the cache, of generated ones measured now."""
-    from cellsearch.data.features import features_of, measure
-
+def _features(module: CellModule, source: CellSource, chosen: Indices) -> Floats:
+    """(n, F) features: of real cells from the cache, of generated ones made now."""
     real = chosen < len(source.dataset)
     found = np.empty((len(chosen), len(module.normalise.mean)), dtype=np.float32)
-    found[real] = features_of(source.dataset, chosen[real])
+    found[real] = kept_features(module, source.dataset, chosen[real])
     if not real.all():
         made, _ = source.load(chosen[~real], device=CPU)
-        found[~real] = measure(made.numpy())
-    return _standardised(module, found)
+        found[~real] = _features_now(module, made)
+    return found
+
+
+def _features_now(module: CellModule, images: torch.Tensor) -> Floats:
+    if isinstance(module, BackboneModule):
+        return module.features_of(images.numpy())
+    from cellsearch.data.features import measure
+
+    return measure(images.numpy())
 
 
 def _standardised(module: CellModule, features: Floats) -> Floats:
@@ -126,10 +140,8 @@ def _standardised(module: CellModule, features: Floats) -> Floats:
 
 def _seen(module: CellModule, images: torch.Tensor, rng: np.random.Generator | None) -> Floats:
     """(B, F) of raw intensities on the CPU; with ``rng`` the view's place is drawn."""
-    if module.measures:
-        from cellsearch.data.features import measure
-
-        return _standardised(module, measure(images.numpy()))
+    if _tabular(module):
+        return _standardised(module, _features_now(module, images))
     with torch.no_grad():
         view = module.view(images) if rng is None else module.view.draw(images, rng)
         flat: Floats = module.normalise(view).flatten(1).numpy()

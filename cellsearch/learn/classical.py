@@ -1,4 +1,4 @@
-"""fit_classical: logistic regression and boosted trees, on pixels or on measured features."""
+"""fit_classical: regression, boosted trees and a small head, on pixels or on features."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cellsearch.errors import TrialError
+from cellsearch.learn.backbone_module import BackboneModule
 from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.cell_table import CELLS_AT_ONCE, CPU, CellTable, Floats, Indices, cell_values
 from cellsearch.learn.classical_module import build_classical
@@ -52,7 +53,8 @@ def fit_classical(
 
     Raises:
         TrialError: the table of values would exceed 4 GB, crops are too small to be
-            measured, memory ran out, or the fit gave weights that are not finite.
+            measured, a backbone's weights are not on this machine, memory ran out, or the fit gave
+            weights that are not finite.
     """
     model = recipe.model
     assert isinstance(model, ClassicalModel)
@@ -62,6 +64,8 @@ def fit_classical(
     channels, height, width = (int(side) for side in dataset.images.shape[1:])
     module = build_classical(recipe, channels=channels, classes=classes, size=(height, width))
     rng = np.random.default_rng(seed)
+    if isinstance(module, BackboneModule):
+        module.begin(dataset.images.dtype)
     try:
         values = cell_values(module, recipe, source, order, rng=rng, device=device)
         table = CellTable.of(values, np.tile(source.labels[order], 1 + model.copies), weights)

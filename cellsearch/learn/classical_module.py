@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from cellsearch.errors import TrialError
 from cellsearch.learn.cell_module import CellModule
-from cellsearch.learn.models.trees import TreeEnsemble
+from cellsearch.learn.models.trees import SoftTreeEnsemble, TreeEnsemble
 from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.view import View
-from cellsearch.space.models import ClassicalModel, LogregModel
+from cellsearch.space.models import ClassicalModel, DenseModel, HistGbdtModel, XgboostModel
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.sections import Input
 
@@ -63,7 +63,7 @@ class MeasuredModule(CellModule):
 def build_classical(
     recipe: Recipe, *, channels: int, classes: int, size: tuple[int, int]
 ) -> CellModule:
-    """The module of a classical recipe, all weights 0: a fit or a card fills it.
+    """The module of a classical recipe, empty: a fit or a card fills it.
 
     Args:
         recipe: of a classical family.
@@ -72,7 +72,8 @@ def build_classical(
         size: (H, W), px.
 
     Raises:
-        TrialError: crops too small to be measured, or the family is none of the classical ones.
+        TrialError: crops too small to be measured, a backbone that timm does not know or that
+            takes no such images, or the family is none of the classical ones.
     """
     model = recipe.model
     if not isinstance(model, ClassicalModel):
@@ -82,6 +83,13 @@ def build_classical(
         normalise = ExactNormalise(channels, recipe.input.normalise)
         network = _network(model, channels * view.seen[0] * view.seen[1], classes)
         return CellModule(view, normalise, network, test_flips=recipe.input.test_flips)
+    if model.features == "backbone":
+        # timm's import is what only this kind of features shall cost.
+        from cellsearch.learn.backbone_module import BackboneModule
+
+        module = BackboneModule(model, channels, size, recipe.input.crop)
+        module.network = _network(model, module.features, classes)
+        return module
     # scikit-image takes half a second to import, which pixels need not pay.
     from cellsearch.data.features import SMALLEST, feature_names
 
@@ -95,10 +103,20 @@ def build_classical(
 
 
 def _network(model: ClassicalModel, features: int, classes: int) -> nn.Module:
-    if not isinstance(model, LogregModel):
-        return TreeEnsemble(rounds=model.rounds, depth=model.max_depth, classes=classes)
-    dense = nn.Linear(features, classes)
+    if isinstance(model, XgboostModel | HistGbdtModel):
+        kind = SoftTreeEnsemble if model.features == "backbone" else TreeEnsemble
+        return kind(rounds=model.rounds, depth=model.max_depth, classes=classes)
+    layers: list[nn.Module] = [nn.Flatten()]
+    if isinstance(model, DenseModel):
+        layers += [nn.Dropout(model.drop), _zero(features, model.units), nn.GELU()]
+        layers += [nn.Dropout(model.drop)]
+        features = model.units
+    return nn.Sequential(*layers, _zero(features, classes))
+
+
+def _zero(features: int, units: int) -> nn.Linear:
+    dense = nn.Linear(features, units)
     with torch.no_grad():
         dense.weight.zero_()
         dense.bias.zero_()
-    return nn.Sequential(nn.Flatten(), dense)
+    return dense

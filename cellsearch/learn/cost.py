@@ -25,6 +25,7 @@ from cellsearch.learn.step import TrainingStep
 from cellsearch.learn.threads import torch_threads
 from cellsearch.learn.training import choose_precision
 from cellsearch.space.models import (
+    DenseModel,
     HistGbdtModel,
     LogregModel,
     NetworkModel,
@@ -178,7 +179,8 @@ def minutes_per_fold(
     generators, which are trained once for many trials, are not; prediction of a fold a quarter
     as large as the training is added. A network too large to time within seconds is judged by
     its multiply-adds (three times forward) at the pace of one plain convolution. Boosted trees are
-    judged by a few rounds on a few cells; a regression, which is quick, is not timed: 0.
+    judged by a few rounds on a few cells; a regression or a head on features, which is quick, is
+    not timed: 0.
 
     Args:
         recipe: the recipe.
@@ -191,7 +193,7 @@ def minutes_per_fold(
     Raises:
         TrialError: the recipe does not fit in memory.
     """
-    if isinstance(recipe.model, LogregModel):
+    if isinstance(recipe.model, LogregModel | DenseModel):
         return 0.0
     place = resolve_device(device)
     height, width = (int(side) for side in dataset.images.shape[2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
+from cellsearch.learn.backbone_module import BackboneModule
 from cellsearch.learn.cell_module import CellModule
+from cellsearch.learn.kept_features import kept_features
 from cellsearch.learn.models import build_network
 from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.precision import Precision, autocast
@@ -150,10 +152,12 @@ def probabilities(
     channels_last = device.type != "mps" and not module.measures
     precision = precision or Precision("float32", channels_last=channels_last)
     inputs, places = dataset.images, indices
-    if module.measures:
-        from cellsearch.data.features import features_of
-
-        inputs, places = features_of(dataset, indices), np.arange(len(indices))
+    judge: nn.Module | Callable[[Tensor], Tensor] = module
+    if module.measures or isinstance(module, BackboneModule):
+        inputs, places = kept_features(module, dataset, indices), np.arange(len(indices))
+        if isinstance(module, BackboneModule):
+            # Features, which are kept, are judged without the backbone.
+            precision, judge = Precision("float32"), module.judge
     classes = len(dataset.classes)
     out = np.empty((len(indices), classes), dtype=np.float32)
     if device.type == "cpu":
@@ -164,7 +168,7 @@ def probabilities(
         with torch.inference_mode(), autocast(precision, device):
             at = 0
             for images in batches(inputs, places, size=batch, device=device):
-                rows = module(precision.lay_out(images)).float().cpu().numpy()
+                rows = judge(precision.lay_out(images)).float().cpu().numpy()
                 out[at : at + len(rows)] = rows
                 at += len(rows)
     except RuntimeError as error:
@@ -178,6 +182,8 @@ def probabilities(
 
 def _values(module: nn.Module, dataset: CellDataset) -> int:
     """An upper bound of the values of one cell in any convolution's output."""
+    if isinstance(module, BackboneModule):
+        return module.features
     widths = [layer.out_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     seen = module.view.seen if isinstance(module, CellModule) else dataset.images.shape[2:]
     return max(widths, default=1) * int(np.prod(seen))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from cellsearch.errors import RunError, SpaceError
@@ -22,6 +22,21 @@ DRAWS = 300
 """Random recipes of a space that are looked at; each kind of model among them once."""
 
 
+def left_out(space: SearchSpace, cells: CellDataset) -> Mapping[Recipe, str]:
+    """Initial trials of a space that cannot be made here, each with the reason.
+
+    A space names them for whoever can make them: frozen backbone features where weights are at
+    hand, measured ones where crops are large enough. What a space draws is refused instead.
+    """
+    height, width = cells.images.shape[2:]
+    return {
+        start: said
+        for start in space.starts
+        if isinstance(start.model, ClassicalModel)
+        and (said := _no_features(start.model, (height, width)) or _no_backbone(start.model))
+    }
+
+
 def require_feasible(space: SearchSpace, cells: CellDataset, splits: Splits) -> None:
     """Refuse a space of which some recipes cannot be trained on these cells.
 
@@ -32,7 +47,8 @@ def require_feasible(space: SearchSpace, cells: CellDataset, splits: Splits) -> 
     Raises:
         SpaceError: all that is wrong, a line each.
     """
-    recipes = [BASELINE, *space.starts, *sample(space, DRAWS)]
+    starts = [start for start in space.starts if start not in left_out(space, cells)]
+    recipes = [BASELINE, *starts, *sample(space, DRAWS)]
     found = dict.fromkeys([*_models(recipes, cells), *_rest(recipes, cells, splits)])
     if found:
         raise SpaceError(
@@ -48,13 +64,17 @@ def require_weights(space: SearchSpace) -> None:
     Raises:
         SpaceError: all that is missing, a line each.
     """
-    models = dict.fromkeys(recipe.model for recipe in [*space.starts, *sample(space, DRAWS)])
-    named = [model for model in models if isinstance(model, TimmModel)]
-    if not named:
-        return
-    from cellsearch.learn.models.feasible import missing
+    drawn = sample(space, DRAWS)
+    named = dict.fromkeys(
+        r.model for r in [*space.starts, *drawn] if isinstance(r.model, TimmModel)
+    )
+    classical = dict.fromkeys(r.model for r in drawn if isinstance(r.model, ClassicalModel))
+    found = dict.fromkeys(said for model in classical if (said := _no_backbone(model)))
+    if named:
+        from cellsearch.learn.models.feasible import missing
 
-    if found := dict.fromkeys(said for model in named if (said := missing(model))):
+        found |= dict.fromkeys(said for model in named if (said := missing(model)))
+    if found:
         raise SpaceError(f"space {space.name!r} cannot be searched here: " + "\n".join(found))
 
 
@@ -97,15 +117,39 @@ def _models(recipes: list[Recipe], cells: CellDataset) -> Iterator[str]:
     for model, size in distinct:
         if said := problem(model, channels=channels, classes=len(cells.classes), size=size):
             yield said
-    measured = (isinstance(m, ClassicalModel) and m.features == "measured" for m, _ in distinct)
-    if any(measured):
-        from cellsearch.data.features import SMALLEST
+    classical = dict.fromkeys(m for m, _ in distinct if isinstance(m, ClassicalModel))
+    for model in classical:
+        if said := _no_features(model, (height, width)) or _no_colour(model, channels):
+            yield said
 
-        if min(height, width) < SMALLEST:
-            yield (
-                f"model.features: measured takes crops of at least {SMALLEST} x {SMALLEST} px; "
-                f"these have {height} x {width}: use pixels"
-            )
+
+def _no_features(model: ClassicalModel, size: tuple[int, int]) -> str:
+    """Why crops of that size cannot be measured, or ""."""
+    if model.features != "measured":
+        return ""
+    from cellsearch.data.features import SMALLEST
+
+    if min(size) >= SMALLEST:
+        return ""
+    return (
+        f"model.features: measured takes crops of at least {SMALLEST} x {SMALLEST} px; "
+        f"these have {size[0]} x {size[1]}: use pixels"
+    )
+
+
+def _no_colour(model: ClassicalModel, channels: int) -> str:
+    if model.features != "backbone" or model.colour != "rgb" or channels == 3:
+        return ""
+    return f"model.colour: rgb takes images of 3 channels; these have {channels}: use grey"
+
+
+def _no_backbone(model: ClassicalModel) -> str:
+    """Why a frozen backbone or its weights are not to be had on this machine, or ""."""
+    if model.features != "backbone":
+        return ""
+    from cellsearch.learn.models.backbone_weights import weights_missing
+
+    return weights_missing(model.backbone)
 
 
 def _rest(recipes: list[Recipe], cells: CellDataset, splits: Splits) -> Iterator[str]:

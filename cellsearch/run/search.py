@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from cellsearch.run.inputs import (
 )
 from cellsearch.run.observer import Silent
 from cellsearch.run.preflight import (
+    left_out,
     require_device,
     require_feasible,
     require_told_apart,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
     from cellsearch.data.twins import Twin
     from cellsearch.run.observer import RunObserver
+    from cellsearch.space.recipe import Recipe
     from cellsearch.tune.job import SearchJob
     from cellsearch.tune.study import SearchOutcome, TrialRow
 
@@ -473,9 +476,22 @@ class Run:
             where = "here" if job.address is None else f"at {job.address}"
             observer.message(f"starting Ray {where}; max concurrent trials: {job.slots}")
         try:
-            return search_trials(job, self.space, observer, backend(self.record.config.backend))
+            return search_trials(
+                job,
+                self.space,
+                observer,
+                backend(self.record.config.backend),
+                left_out=self._left_out(),
+            )
         finally:
             observer.ends()
+
+    def _left_out(self) -> Container[Recipe]:
+        omitted = left_out(self.space, self.cells)
+        for reason, count in Counter(omitted.values()).items():
+            trials = f"{count} initial trial{'s' * (count > 1)}"
+            self.observer.message(f"space {self.space.name!r}: {trials} left out: {reason}")
+        return omitted
 
     def _handed_over(self, outcome: SearchOutcome) -> ModelCard:
         from cellsearch.run.finalize import hand_over

@@ -20,7 +20,7 @@ Units = Annotated[int, Field(ge=2, le=2048)]
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "tanh"]
 
 
-Features = Literal["pixels", "measured"]
+Features = Literal["pixels", "measured", "backbone"]
 
 
 class Family(Section, ABC):
@@ -158,10 +158,31 @@ class TimmModel(Family):
 class _Classical(Family):
     features: Features = Field(
         "pixels",
-        description="input of the model: pixels, or shape, intensity, texture and radial profile "
-        "measured on them",
+        description="input of the model: pixels; shape, intensity, texture and radial profile "
+        "measured on them; or the features of a frozen pretrained network",
+    )
+    backbone: str = Field(
+        "tf_efficientnet_lite0", min_length=1, description="frozen network, as timm spells it"
+    )
+    side: int = Field(112, ge=32, le=384, description="side of the frozen network's input, px")
+    scaling: Literal["auto", "cell", "dtype"] = Field(
+        "auto",
+        description="limits of the intensities in the frozen network's input: each cell's own, or "
+        "those of the image type; auto takes the type's for 8 bits",
+    )
+    colour: Literal["auto", "grey", "rgb"] = Field(
+        "auto",
+        description="input of the frozen network: each channel by itself in grey, or three at "
+        "once as red, green and blue; auto takes rgb for three channels",
     )
     copies: int = Field(0, ge=0, le=16, description="augmented copies of each training cell")
+
+    @property
+    def input(self) -> str:
+        """What the model is fitted to, in a few words."""
+        if self.features != "backbone":
+            return self.features
+        return f"{self.backbone} at {self.side} px"
 
 
 class LogregModel(_Classical):
@@ -171,7 +192,7 @@ class LogregModel(_Classical):
     l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
 
     def brief(self) -> str:
-        return f"logistic regression, L2 {self.l2:g}, {self.features}"
+        return f"logistic regression, L2 {self.l2:g}, {self.input}"
 
 
 class XgboostModel(_Classical):
@@ -186,7 +207,7 @@ class XgboostModel(_Classical):
     l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
 
     def brief(self) -> str:
-        return f"XGBoost, {self.rounds} rounds, {self.features}"
+        return f"XGBoost, {self.rounds} rounds, {self.input}"
 
 
 class HistGbdtModel(_Classical):
@@ -200,13 +221,29 @@ class HistGbdtModel(_Classical):
     l2: float = Field(1.0, ge=1e-6, le=1e6, description="L2 penalty")
 
     def brief(self) -> str:
-        return f"hist-GBDT, {self.rounds} rounds, {self.features}"
+        return f"hist-GBDT, {self.rounds} rounds, {self.input}"
+
+
+class DenseModel(_Classical):
+    """A small dense network on a table of values, by AdamW: for features more than for pixels."""
+
+    family: Literal["dense"] = "dense"
+    units: int = Field(64, ge=2, le=2048, description="units of the hidden layer")
+    drop: float = Field(
+        0.3, ge=0.0, le=0.9, description="dropout before and after the hidden layer"
+    )
+    decay: float = Field(1e-2, ge=0.0, le=10.0, description="decoupled weight decay")
+    lr: float = Field(2e-3, ge=1e-6, le=1.0, description="peak of the one-cycle learning rate")
+    passes: int = Field(40, ge=1, le=500, description="times that each cell is seen")
+
+    def brief(self) -> str:
+        return f"dense head of {self.units}, {self.input}"
 
 
 NetworkModel = CnnModel | MlpModel | ResnetModel | NagaoModel | VitModel | TimmModel
 
 
-ClassicalModel = LogregModel | XgboostModel | HistGbdtModel
+ClassicalModel = LogregModel | XgboostModel | HistGbdtModel | DenseModel
 
 
 Model = NetworkModel | ClassicalModel

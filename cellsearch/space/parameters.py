@@ -24,6 +24,10 @@ COUNTERS: Mapping[str, str] = {
 
 ACTIVE_WHEN: Mapping[str, tuple[str, tuple[ParamValue, ...]]] = {
     "model.dropout": ("model.head_layers", (1, 2, 3, 4)),
+    "model.backbone": ("model.features", ("backbone",)),
+    "model.side": ("model.features", ("backbone",)),
+    "model.scaling": ("model.features", ("backbone",)),
+    "model.colour": ("model.features", ("backbone",)),
     "loss.gamma": ("loss.kind", ("focal",)),
     "loss.beta": ("loss.weighting", ("effective",)),
     "balance.strength": ("balance.method", ("over", "under", "mixed")),

@@ -10,6 +10,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import optuna
@@ -72,6 +73,7 @@ class Driver:
         observer: SearchObserver,
         *,
         refuse: Refuse | None = None,
+        left_out: Container[Recipe] = (),
     ) -> None:
         self.timed_out = False
         self.stopped = ""
@@ -97,6 +99,8 @@ class Driver:
         self._whole = bool(whole)
         if not trials:
             for number, recipe in enumerate(self._given):
+                if recipe in left_out:
+                    continue
                 self._study.enqueue_trial(
                     dict(space.fixed_params(recipe)),
                     user_attrs={

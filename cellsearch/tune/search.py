@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from collections.abc import Container
 from importlib import import_module
 
 import numpy as np
@@ -34,9 +35,16 @@ from cellsearch.tune.watch import SearchObserver, Space
 
 
 def search(
-    job: SearchJob, space: Space, observer: SearchObserver, backend: Backend
+    job: SearchJob,
+    space: Space,
+    observer: SearchObserver,
+    backend: Backend,
+    *,
+    left_out: Container[Recipe] = (),
 ) -> SearchOutcome:
     """Search until the budget or the time is spent, or a signal comes; then what there is.
+
+    Initial trials that are ``left_out`` cannot be made on this machine.
 
     Raises:
         MismatchError: the study was begun with other cells, splits, space or metric.
@@ -61,7 +69,7 @@ def search(
             rule=_rule(job, dataset, splits, begun=bool(study.get_trials(deepcopy=False))),
         )
         refuse = _refuse(Bounds.of(space.limits), dataset)
-        driver = Driver(job, space, record, pool, observer, refuse=refuse)
+        driver = Driver(job, space, record, pool, observer, refuse=refuse, left_out=left_out)
         warm_up()
         state = "failed"
         try:

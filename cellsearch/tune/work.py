@@ -22,6 +22,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import CellsearchError, RunError, TrialError
 from cellsearch.learn.fold_result import FoldResult
+from cellsearch.space.models import ClassicalModel
 from cellsearch.space.parameters import ParamValue
 from cellsearch.space.recipe import Recipe
 from cellsearch.tune.job import FOLD_FILE, Report, SearchJob, Task, trial_folder
@@ -59,10 +60,20 @@ def train(
         seed=job.seed,
         folds=folds,
         device=job.device,
-        threads=job.threads,
+        threads=threads_of(job, recipe),
         precision=None if asked is None else Precision.parse(asked),
         backbone=None if job.init_from is None else read_backbone(job.init_from),
     )
+
+
+def threads_of(job: SearchJob, recipe: Recipe) -> int:
+    """CPU threads of a trial of that recipe.
+
+    The libraries of the classical families wait for each other's threads in a busy loop: two
+    trials of two threads on two cores take four times as long as of one.
+    """
+    side_by_side = job.slots > 1 and isinstance(recipe.model, ClassicalModel)
+    return 1 if side_by_side else job.threads
 
 
 def execute(
@@ -156,7 +167,8 @@ def _beyond(job: SearchJob, task: Task) -> str:
         return ""
     dataset = CellDataset.open(job.dataset_folder)
     splits = Splits.load(job.splits_path, dataset)
-    return beyond(task.bounds, task.recipe, dataset, splits, device=job.device, threads=job.threads)
+    threads = threads_of(job, task.recipe)
+    return beyond(task.bounds, task.recipe, dataset, splits, device=job.device, threads=threads)
 
 
 def read_fold(path: Path) -> FoldResult | None:

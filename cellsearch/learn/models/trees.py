@@ -15,6 +15,10 @@ ABSENT = -50.0
 """Logit of a class without training cells: its probability is below 1e-20."""
 
 
+BAND = 0.01
+"""Half the width of a soft tree's ramp, in standard deviations of a feature."""
+
+
 class Tree(NamedTuple):
     """One full binary tree: node i has the children 2 i + 1 and 2 i + 2.
 
@@ -80,6 +84,37 @@ class TreeEnsemble(nn.Module):
         self.leaf.data[at] = torch.from_numpy(tree.leaf)
 
 
+class SoftTreeEnsemble(TreeEnsemble):
+    """The same trees with narrow ramps in place of steps.
+
+    A network's features are sums of thousands of products in float32, and their last digits differ
+    from one library or processor to another. At a step such a digit decides, so that of some
+    thousand comparisons a cell now and then one goes the other way. Within ``BAND`` of a threshold
+    a cell goes both ways, in proportion: probabilities then differ as little as features do.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, ...) float32 with a spread near 1, flattened to (B, F), to (B, K) logits."""
+        trees, inner = self.feature.shape
+        found = values.flatten(1).index_select(1, self.feature.flatten())
+        ramp = ((found - self.threshold.flatten()) / (2 * BAND) + 0.5).clamp(0.0, 1.0)
+        right = ramp.reshape(-1, trees, inner)
+        share = torch.ones_like(right[:, :, :1])
+        for level in range(self.depth):
+            here = right[:, :, 2**level - 1 : 2 ** (level + 1) - 1]
+            share = torch.stack((share * (1 - here), share * here), dim=3).flatten(2)
+        leaves = (share * self.leaf).sum(dim=2)
+        return leaves.reshape(leaves.shape[0], -1, self.base.shape[0]).sum(dim=1) + self.base
+
+
+def softened(ensemble: TreeEnsemble) -> SoftTreeEnsemble:
+    """The same trees with ramps."""
+    trees, classes = ensemble.feature.shape[0], ensemble.base.shape[0]
+    soft = SoftTreeEnsemble(rounds=trees // classes, depth=ensemble.depth, classes=classes)
+    soft.load_state_dict(ensemble.state_dict())
+    return soft
+
+
 def from_xgboost(
     booster: Any, *, rounds: int, depth: int, classes: int, columns: Sequence[int]
 ) -> TreeEnsemble:
@@ -117,15 +152,23 @@ def from_xgboost(
 
 
 def from_hist_gbdt(
-    model: Any, *, rounds: int, depth: int, classes: int, columns: Sequence[int]
+    model: Any,
+    edges: Sequence[NDArray[np.float64]],
+    *,
+    rounds: int,
+    depth: int,
+    classes: int,
+    columns: Sequence[int],
 ) -> TreeEnsemble:
     """The trees of a fitted ``HistGradientBoostingClassifier``.
 
-    scikit-learn sends x <= t to the left with t in float64; for float32 x that is x < t', with
-    t' the least float32 above t. Of two classes it grows one tree a round: logits (0, raw).
+    It was fitted on numbers of bins: a cell of bin b or a lower one goes left, so its feature lies
+    at or below edge b; for float32 x that is x < t', with t' the least float32 above the edge. Of
+    two classes it grows one tree a round: logits (0, raw).
 
     Args:
-        model: fitted on numbers without missing values.
+        model: fitted on bins 0, 1, ... of each feature.
+        edges: of each feature, ascending; bin b holds what lies above edge b - 1 and not above b.
         rounds: of the recipe, at least those of the model.
         depth: at least that of the deepest tree.
         classes: K.
@@ -143,12 +186,20 @@ def from_hist_gbdt(
                 left=nodes["left"],
                 right=nodes["right"],
                 feature=nodes["feature_idx"],
-                threshold=above(nodes["num_threshold"]),
+                threshold=above(_at_edges(nodes, edges)),
                 value=nodes["value"].astype(np.float32),
                 is_leaf=nodes["is_leaf"].astype(bool),
             )
             ensemble.put(number * classes + column, tree)
     return ensemble
+
+
+def _at_edges(nodes: Any, edges: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(nodes,) the edge that each threshold between two bins stands for; 0 at a leaf."""
+    found = np.zeros(len(nodes))
+    for at in np.flatnonzero(~nodes["is_leaf"].astype(bool)):
+        found[at] = edges[nodes["feature_idx"][at]][int(nodes["num_threshold"][at])]
+    return found
 
 
 def above(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
