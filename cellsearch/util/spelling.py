@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -114,6 +115,14 @@ def escaped(name: str) -> str:
 def on_one_line(name: str) -> str:
     """A name as a message may hold it: as it is, or with escapes where it cannot be printed."""
     return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def reason_of(error: Exception) -> str:
+    """What a library says of bytes it cannot read: its first line, without names of its objects."""
+    lines = str(error).strip().splitlines()
+    if not lines or " object at 0x" in lines[0]:
+        return "damaged"
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", lines[0])
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import CellsearchError, ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message
 from cellsearch.util.progress import Progress
+from cellsearch.util.spelling import reason_of
 from cellsearch.util.yaml_files import near_miss
 
 SPLITS = ("train", "val", "test")
@@ -167,8 +168,7 @@ def _reason(root: Path, error: Exception) -> str:
         return "its bytes are one array, as of an .npy: save it with np.savez(path, images=...)"
     if not start.startswith(b"PK"):
         return "its bytes are no zip archive"
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return reason_of(error)
 
 
 def _parts(root: Path, keys: list[str], options: Options) -> list[str]:

@@ -23,6 +23,7 @@ from cellsearch.data.readers.spool import spooled_to_size
 from cellsearch.data.zarr_gaps import Gaps, chunks_there, differing, shadow
 from cellsearch.errors import CellsearchError, DataError, ReadError
 from cellsearch.util.progress import Progress
+from cellsearch.util.spelling import reason_of
 
 CHUNK_BYTES = 16 * 2**20
 CELL_AXES = ("t", "n", "z")
@@ -70,9 +71,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
     except (CellsearchError, MemoryError):
         raise
     except Exception as error:  # zarr and its codecs raise anything when bytes are changed
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise ReadError(f"{root}: not an OME-Zarr, or truncated ({reason})") from None
+        raise ReadError(f"{root}: not an OME-Zarr, or truncated ({reason_of(error)})") from None
 
 
 def _read(root: Path, group: Any, options: Options, on_progress: Progress | None) -> RawCells:

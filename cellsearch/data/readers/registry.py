@@ -151,7 +151,9 @@ def chosen(path: Path, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
         return str(reader), rest
     reader = detect(path)
     if reader == "ome_tiff" and "axes" not in rest:
-        ome_tiff.refuse_slices(path)
+        from cellsearch.data.readers.ome_tiff import refuse_slices
+
+        refuse_slices(path)
     return reader, rest
 
 
