@@ -130,7 +130,9 @@ class Intake:
             outcome.refuse(one.label, on_page(error.message))
 
     def _members(self, path: Path, scratch: Path, name: str, outcome: Outcome) -> Iterator[_Piece]:
+        held = False
         for member in members(path, scratch / "member", self._limits):
+            held = True
             inner = label(f"{name}/{member.name}")
             if member.path is None:
                 outcome.refuse(inner, member.reason)
@@ -142,6 +144,8 @@ class Intake:
                 yield from self._decoded(member.path, kind, inner)
             except ReadError as error:
                 outcome.refuse(inner, on_page(error.message))
+        if not held:
+            raise ReadError("a zip without an image")
 
     def _arrays(self, path: Path, scratch: Path, name: str) -> Iterator[_Piece]:
         from zipfile import ZipFile

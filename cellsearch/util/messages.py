@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -93,6 +94,10 @@ def joined(messages: Sequence[Message], separator: str = "\n") -> Message:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, cut to its first line; its kind where it says nothing."""
+    """What an error of a library says, cut to its first line, without names of its objects."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    if " object at 0x" in lines[0]:
+        return "damaged"
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", lines[0])

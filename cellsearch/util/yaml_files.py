@@ -133,6 +133,7 @@ LARGEST = 500_000
 """Bytes of a YAML file; more takes the parser many seconds."""
 
 MOST_LISTED = 20
+MOST_VALUES = 100_000
 
 
 def read_yaml(path: Path) -> Document:
@@ -178,6 +179,11 @@ def _first_line(text: str | None) -> str:
 
 
 def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], file: Path) -> Any:
+    if len(lines) > MOST_VALUES:
+        raise ConfigError(
+            f"{file.name}: more than {MOST_VALUES:,} values, most of them by aliases such as *a; "
+            "write out what is meant"
+        )
     if isinstance(value, CommentedMap):
         result = {}
         for key, item in value.items():

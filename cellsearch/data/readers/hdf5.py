@@ -317,6 +317,14 @@ def _chunks(images: Any, axes: str) -> Iterator[NDArray[Any]]:
         yield np.moveaxis(chunk, 3, 1) if axes == "NHWC" else chunk
 
 
+def _kind(dtype: np.dtype[Any]) -> str:
+    import h5py
+
+    if h5py.check_ref_dtype(dtype) is not None:
+        return "references to other datasets"
+    return "records of several fields" if dtype.names else f"values of {dtype}"
+
+
 def _values(root: Path, dataset: Any) -> list[Any]:
     shape: tuple[int, ...] = dataset.shape or ()
     if len(shape) == 2 and shape[1] == 1:
@@ -327,6 +335,11 @@ def _values(root: Path, dataset: Any) -> list[Any]:
         raise DataError(
             f"{root.name}: dataset {dataset.name.strip('/')} of shape {tuple(shape)}; "
             "expected one value a cell"
+        )
+    if any(not isinstance(value, str | bytes | int | float) for value in values.tolist()):
+        raise DataError(
+            f"{root.name}: dataset {dataset.name.strip('/')} holds {_kind(dataset.dtype)}; expected "
+            "names or integers"
         )
     # Of another encoding a name stays a name, which is all that it is needed for.
     return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.tolist()]
