@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from cellsearch.card.markdown import difference, figure
+from cellsearch.card.markdown import difference
 from cellsearch.report import confidence, tables
 from cellsearch.report.facts import CardFacts, RunFacts
 from cellsearch.report.from_card import read_importance
@@ -229,8 +229,3 @@ def _packages(card: CardFacts | None) -> list[tuple[str, str]]:
         return [("python (of this report)", platform.python_version())]
     packages: Mapping[str, str] = card.versions.get("packages", {})
     return [("python", str(card.versions.get("python", ""))), *packages.items()]
-
-
-def nested_figure(facts: Mapping[str, float]) -> str:
-    """A figure of ``summary.json``."""
-    return figure(tables.estimate(facts))
