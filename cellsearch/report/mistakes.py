@@ -65,11 +65,13 @@ class Mistakes:
 
     Attributes:
         pairs: at most ``PAIRS``.
+        all_pairs: how many pairs there are.
         shown: titles of the views of a picture, from left to right.
         channels: how many channels the cells have.
     """
 
     pairs: tuple[Pair, ...]
+    all_pairs: int
     shown: tuple[str, ...]
     channels: int
 
@@ -128,7 +130,7 @@ def mistakes(card: Path, cells: CellDataset | None) -> Mistakes:
         )
         for pair in chosen
     )
-    return Mistakes(pairs, shown, 0 if cells is None else len(cells.channels))
+    return Mistakes(pairs, len(wrong), shown, 0 if cells is None else len(cells.channels))
 
 
 def _rows(path: Path) -> list[_Row]:
