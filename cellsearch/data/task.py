@@ -14,9 +14,6 @@ from cellsearch.util.messages import Setting
 
 T = TypeVar("T")
 
-TYPED = ("channels", "merge", "only")
-"""What is typed as one text of several names."""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -39,7 +36,7 @@ def task_of(
     """The names in texts as they were typed, such as ``{"merge": ("T=CD4++CD8",)}``.
 
     Args:
-        typed: of ``TYPED``, the texts that were given one after another.
+        typed: channels, merge, only -> the texts that were given one after another.
         channels: C names of a data set.
         classes: K names of it; ``only`` is of those after the merge.
 

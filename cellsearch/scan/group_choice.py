@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.column_notes import partition
-from cellsearch.data.readers.missing import is_missing
+from cellsearch.data.readers.column_texts import is_missing
 from cellsearch.data.readers.stack import find_groups
 from cellsearch.data.suggested_groups import SuggestedGroups, suggest_groups
 from cellsearch.errors import DataError

@@ -10,10 +10,9 @@ from typing import Any
 from cellsearch.data.arrays import listed
 from cellsearch.data.readers import column_notes
 from cellsearch.data.readers.column_notes import normal
-from cellsearch.data.readers.missing import is_missing, meant
+from cellsearch.data.readers.column_texts import is_missing, meant, two_ways
 from cellsearch.data.readers.options import known_names, new_labels, parse_options
 from cellsearch.data.readers.paths import Finder
-from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.table import (
     GROUP_NAMES,
     LABEL_NAMES,

@@ -21,24 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.config import CardConfig
-from cellsearch.data.readers.images import read_image, read_pages
+from cellsearch.data.readers import images, tiff_pages
 from cellsearch.errors import ReadError
 from cellsearch.serve.limits import Limits, size
 from cellsearch.serve.tiff import axes_of, look_at, slices_of
 
-MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", ".png"),
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"II*\0", ".tif"),
-    (b"MM\0*", ".tif"),
-    (b"II+\0", ".tif"),
-    (b"MM\0+", ".tif"),
-    (b"BM", ".bmp"),
-    (b"\x93NUMPY", ".npy"),
-    (b"PK\x03\x04", ".zip"),
-    (b"PK\x05\x06", ".zip"),
-)
-PILLOW = {".png": "PNG", ".jpg": "JPEG", ".bmp": "BMP"}
+PILLOW = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp"}
+MAGIC = {
+    **{start: PILLOW[kind] for start, kind in images.MAGIC.items() if kind in PILLOW},
+    **dict.fromkeys(tiff_pages.MAGIC, ".tif"),
+    b"\x93NUMPY": ".npy",
+    b"PK\x03\x04": ".zip",
+    b"PK\x05\x06": ".zip",
+}
+"""What is taken of all that the readers know: no decoder but these sees an upload."""
 KINDS = "PNG, JPEG, BMP, TIFF, .npy, .npz or a zip of these"
 
 
@@ -52,7 +48,7 @@ def kind_of(path: Path) -> str:
         start = file.read(16)
     if not start:
         raise ReadError("an empty file")
-    for magic, suffix in MAGIC:
+    for magic, suffix in MAGIC.items():
         if start.startswith(magic):
             return suffix
     text = all(byte in (9, 10, 13) or 32 <= byte < 127 for byte in start)
@@ -78,7 +74,7 @@ def cells_of(path: Path, kind: str, config: CardConfig, limits: Limits) -> NDArr
         cells = _of_tiff(path, config, limits)
     else:
         _require_small(path, kind, limits)
-        planes = read_image(path)
+        planes = images.read_image(path)
         if len(planes) != len(config.channels):
             raise _other_channels(len(planes), config)
         cells = planes[None]
@@ -156,7 +152,7 @@ def _of_tiff(path: Path, config: CardConfig, limits: Limits) -> NDArray[Any]:
             "send one, or a projection of them (ImageJ: Image > Stacks > Z Project); cells are "
             "sent as times (ImageJ: Image > Properties, slices 1), or as a file each"
         )
-    planes = read_pages(path)
+    planes = images.read_pages(path)
     if facts.samples > 1:
         each = len(planes) // facts.pages
         if each != c:
@@ -183,7 +179,8 @@ def _require_small(path: Path, kind: str, limits: Limits) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=[PILLOW[kind]]) as image:
+            formats = [name for name, suffix in PILLOW.items() if suffix == kind]
+            with Image.open(path, formats=formats) as image:
                 width, height = image.size
     except Image.DecompressionBombError:
         raise ReadError("it declares far too many pixels for a cell") from None

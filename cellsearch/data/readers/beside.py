@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cellsearch.data.readers.column_notes import group_like, partition
-from cellsearch.data.readers.missing import is_missing
+from cellsearch.data.readers.column_texts import is_missing
 from cellsearch.data.source_columns import OtherColumn, SourceColumns
 from cellsearch.util.messages import Setting
 

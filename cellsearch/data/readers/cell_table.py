@@ -17,9 +17,9 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
+from cellsearch.data.readers.column_texts import is_missing, meant
 from cellsearch.data.readers.foreign_paths import plain
 from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
-from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import Names, Renames, known_names, new_labels
 from cellsearch.data.readers.table import (
     GROUP_COLUMN,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.data.readers.missing import is_missing
+from cellsearch.data.readers.column_texts import is_missing
 from cellsearch.data.source_columns import SourceColumns
 from cellsearch.util.messages import Message, Setting
 

@@ -22,13 +22,13 @@ SUFFIXES = TIFF_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".p
 RGB = ("red", "green", "blue")
 NOT_AN_IMAGE = "not an image, or an empty file"
 
-# What a file begins with says what it is; its name may be another.
-_PILLOW = {
+MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
     b"GIF8": "GIF",
     b"BM": "BMP",
 }
+"""What a file begins with says what it is, by Pillow's name; its own name may be another."""
 # A start of frame: process, length, bits a sample.
 _JPEG_FRAME = re.compile(
     rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])\0[\x08-\x20]([\x02-\x10])", re.S
@@ -136,7 +136,7 @@ def _decode(path: Path, pages: int | None, *, named: bool) -> NDArray[Any]:
 def _decode_other(file: BinaryIO, start: bytes) -> NDArray[Any]:
     if netpbm.MAGIC.match(start):
         return netpbm.decode(file.read())
-    kind = next((kind for magic, kind in _PILLOW.items() if start.startswith(magic)), None)
+    kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         kind = "WEBP"
     if kind is None:

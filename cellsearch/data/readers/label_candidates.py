@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cellsearch.data.readers.column_notes import group_like, normal
-from cellsearch.data.readers.missing import is_missing
+from cellsearch.data.readers.column_texts import is_missing
 from cellsearch.util.messages import Message, Setting
 
 MOST_CLASSES = 50

@@ -16,7 +16,7 @@ from cellsearch.data.natural_order import natural
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
-from cellsearch.data.readers.missing import is_missing, meant
+from cellsearch.data.readers.column_texts import is_missing, meant
 from cellsearch.data.readers.options import new_labels
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.data.source_columns import SourceColumns

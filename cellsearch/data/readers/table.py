@@ -16,14 +16,13 @@ from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
 from cellsearch.data.readers.column_notes import normal
+from cellsearch.data.readers.column_texts import is_missing, meant, two_ways
 from cellsearch.data.readers.folders import unique_ids
 from cellsearch.data.readers.foreign_paths import WEB, Translated, plain, translated
 from cellsearch.data.readers.images import is_image
 from cellsearch.data.readers.label_candidates import label_candidates, listed_candidates
-from cellsearch.data.readers.missing import is_missing, meant
 from cellsearch.data.readers.options import Names, Renames, known_names, new_labels
 from cellsearch.data.readers.paths import Finder
-from cellsearch.data.readers.same_number import two_ways
 from cellsearch.data.readers.stack import find_groups, read_images
 from cellsearch.data.readers.table_text import Dialect, TextOptions, read_records
 from cellsearch.errors import ConfigError, DataError, ReadError

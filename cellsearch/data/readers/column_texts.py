@@ -1,16 +1,20 @@
-"""Words by which tables and arrays say that a value is missing; no class and no group is one."""
+"""What texts of a column say: that a value is missing, or one number in two spellings."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.columns import WORDS
 from cellsearch.util.messages import Message, Setting
 
+_NUMBER = re.compile(r"[-+]?\d{1,30}(?:[.,]\d{1,30})?")
+
 
 def is_missing(text: str) -> bool:
-    """Whether a text is blank or one of ``WORDS``."""
+    """Whether a text is blank or one of ``WORDS``; no class and no group is one."""
     return not text.strip() or text.strip() in WORDS
 
 
@@ -31,3 +35,21 @@ def meant(texts: Sequence[str], *, but: Collection[str] = ()) -> Message:
         Setting("class_names", f"{found[0]}=NAME,...", reader=True),
         ", or in a manifest's classes",
     )
+
+
+def two_ways(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of texts that are one number, as ``1`` and ``1.0``, ``7`` and ``007``.
+
+    The spelling that comes first, and each other one.
+
+    Programs write whole numbers as ``1.0`` where one of a column is missing, or drop zeros.
+    """
+    first: dict[Decimal, str] = {}
+    pairs = []
+    for text in dict.fromkeys(texts):
+        if not _NUMBER.fullmatch(text):
+            continue
+        number = Decimal(text.replace(",", "."))
+        if first.setdefault(number, text) != text:
+            pairs.append((first[number], text))
+    return pairs
