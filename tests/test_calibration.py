@@ -215,10 +215,10 @@ def test_the_card_shows_before_and_after(case: Made, hot: Any) -> None:
     assert coverage <= 1
     assert confidence["sets"]["hold_out"]["level"] == 0.8
     assert "## Abstention" in hot.readme
-    abstaining, in_sets, *_ = decided_lines(hot.metrics)
+    abstaining, in_sets, *_ = decided_lines(hot.figures)
     assert f"(coverage 0.8): a class for {coverage:.3f} (" in abstaining
     assert f"{confidence['sets']['hold_out']['mean_size']:.2f} classes" in in_sets
-    assert decided_lines({"confidence": {}}) == []
+    assert decided_lines(case.card.figures) == []
     assert "## Prediction sets" in hot.readme
 
 

@@ -15,13 +15,15 @@ from test_passed_over import CELLS, CROPS, DONORS, LABELS, read, table, undeclar
 
 from cellsearch.audit.parts import groups_together
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers.column_notes import CROSSES
 from cellsearch.data.splits import draw_splits
 from cellsearch.errors import DataError
 from cellsearch.scan import first_look
 
 # Three plates, each of which holds cells of every donor.
 PLATES = [f"p{k % 3}" for k in range(CELLS)]
+
+
+CROSSES = "crosses the groups"
 
 
 def crossing(cells: CellDataset, donors: str = "donor", groups: str = "group") -> None:

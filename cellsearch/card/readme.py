@@ -16,7 +16,6 @@ from cellsearch.card.readme_evidence import evidence_sections
 from cellsearch.card.readme_figures import baseline_section, figures_section
 from cellsearch.card.readme_search import importance_section, verdict_section
 from cellsearch.card.usage import FILES, OPTIONAL, usage
-from cellsearch.data.crop_sizes import without_choice
 from cellsearch.stats.comparison import Comparison
 from cellsearch.stats.evaluation import FEW_CELLS
 from cellsearch.stats.metrics import TITLES, Metric, metric_named
@@ -158,9 +157,7 @@ def _data(story: Story) -> str:
         + _FITTED[config.fit]
     )
     lines.append(f"- sha256 of the cells: `{facts.sha256}`")
-    lines += [
-        f"- {plain(note)}" for note in without_choice(story.notes).splitlines() if note.strip()
-    ]
+    lines += [f"- {plain(note)}" for note in story.notes.splitlines() if note.strip()]
     return (
         "## Data and licence\n\n" + "\n".join(lines) + "\n\n"
         "The `license` field above repeats the licence of the cells. The software's own licence "
