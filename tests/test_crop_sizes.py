@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,6 @@ from cellsearch.data.crop_sizes import (
     shrink,
     sizes_of,
     square_side,
-    told_in,
-    without_choice,
 )
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.readers.registry import layout
@@ -48,7 +47,7 @@ from cellsearch.util.wording import as_option
 from card_cases import Made, made
 from command_cases import cellsearch
 
-CHOICE = "; choose otherwise with size=... and fit=..."
+CHOICE = '; choose otherwise with size="SIDE" and fit="RULE"'
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +102,11 @@ def test_a_real_folder_is_brought_to_one_size_and_told(tmp_path: Path) -> None:
     assert cells.images.shape == (400, 1, 96, 96)
     there = len(set(sizes))
     note = (
-        f"400 crops of {there} sizes (12x12 to 180x111 px): padded to 96x96, "
-        f"4 larger ones shrunk{CHOICE}"
+        f"400 crops of {there} sizes (12x12 to 180x111 px): padded to 96x96, 4 larger ones shrunk"
     )
-    assert told_in(cells.provenance.notes) == [note]
+    (noted,) = cells.notes_of("crop-sizes")
+    assert (noted.text, cells.provenance.notes) == (note, note)
+    assert str(noted.message) == f"{note}{CHOICE}"
     assert cells.provenance.fit == "shrink"
     for found, image in zip(cells.images, crops, strict=True):
         height, width = image.shape[1:]
@@ -118,9 +118,9 @@ def test_a_real_folder_is_brought_to_one_size_and_told(tmp_path: Path) -> None:
             assert (rest == 20).all(), "scale is kept, and the ground goes on"
     report = check_dataset(cells)
     (finding,) = [each for each in report.findings if each.kind == "crop-sizes"]
-    assert (finding.severity, str(finding.message)) == ("note", note)
+    assert (finding.severity, str(finding.message)) == ("note", f"{note}{CHOICE}")
     looked = first_look(tmp_path / "set")
-    assert any(f"note: {note.removesuffix(CHOICE)}" in str(line) for line in lines(looked))
+    assert any(f"note: {note}" in str(line) for line in lines(looked))
 
 
 def test_what_is_larger_keeps_its_aspect() -> None:
@@ -176,7 +176,7 @@ def test_two_sizes_as_of_herlev(tmp_path: Path) -> None:
     cells = CellDataset.from_folder(tmp_path / "set")
     assert cells.images.shape[2:] == (224, 224)
     np.testing.assert_array_equal(cells.images[0], crops[0])
-    assert "6 crops of 2 sizes (200x200 to 224x224 px): padded to 224x224;" in (
+    assert "6 crops of 2 sizes (200x200 to 224x224 px): padded to 224x224" in (
         cells.provenance.notes
     )
     look = first_look(tmp_path / "set")
@@ -198,7 +198,7 @@ def test_whoever_wants_it_otherwise(tmp_path: Path) -> None:
     assert read(fit="pad", cut=True).provenance.fit == "pad"
     small = read(size="32x32", fit="shrink")
     assert small.images.shape[2:] == (32, 32)
-    assert told_in(small.provenance.notes)[0] == (
+    assert small.notes_of("crop-sizes")[0].text == (
         "4 crops of 4 sizes (20x10 to 60x50 px): padded to 32x32, 2 larger ones shrunk"
     )
     cut = read(size="32x32", cut=True)
@@ -255,11 +255,10 @@ def test_a_class_that_loses_its_scale_is_named(tmp_path: Path) -> None:
     for number in range(5):
         Image.fromarray(crop(rng, 70, 60)).save(root / "giant" / f"{number}.png")
     cells = CellDataset.from_folder(root)
-    told = told_in(cells.provenance.notes)
-    assert len(told) == 2
-    assert told[1] == (
-        "crops were shrunk of giant (5 of 5): how large these cells are cannot be learnt, which a "
-        "larger size=... keeps"
+    _, lost = cells.notes_of("crop-sizes")
+    assert str(lost.message) == (
+        "crops were shrunk of giant (5 of 5): how large these cells are cannot be learnt; a larger "
+        'size="SIDE" keeps it'
     )
     kinds = {(f.kind, f.severity) for f in check_dataset(cells).findings}
     assert {("crop-sizes", "note"), ("crop-sizes", "warning")} <= kinds
@@ -468,12 +467,13 @@ def test_unlabelled_images_and_their_conversion(tmp_path: Path) -> None:
     cells = read_unlabelled(tmp_path / "set" / "a", channels=1)
     np.testing.assert_array_equal(cells.images[0], pad(crops[0], (32, 32)))
     note = "3 crops of 2 sizes (20x12 to 25x31 px): padded to 32x32"
-    assert cells.provenance.notes == f"{note}{CHOICE}"
-    assert without_choice(cells.provenance.notes).endswith("padded to 32x32")
+    (noted,) = cells.notes_of("crop-sizes")
+    assert (str(noted), str(noted.message)) == (note, f"{note}{CHOICE}")
+    assert cells.provenance.notes == note
     out = write_cells(cells, tmp_path / "cells.npz")
     again = read_unlabelled(out.readable, channels=1)
     np.testing.assert_array_equal(again.images, cells.images)
-    assert told_in(again.provenance.notes)
+    assert again.notes_of("crop-sizes") == (replace(noted, remedy=None),)
 
 
 def test_lists_of_arrays_in_python() -> None:

@@ -14,7 +14,6 @@ import tifffile
 
 from cellsearch.audit.parts import groups_together
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers.column_notes import CROSSES
 from cellsearch.data.splits import draw_splits
 from cellsearch.errors import DataError
 from cellsearch.scan import first_look
@@ -23,6 +22,9 @@ from table_cases import CELLS, CROPS, DONORS, LABELS, read, table, undeclared
 
 # Three plates, each of which holds cells of every donor.
 PLATES = [f"p{k % 3}" for k in range(CELLS)]
+
+
+CROSSES = "crosses the groups"
 
 
 def crossing(cells: CellDataset, donors: str = "donor", groups: str = "group") -> None:

@@ -18,7 +18,7 @@ import tifffile
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.folder_walk import images_below, visible, walk
 from cellsearch.data.natural_order import natural
-from cellsearch.data.passed_over import is_system, is_visible, passed_over_in
+from cellsearch.data.passed_over import is_system, is_visible
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import ConfigError, DataError, ReadError
@@ -193,7 +193,7 @@ def test_the_cells_read_are_the_same_with_and_without_the_links(cells: Path) -> 
     after = load_dataset(cells)
     assert after.ids.tolist() == before.ids.tolist()
     assert after.classes == ("dead", "live")
-    assert len(passed_over_in(after.provenance.notes)) == 4
+    assert len(after.notes_of("ignored-files")) == 4
     assert read_unlabelled(cells, channels=2).ids.tolist() == before.ids.tolist()
 
 

@@ -89,7 +89,7 @@ def test_columns_are_saved_and_stay_with_their_cells(path: Path, tmp_path: Path)
         for each, own in zip(found.columns.others, cells.columns.others, strict=True):
             assert each.texts.tolist() == own.texts.tolist()
             assert each.remedy == own.remedy
-        assert found.columns.remedies == cells.columns.remedies
+        assert found.group_notes == cells.group_notes
         part = found.subset(chosen).save(tmp_path / f"part-{found.classes[-1]}-{id(found)}")
         for each, own in zip(part.columns.others, cells.columns.others, strict=True):
             assert each.texts.tolist() == own.texts[chosen].tolist()

@@ -61,7 +61,9 @@ def test_a_column_of_donors_is_told_with_its_remedy(name: str, tmp_path: Path) -
     assert note.startswith(f"column {name} (6 values) is not used as groups")
     (finding,) = undeclared(cells)
     assert finding.severity == "warning"
-    message = cells.columns.told(note)
+    (noted,) = cells.group_notes
+    assert (noted.kind, noted.column, noted.values) == ("undeclared-groups", name, 6)
+    message = noted.message
     assert str(finding.message) == str(message)
     assert str(message).startswith(f"{note}; declare them with group_column=")
     (setting,) = [part for part in message.parts if not isinstance(part, str)]
@@ -260,7 +262,9 @@ def test_a_second_label_column_that_differs_is_told(tmp_path: Path) -> None:
     assert cells.classes == ("a", "b")
     assert said in cells.provenance.notes
     (note,) = cells.provenance.notes.splitlines()
-    assert "--option 'label_column=Cell type'" in cells.columns.told(note).worded(as_option)
+    (noted,) = cells.notes_of("other-label")
+    assert noted.text == note
+    assert "--option 'label_column=Cell type'" in noted.message.worded(as_option)
     assert any(said in str(line) for line in lines(first_look(path)))
     for taken, classes in (("Cell type", ("x", "y", "z")), ("label", ("a", "b"))):
         chosen = read(path, label_column=taken)

@@ -11,7 +11,7 @@ import pytest
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.rare import apply_rare
-from cellsearch.data.splits import Splits, draw_splits
+from cellsearch.data.splits import Splits, SplitsFile, draw_splits
 from cellsearch.data.twins import Twin
 from cellsearch.errors import ConfigError, MismatchError, SplitError
 
@@ -344,3 +344,30 @@ def test_splits_made_by_hand_refuse_a_cell_in_two_places_and_can_be_saved(tmp_pa
     assert Splits.load(splits.save(tmp_path / "s.json"), dataset).sha256 == splits.sha256
     with pytest.raises(SplitError, match=r"cell 3 in holdout and folds\[0\]"):
         replace(splits, folds=(cells[3:8], cells[8:]))
+
+
+def test_the_file_is_read_without_its_cells(tmp_path: Path) -> None:
+    dataset = noise((20, 12, 6))
+    splits = draw(dataset, folds=3)
+    file = SplitsFile.read(splits.save(tmp_path / "splits.json"))
+    assert file.ids == frozenset(dataset.ids.tolist())
+    assert file.dataset.classes == {"G1": 20, "S": 12, "mitosis": 6}
+    assert [len(fold.indices) for fold in file.folds] == [len(fold) for fold in splits.folds]
+    for name, part in splits.parts():
+        assert file.parts()[name].indices == part.tolist()
+    assert file.of(dataset).sha256 == file.sha256 == splits.sha256
+    bare = SplitsFile.read(replace(splits, drawn_from=None).save(tmp_path / "bare.json"))
+    assert (bare.ids, bare.holdout.cells) == (frozenset(), {})
+    with pytest.raises(SplitError, match="cannot read the splits"):
+        SplitsFile.read(tmp_path / "nowhere.json")
+
+
+def test_an_altered_file_is_still_read_as_it_is(tmp_path: Path) -> None:
+    """So that an audit can say what was altered; loading refuses it."""
+    dataset = noise((20, 12, 6))
+    path = draw(dataset, folds=3).save(tmp_path / "splits.json")
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    found = SplitsFile.read(path)
+    assert found.of(dataset).sha256 != found.sha256
+    with pytest.raises(SplitError, match="the file was changed after it was drawn"):
+        Splits.load(path, dataset)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from cellsearch.audit.evidence import Evidence, read_any
 from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.data.placing import HOLDOUT
-from cellsearch.data.readers.column_notes import undeclared_in
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import suggest_groups
 from cellsearch.data.twins import find_twins
@@ -68,7 +67,7 @@ def groups_together(evidence: Evidence) -> Check:
     """No donor, plate or slide is on both sides of a split."""
     name = "groups are on one side of every split"
     groups = evidence.cells.groups
-    passed_over = undeclared_in(evidence.cells.provenance.notes, grouped=groups is not None)
+    passed_over = [note.text for note in evidence.cells.group_notes]
     if groups is None:
         suggested = suggest_groups(evidence.cells)
         seen = f", but names suggest {suggested[0].describe()}" if suggested else ""

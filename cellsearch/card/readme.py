@@ -20,7 +20,6 @@ from cellsearch.card.evidence import Evidence
 from cellsearch.card.front_matter import front_matter
 from cellsearch.card.limits import shape_of
 from cellsearch.card.metrics import Calibration, CardMetrics, SearchFacts
-from cellsearch.data.crop_sizes import without_choice
 from cellsearch.stats.calibration import FEWEST_CALLED
 from cellsearch.stats.curves import REPEATS as DRAWN
 from cellsearch.stats.curves import curves_as_json
@@ -107,7 +106,7 @@ def write_readme(story: Story) -> str:
         oof=metrics.out_of_fold.winner,
         shape=shape_of(config),
         axes=f"(N, {len(config.channels)}, {config.height}, {config.width})",
-        notes=[line for line in without_choice(story.notes).splitlines() if line.strip()],
+        notes=[line for line in story.notes.splitlines() if line.strip()],
         total=total,
         shares=Table.of(
             ("class", "cells", "share"),

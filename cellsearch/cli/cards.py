@@ -72,8 +72,6 @@ def predict(
     from cellsearch.card.prevalence import fraction_rows, fractions_of
     from cellsearch.card.rules import rules_for
     from cellsearch.card.whole_files import write_csv
-    from cellsearch.data.crop_sizes import told_in
-    from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.source import files_read
     from cellsearch.data.unlabelled import cells_to_predict
     from cellsearch.interop.bench import parse_targets, refuse_places, write_for
@@ -81,6 +79,7 @@ def predict(
     from cellsearch.terminal.progress import Terminal, after
     from cellsearch.terminal.results import decision_report, fractions_report
     from cellsearch.terminal.tables import prediction_report, say, say_json
+    from cellsearch.util.wording import as_option
 
     targets = parse_targets(to)
     # A table may lie among the images; only what is read itself must stay.
@@ -108,9 +107,10 @@ def predict(
         # One of them is called channels, too.
         options=reader_options(option),
     )
-    for line in passed_over_in(cells.provenance.notes):
-        Terminal().message(f"note: {line}")
-    sizes = [*told_in(cells.provenance.notes), size_note(cells.images, config, fit=rule)]
+    for note in cells.notes_of("ignored-files"):
+        Terminal().message(f"note: {note.message.worded(as_option)}")
+    told = [note.message.worded(as_option) for note in cells.notes_of("crop-sizes")]
+    sizes = [*told, size_note(cells.images, config, fit=rule)]
     probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
     rows = to_rows(
         cells,

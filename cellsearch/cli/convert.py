@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,8 +44,6 @@ def convert(
 
     Example: cellsearch convert sample.cif -o sample
     """
-    from cellsearch.data.crop_sizes import told_in, without_choice
-    from cellsearch.data.passed_over import passed_over_in
     from cellsearch.data.task import task_of
     from cellsearch.data.unlabelled import cells_to_convert
     from cellsearch.data.writers.place import refuse_overlap, refuse_taken
@@ -54,6 +51,7 @@ def convert(
     from cellsearch.terminal.progress import Terminal
     from cellsearch.terminal.tables import say, say_json
     from cellsearch.util.named_path import named_path
+    from cellsearch.util.wording import as_option
 
     values = run_values(fields)
     out = named_path(out.parent) / out.name
@@ -69,8 +67,8 @@ def convert(
         on_progress=watch.progress,
         **values.get("options", {}),
     )
-    for line in passed_over_in(cells.provenance.notes):
-        watch.message(f"note: {line}")
+    for note in cells.notes_of("ignored-files"):
+        watch.message(f"note: {note.message.worded(as_option)}")
     task = task_of(values.get("typed", {}), channels=cells.channels, classes=cells.classes)
     if task.channels:
         cells = cells.select_channels(task.channels)
@@ -79,8 +77,6 @@ def convert(
     if task.only:
         # One class alone may be written, though nothing can be learnt from it.
         cells = cells.drop_classes([name for name in cells.classes if name not in task.only])
-    notes = without_choice(cells.provenance.notes)
-    cells = replace(cells, provenance=replace(cells.provenance, notes=notes))
     written = write_cells(cells, out, to=to, force=force, on_progress=watch.progress)
     if as_json:
         say_json(
@@ -96,8 +92,8 @@ def convert(
             }
         )
         return
-    for line in told_in(notes):
-        say(line)
+    for note in cells.notes_of("crop-sizes"):
+        say(note.text)
     say(f"{written.cells:,} cells in {written.path} ({written.format})")
     if written.losses:
         say(f"a {written.format} does not keep: {', '.join(written.losses)}")

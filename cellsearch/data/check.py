@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from cellsearch.data.arrays import UNLABELLED
 from cellsearch.data.check_pixels import constant, levels, outliers, saturated
-from cellsearch.data.crop_sizes import is_loss, told_in
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.file_findings import file_findings
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.look_alikes import look_alikes
-from cellsearch.data.passed_over import passed_over_in
 from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import undeclared
@@ -110,8 +108,8 @@ def check_dataset(
 def _sizes(dataset: CellDataset) -> list[Finding]:
     """How crops of several sizes were brought to one, and what was lost by it."""
     return [
-        Finding("crop-sizes", "warning" if is_loss(note) else "note", (), Message.of(note))
-        for note in told_in(dataset.provenance.notes)
+        Finding("crop-sizes", note.severity, (), note.message)
+        for note in dataset.notes_of("crop-sizes")
     ]
 
 
@@ -134,10 +132,9 @@ def _duplicate_ids(dataset: CellDataset) -> list[Finding]:
 
 def _passed_over(dataset: CellDataset) -> list[Finding]:
     """What the reader of a folder left: images in hidden folders, links that lead back."""
-    notes = passed_over_in(dataset.provenance.notes)
     return [
-        Finding("ignored-files", "warning" if "image" in note else "note", (), Message.of(note))
-        for note in notes
+        Finding("ignored-files", note.severity, (), note.message)
+        for note in dataset.notes_of("ignored-files")
     ]
 
 

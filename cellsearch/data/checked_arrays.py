@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellsearch.data import arrays as rules
-from cellsearch.data.crop_sizes import fields_of_view, ragged, sizes_of, without_choice
+from cellsearch.data.crop_sizes import fields_of_view, ragged, size_notes, sizes_of
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers.options import ImageOptions
 from cellsearch.data.readers.stack import stack
@@ -111,4 +111,5 @@ def _of_one_size(
     if fitting is None:
         return pixels, provenance
     told = replace(provenance, fit=fitting.fit)
-    return pixels, told.with_notes(without_choice(fitting.note))
+    # No option of a reader chooses for arrays.
+    return pixels, told.with_notes(*size_notes(replace(fitting, chosen=False)))

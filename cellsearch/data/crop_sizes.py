@@ -7,7 +7,6 @@ those that a model was trained on.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.notes import Note
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Message, Setting
 
@@ -55,6 +55,7 @@ class Fitting:
         larger: positions of the crops that are shrunk or cut.
         cells: crops that were looked at.
         note: what is done, with counts, in a line; "" where every crop has the size already.
+        chosen: the size was not asked for but chosen by the crops.
     """
 
     size: Size
@@ -63,6 +64,7 @@ class Fitting:
     larger: tuple[int, ...] = ()
     cells: int = 0
     note: str = ""
+    chosen: bool = False
 
     def picked(self, cells: Sequence[int]) -> Fitting:
         """The same for the cells at these positions, in that order."""
@@ -138,7 +140,7 @@ def choose_fitting(
     if how == "pad" and not cut and larger:
         _refuse_larger(sizes, sources, larger, wanted)
     fitting = Fitting(wanted, how, cut, () if how == "resize" else larger, len(sizes))
-    return replace(fitting, note=_told(counts, sizes, sources, fitting, chosen=size is None))
+    return replace(fitting, note=_told(counts, sizes, sources, fitting), chosen=size is None)
 
 
 def bring(crops: Sequence[NDArray[Any]] | NDArray[Any], fitting: Fitting) -> NDArray[Any]:
@@ -195,33 +197,30 @@ def lost_scale(fitting: Fitting, labels: Sequence[str]) -> str:
         if count > LOST_SHARE * every[name]
     ]
     # Where every class is shrunk alike, the counts say it already.
-    return f"{_SHRUNK}{listed(lost)}{_LOST}{_KEEPS}" if 0 < len(lost) < len(every) else ""
+    if not 0 < len(lost) < len(every):
+        return ""
+    return f"crops were shrunk of {listed(lost)}: how large these cells are cannot be learnt"
 
 
-def told_in(notes: str) -> list[str]:
-    """The notes on crops that were brought to one size, of all the notes of a data set.
+def size_notes(fitting: Fitting, labels: Sequence[str] = ()) -> list[Note]:
+    """Notes on what was done to the crops, and on what was lost by it.
 
     Args:
-        notes: as its provenance holds them.
+        fitting: of the cells.
+        labels: N class names; "" where not known.
     """
-    return [line for line in notes.splitlines() if _NOTE.match(line)]
+    notes = []
+    if fitting.note:
+        remedy = _CHOICE if fitting.chosen else None
+        notes.append(Note("crop-sizes", fitting.note, remedy=remedy))
+    if lost := lost_scale(fitting, labels):
+        notes.append(Note("crop-sizes", lost, "warning", _LARGER))
+    return notes
 
 
-def is_loss(note: str) -> bool:
-    """Whether such a note says that something cannot be learnt any more."""
-    return note.startswith(_SHRUNK)
-
-
-def without_choice(notes: str) -> str:
-    """Notes as a copy of the cells bears them, whose crops have one size."""
-    return notes.replace(_CHOICE, "").replace(_KEEPS, "")
-
-
-_CHOICE = "; choose otherwise with size=... and fit=..."
-_SHRUNK = "crops were shrunk of "
-_LOST = ": how large these cells are cannot be learnt"
-_KEEPS = ", which a larger size=... keeps"
-_NOTE = re.compile(rf"[\d,]+ crops? of [\d,]+ sizes? \(|{_SHRUNK}")
+_SIZE = Setting("size", "SIDE", reader=True)
+_CHOICE = Message.of("choose otherwise with ", _SIZE, " and ", Setting("fit", "RULE", reader=True))
+_LARGER = Message.of("a larger ", _SIZE, " keeps it")
 
 
 def _told(
@@ -229,8 +228,6 @@ def _told(
     sizes: Sequence[Size],
     sources: Sequence[str],
     fitting: Fitting,
-    *,
-    chosen: bool,
 ) -> str:
     if set(counts) == {fitting.size}:
         return ""
@@ -248,7 +245,7 @@ def _told(
                 f" (the largest, {sources[most]}, of {_px(sizes[most])} px, may be a field of "
                 "view: leave it out then)"
             )
-    return text + (_CHOICE if chosen else "")
+    return text
 
 
 def span_of(sizes: Iterable[Size]) -> str:

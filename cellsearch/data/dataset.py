@@ -16,6 +16,7 @@ from cellsearch.data import relabel
 from cellsearch.data.arrays import digest
 from cellsearch.data.checked_arrays import checked
 from cellsearch.data.file_traits import TraitTable, as_stored
+from cellsearch.data.notes import Note, NoteKind
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import folder_reader, layout
@@ -84,6 +85,15 @@ class CellDataset:
     def _repr_html_(self) -> str:
 
         return dataset_html(self)
+
+    def notes_of(self, kind: NoteKind) -> tuple[Note, ...]:
+        """What the reader noted of one kind, such as ``ignored-files`` or ``crop-sizes``."""
+        return tuple(each for each in self.provenance.reader_notes if each.kind == kind)
+
+    @property
+    def group_notes(self) -> tuple[Note, ...]:
+        """Columns that could be the groups; where cells have groups, those that lie across them."""
+        return self.notes_of("undeclared-groups" if self.groups is None else "crossing-groups")
 
     @property
     def counts(self) -> NDArray[np.int64]:

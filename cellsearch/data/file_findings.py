@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.arrays import listed
-from cellsearch.data.crop_sizes import told_in
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.file_traits import TraitTable, texts
 from cellsearch.data.findings import Finding, Severity
@@ -112,7 +111,7 @@ def file_findings(dataset: CellDataset) -> list[Finding]:
         groups=dataset.groups,
     )
     # How crops of several sizes were brought to one is a finding of its own, with their sizes.
-    told = told_in(dataset.provenance.notes)
+    told = dataset.notes_of("crop-sizes")
     return found if told else [*found, *_crops(dataset.file_traits, files)]
 
 

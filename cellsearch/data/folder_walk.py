@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.natural_order import natural
+from cellsearch.data.notes import Note
 from cellsearch.data.passed_over import (
     PassedOver,
     hidden_as,
@@ -69,8 +70,8 @@ class Walk:
         """Name of the folder or file directly in the root in which a path lies, or that it is."""
         return path.parts[len(self.root.parts)]
 
-    def notes(self) -> list[str]:
-        """A line for each kind of thing passed over that may hold cells, with names and counts."""
+    def notes(self) -> list[Note]:
+        """A note for each kind of thing passed over that may hold cells, with names and counts."""
         return passed_over(self.root, self.passed)
 
     def require_whole(self, within: Sequence[str] | None = None) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.arrays import array_of, listed
+from cellsearch.data.notes import Note
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import column_notes
 from cellsearch.data.readers.beside import source_columns
-from cellsearch.data.readers.column_notes import Note, texts_of, with_remedies
 from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import DataError
 from cellsearch.util.messages import Message, Setting
@@ -60,15 +60,14 @@ def arguments(
         columns = listed(list(adata.obs.columns)) or "none"
         raise DataError(f"AnnData: {'; '.join(unknown)}; columns of obs: {columns}")
     named = adata.uns.get("channels")
-    told = _notes(adata, keys["labels"], keys["groups"])
     found: dict[str, Any] = {
         "images": _pixels(adata, images, shape),
         "layout": "auto" if shape is None else "NCHW",
         "labels": np.full(adata.n_obs, -1),
         "classes": classes or (),
         "ids": [str(name) for name in adata.obs_names],
-        "provenance": provenance.with_notes(*texts_of(told)),
-        "columns": _columns(adata, keys["labels"], keys["groups"], told),
+        "provenance": provenance.with_notes(*_notes(adata, keys["labels"], keys["groups"])),
+        "columns": _columns(adata, keys["labels"], keys["groups"]),
         "channels": channels if channels is not None or named is None else [str(n) for n in named],
     }
     for argument, key in keys.items():
@@ -108,19 +107,16 @@ def _notes(adata: AnnData, label_key: str | None, group_key: str | None) -> list
     return [each.of("obs column") for each in found]
 
 
-def _columns(
-    adata: AnnData, label_key: str | None, group_key: str | None, told: Sequence[Note]
-) -> SourceColumns:
+def _columns(adata: AnnData, label_key: str | None, group_key: str | None) -> SourceColumns:
     names = [name for name in adata.obs.columns if isinstance(name, str)]
     columns = {name: _texts(adata.obs[name]) for name in names if names.count(name) == 1}
-    found = source_columns(
+    return source_columns(
         columns,
         used={label_key},
         group=group_key,
         declare=lambda name: Setting("group_key", name),
         without=None,
     )
-    return with_remedies(found, told)
 
 
 def _texts(column: Any) -> list[str]:

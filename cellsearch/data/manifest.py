@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cellsearch.data.notes import NoteKind
 from cellsearch.data.readers.registry import VERSIONS
 from cellsearch.errors import CatalogError, ConfigError, ManifestError
 from cellsearch.util import yaml_files
@@ -86,6 +87,16 @@ class Channel(_Section):
     label_free: bool = Field(description="visible without a stain")
 
 
+class ReaderNote(_Section):
+    """A note that a reader made, as ``Note`` has it."""
+
+    kind: NoteKind = Field(description="what it is about")
+    text: Name = Field(description="as in notes")
+    severity: Literal["warning", "note"] = Field("note", description="warning: look at it")
+    column: str = Field("", description="that the note is about")
+    values: int = Field(0, ge=0, description="distinct ones of the column")
+
+
 class Variant(_Section):
     """A choice of channels, and classes that are taken as one."""
 
@@ -108,6 +119,9 @@ class DatasetManifest(_Section):
     url: str = Field("", description="where to find more")
     notes: str = Field(
         "", description="what a reader must know about the cells; repeated in the card"
+    )
+    reader_notes: tuple[ReaderNote, ...] = Field(
+        (), description="those of the notes that a reader made, as cellsearch convert writes them"
     )
     synthetic: bool = Field(False, description="generated, not measured")
     source: Source | None = Field(None, description="null where the layout is synthetic")

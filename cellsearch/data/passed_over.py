@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cellsearch.data.arrays import listed
+from cellsearch.data.notes import Note
 from cellsearch.data.readers.images import SUFFIXES, is_image
 from cellsearch.util.spelling import on_one_line
 
@@ -46,12 +47,6 @@ SYSTEM = frozenset(
 
 _HOLD_CELLS = SUFFIXES | {".cif", ".rtdc"}
 
-PASSED = "ignored: "
-"""How each note on what a reader ignored starts."""
-
-_FORMERLY = "passed over: "
-"""The same in data sets that older versions saved."""
-
 
 @dataclass(frozen=True)
 class PassedOver:
@@ -73,8 +68,8 @@ class PassedOver:
     folder: bool = False
 
 
-def passed_over(root: Path, passed: Sequence[PassedOver]) -> list[str]:
-    """A line for each kind of thing passed over that may hold cells, with names and counts."""
+def passed_over(root: Path, passed: Sequence[PassedOver]) -> list[Note]:
+    """A note for each kind of thing passed over that may hold cells, with names and counts."""
     by_reason = {
         reason: [each for each in passed if each.reason == reason]
         for reason in ("hidden", "system", "above", "again", "broken")
@@ -83,33 +78,41 @@ def passed_over(root: Path, passed: Sequence[PassedOver]) -> list[str]:
     def below(each: PassedOver) -> str:
         return on_one_line(each.path.relative_to(root).as_posix())
 
-    lines = []
+    notes = []
     for reason in ("hidden", "system"):
         folders = [each for each in by_reason[reason] if each.folder]
         files = [below(each) for each in by_reason[reason] if not each.folder]
         if folders:
             counts = [f"{below(each)} ({each.images:,})" for each in folders]
-            lines.append(
-                f"{_counted(sum(each.images for each in folders), 'image')} in "
-                f"{_counted(len(folders), f'{reason} folder')}, {listed(counts)}; rename a folder "
-                "if cells lie in it"
+            notes.append(
+                images_passed_over(
+                    f"{_counted(sum(each.images for each in folders), 'image')} in "
+                    f"{_counted(len(folders), f'{reason} folder')}, {listed(counts)}; rename a "
+                    "folder if cells lie in it"
+                )
             )
         if files:
-            lines.append(
-                f"{_counted(len(files), f'{reason} image')}, {listed(files)}; rename those that "
-                "are cells"
+            notes.append(
+                images_passed_over(
+                    f"{_counted(len(files), f'{reason} image')}, {listed(files)}; rename those "
+                    "that are cells"
+                )
             )
     if above := [below(each) for each in by_reason["above"]]:
-        lines.append(f"{_counted(len(above), 'link')} to a folder above, {listed(above)}")
+        notes.append(_links(f"{_counted(len(above), 'link')} to a folder above, {listed(above)}"))
     for reason, where in (("again", "what is read already"), ("broken", "nothing")):
         if links := [f"{below(e)} -> {on_one_line(e.target)}" for e in by_reason[reason]]:
-            lines.append(f"{_counted(len(links), 'link')} to {where}, {listed(links)}")
-    return [PASSED + line for line in lines]
+            notes.append(_links(f"{_counted(len(links), 'link')} to {where}, {listed(links)}"))
+    return notes
 
 
-def passed_over_in(notes: str) -> list[str]:
-    """The notes on what a reader passed over, of all the notes of a data set."""
-    return [line for line in notes.splitlines() if line.startswith((PASSED, _FORMERLY))]
+def images_passed_over(text: str) -> Note:
+    """A note on images that were not read."""
+    return Note("ignored-files", f"ignored: {text}", "warning")
+
+
+def _links(text: str) -> Note:
+    return Note("ignored-files", f"ignored: {text}")
 
 
 def is_system(name: str) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from cellsearch.data.notes import Note
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -21,6 +23,7 @@ class Provenance:
         pixel_size_um: side of a pixel in micrometres; None where it is not known.
         notes: what one must know of the cells.
         fit: how crops of several sizes were brought to one; empty where they have one.
+        reader_notes: those of the notes that a reader made, as values.
     """
 
     title: str = ""
@@ -32,21 +35,29 @@ class Provenance:
     pixel_size_um: float | None = None
     notes: str = ""
     fit: Literal["", "pad", "resize", "shrink"] = ""
+    reader_notes: tuple[Note, ...] = ()
 
-    def with_notes(self, *notes: str) -> Provenance:
+    def with_notes(self, *notes: str | Note) -> Provenance:
         """The same with those of these notes that it lacks, below those it has."""
-        held = self.notes
+        held, values = self.notes, {note.text: note for note in self.reader_notes}
         for note in notes:
-            if note not in held:
+            if str(note) not in held:
                 held = f"{held}\n{note}".strip()
-        return replace(self, notes=held)
+            if isinstance(note, Note):
+                values[note.text] = note
+        return replace(self, notes=held, reader_notes=tuple(values.values()))
+
+    def of_a_copy(self) -> Provenance:
+        """The same for a copy of the cells, in which no option of their source is of use."""
+        kept = tuple(replace(note, remedy=None) for note in self.reader_notes)
+        return replace(self, reader_notes=kept)
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Provenance:
         """The same from the plain values of ``dataclasses.asdict``, as a file holds them.
 
         Raises:
-            TypeError, ValueError: keys that are not known, or values that do not fit.
+            KeyError, TypeError, ValueError: keys that are not known, or values that do not fit.
         """
         size = facts.get("pixel_size_um")
         return cls(
@@ -54,5 +65,6 @@ class Provenance:
                 **facts,
                 "label_free": tuple(facts.get("label_free", ())),
                 "pixel_size_um": None if size is None else float(size),
+                "reader_notes": tuple(map(Note.from_facts, facts.get("reader_notes", ()))),
             }
         )

@@ -13,6 +13,7 @@ from cellsearch.data.cache import cached, fingerprint
 from cellsearch.data.dataset import CellDataset, Provenance
 from cellsearch.data.fetch import fetch, local_copy
 from cellsearch.data.manifest import DatasetManifest, load_manifest
+from cellsearch.data.notes import Note
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import BY_SUFFIX, Layout, chosen, layout, option_names
 from cellsearch.errors import ConfigError, DataError
@@ -180,7 +181,10 @@ def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
             pixel_size_um=manifest.pixel_size_um or (origin.pixel_size_um if origin else None),
             notes=manifest.notes,
             fit=origin.fit if origin else "",
-        ).with_notes(origin.notes if origin else ""),
+            reader_notes=tuple(Note(**dict(each)) for each in manifest.reader_notes),
+        )
+        .with_notes(origin.notes if origin else "")
+        .with_notes(*(origin.reader_notes if origin else ())),
     )
     differing = [
         f"{kind.name} {int(found):,} (manifest: {kind.count:,})"

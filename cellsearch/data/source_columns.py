@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.util.messages import Message, Setting
+from cellsearch.util.messages import Setting
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +49,11 @@ class SourceColumns:
         group: what the source calls the groups; "" where there are none or it has no name.
         without_groups: what reads the cells without groups; None where the source has no option.
         others: columns that were not used; those called as donors or plates are come first.
-        remedies: note of the provenance, and what to do about it with this source.
     """
 
     group: str = ""
     without_groups: Setting | None = None
     others: tuple[OtherColumn, ...] = ()
-    remedies: tuple[tuple[str, Message], ...] = ()
-
-    def told(self, note: str) -> Message:
-        """A note of the provenance with its remedy, where it has one here."""
-        remedy = dict(self.remedies).get(note)
-        return Message.of(note) if remedy is None else Message.of(note, "; ", remedy)
 
     def subset(self, cells: NDArray[np.int64]) -> SourceColumns:
         """The same of some cells."""
@@ -80,9 +73,6 @@ class SourceColumns:
         return {
             "group": self.group,
             "without_groups": _plain(self.without_groups) if self.without_groups else None,
-            "remedies": [
-                [note, [_part(part) for part in each.parts]] for note, each in self.remedies
-            ],
             "array": next(iter(self.arrays()), None),
             "others": [
                 {"name": each.name, "values": list(each.values), "remedy": _plain(each.remedy)}
@@ -109,15 +99,7 @@ class SourceColumns:
                 for k, each in enumerate(facts["others"])
             )
         without = facts["without_groups"]
-        remedies = tuple(
-            (note, Message.of(*(p if isinstance(p, str) else Setting(**p) for p in parts)))
-            for note, parts in facts["remedies"]
-        )
-        return cls(facts["group"], Setting(**without) if without else None, others, remedies)
-
-
-def _part(part: str | Setting) -> str | dict[str, Any]:
-    return part if isinstance(part, str) else _plain(part)
+        return cls(facts["group"], Setting(**without) if without else None, others)
 
 
 def _plain(setting: Setting) -> dict[str, Any]:

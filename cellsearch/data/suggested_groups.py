@@ -16,17 +16,8 @@ from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding, Severity
-from cellsearch.data.readers.column_notes import ONE_CLASS, partition, undeclared_in
+from cellsearch.data.readers.column_notes import WORDS, partition
 from cellsearch.util.messages import Message, Setting
-
-# fmt: off
-WORDS = (
-    "donor", "patient", "subject", "animal", "mouse", "rat", "embryo", "plate", "slide", "batch",
-    "montage", "sample", "specimen", "experiment", "exp", "well", "day", "run", "rep",
-    "replicate", "section", "tile", "scan", "field", "fov", "acquisition",
-)
-# fmt: on
-"""Words that stand before the number or letter of a group; nearer kin of a cell come last."""
 
 _DAY = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])"
 _CLOCK = r"[-_T ](?:[01]\d|2[0-3])[-_.:h]?[0-5]\d(?:[-_.:m]?[0-5]\d)?"
@@ -133,15 +124,9 @@ def undeclared(dataset: CellDataset) -> list[Finding]:
 
 def _of_columns(dataset: CellDataset) -> list[Finding]:
     """What the reader noted of columns of donors or plates that it did not use."""
-    notes = undeclared_in(dataset.provenance.notes, grouped=dataset.groups is not None)
     return [
-        Finding(
-            "undeclared-groups",
-            "note" if ONE_CLASS in note else "warning",
-            (),
-            dataset.columns.told(note),
-        )
-        for note in notes
+        Finding("undeclared-groups", note.severity, (), note.message)
+        for note in dataset.group_notes
     ]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from cellsearch.card import tables
 from cellsearch.card.metrics import Part
-from cellsearch.data.crop_sizes import told_in, without_choice
 from cellsearch.report.facts import CardFacts, RunFacts, Trial
 from cellsearch.report.search_story import saving
 from cellsearch.stats.metrics import TITLES, metric_named
@@ -153,7 +152,7 @@ def dataset_rows(facts: RunFacts) -> list[tuple[str, str]]:
         told = "none were declared" if groups is None else f"{groups:,}, kept together"
         rows.append(("groups (donors, plates, slides)", told))
         rows.append(("cells in all", f"{len(cells):,}"))
-        sized = told_in(without_choice(cells.provenance.notes))
+        sized = [note.text for note in cells.notes_of("crop-sizes")]
         rows += [("sizes", "; ".join(sized))] if sized else []
     rows.append(("sha256 of the cells", facts.record.dataset_sha256))
     return [row for row in rows if row[1]]

@@ -11,7 +11,6 @@ import numpy as np
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.rare import choices
-from cellsearch.data.readers.column_notes import NOT_GROUPS
 from cellsearch.scan.choices import FOLDS
 from cellsearch.scan.estimate import Estimate
 from cellsearch.scan.found import FirstLook
@@ -46,7 +45,7 @@ def lines(look: FirstLook) -> list[str | Message]:
     for group in look.groups[:2]:
         state = "declared in the manifest" if group.declared else "not declared"
         found.append(f"groups, {state}: {group.description}. {group.why}")
-    told = look.groups or any(NOT_GROUPS in str(note) for note in layout.notes)
+    told = look.groups or layout.groups_noted
     if crops.images and not told and not layout.problems:
         found.append(
             "groups: names suggest none; declare them if the cells come from several donors or "

@@ -12,8 +12,8 @@ from typing import Any
 from cellsearch.data.arrays import listed
 from cellsearch.data.natural_order import natural
 from cellsearch.data.readers.channel_files import split_name
+from cellsearch.data.readers.column_notes import WORDS
 from cellsearch.data.readers.folders import SPLIT_NAMES, are_splits
-from cellsearch.data.suggested_groups import WORDS
 from cellsearch.errors import DataError
 from cellsearch.scan.survey import Survey
 from cellsearch.util.messages import Message, Setting
@@ -43,6 +43,7 @@ class Layout:
         codes: channel codes in file names.
         options: of the reader, beyond those that pixels decide.
         notes: what was passed over, and why it was read so; for a person.
+        groups_noted: one of the notes names columns that could be the groups.
         problems: what keeps these files from being learnt from, each with its remedy.
     """
 
@@ -57,6 +58,7 @@ class Layout:
     codes: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     notes: list[str | Message] = field(default_factory=list)
+    groups_noted: bool = False
     problems: list[str | Message] = field(default_factory=list)
 
     @property

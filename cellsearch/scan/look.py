@@ -10,7 +10,6 @@ from typing import Any
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.manifest import load_manifest
 from cellsearch.data.readers import registry
-from cellsearch.data.readers.column_notes import undeclared_in
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import ConfigError, DataError, ReadError
 from cellsearch.scan.crops import MOST_SECONDS, Crops, read_crops
@@ -129,10 +128,8 @@ def _of_reader(
         groups=None if cells.groups is None else cells.groups.tolist(),
         group_word="group",
         options=given,
-        notes=[
-            cells.columns.told(note)
-            for note in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None)
-        ],
+        notes=[note.message for note in cells.group_notes],
+        groups_noted=cells.groups is None and len(cells.group_notes) > 0,
     )
     crops = Crops(list(range(len(cells))), list(cells.images), {}, len(cells), len(cells))
     result = FirstLook(path, layout, crops, channels=cells.channels)

@@ -64,7 +64,7 @@ def survey(root: Path, on_progress: Progress | None = None) -> Survey:
         [file for file in others if file.parent == root and file.suffix.lower() in TABLES],
         Counter(file.suffix.lower() or "without a suffix" for file in others),
         found.hidden,
-        found.notes(),
+        [str(note) for note in found.notes()],
         [fault for fault in found.faults if fault not in gone],
         [folder for folder in found.folders if folder.name not in with_images],
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from cellsearch.data.arrays import MAX_CHANNELS, UNLABELLED, listed
 from cellsearch.data.check import check_dataset
-from cellsearch.data.crop_sizes import Size, fields_of_view, lost_scale, sizes_of
+from cellsearch.data.crop_sizes import Size, fields_of_view, size_notes, sizes_of
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.file_findings import trait_findings
 from cellsearch.data.file_traits import traits_of
@@ -70,7 +70,7 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
     if fitting is not None and "fit" in given and "size" not in given:
         look.size = SizeChoice(fitting.size, fitting.fit, f"{fitting.note}.")
     labels = [layout.labels[k] for k in crops.cells]
-    notes = () if fitting is None else (fitting.note, lost_scale(fitting, labels))
+    notes = [] if fitting is None else size_notes(fitting, labels)
     cells = CellDataset.from_arrays(
         pixels,
         labels,
@@ -80,7 +80,7 @@ def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | Non
         ids=np.array([sources[k] for k in crops.cells], np.str_),
         sources=np.array([sources[k] for k in crops.cells], np.str_),
         layout="NCHW",
-        provenance=Provenance().with_notes(*filter(None, notes)),
+        provenance=Provenance().with_notes(*notes),
     )
     check(look, cells, on_progress)
     choose(look, sources, one_cell_a_file=True)

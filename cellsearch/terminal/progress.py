@@ -92,10 +92,7 @@ class Terminal(RunObserver):
             self._close_bar()
 
     def begins(self, folder: Path, cells: CellDataset, splits: Splits, job: SearchJob) -> None:
-        from cellsearch.data.crop_sizes import is_loss, told_in
         from cellsearch.data.look_alikes import look_alikes
-        from cellsearch.data.passed_over import passed_over_in
-        from cellsearch.data.readers.column_notes import undeclared_in
         from cellsearch.terminal.tables import held_out_groups, summary_lines
         from cellsearch.util.wording import as_option
 
@@ -105,14 +102,15 @@ class Terminal(RunObserver):
             self.message(line)
         for line in (splits.describe(), *held_out_groups(cells, splits)):
             self.message(line)
-        for line in undeclared_in(cells.provenance.notes, grouped=cells.groups is not None):
-            self.message(f"warning: {cells.columns.told(line).worded(as_option)}")
+        for note in cells.group_notes:
+            self.message(f"warning: {note.message.worded(as_option)}")
         for finding in look_alikes(cells):
             self.message(f"{finding.severity}: {finding.message.worded(as_option)}")
-        for line in passed_over_in(cells.provenance.notes):
-            self.message(f"note: {line}")
-        for line in told_in(cells.provenance.notes):
-            self.message(f"warning: {line}" if is_loss(line) else line)
+        for note in cells.notes_of("ignored-files"):
+            self.message(f"note: {note.message.worded(as_option)}")
+        for note in cells.notes_of("crop-sizes"):
+            line = note.message.worded(as_option)
+            self.message(f"warning: {line}" if note.severity == "warning" else line)
         if splits.not_estimable:
             self.message(f"no figures, used for training only: {', '.join(splits.not_estimable)}")
         if self.console.is_terminal:

@@ -18,6 +18,7 @@ from cellsearch.data.manifest import (
     Channel,
     DatasetManifest,
     Layout,
+    ReaderNote,
     Source,
     SourceFile,
     Variant,
@@ -72,6 +73,7 @@ _SECTIONS: Mapping[type[BaseModel], str] = {
     Layout: "layout",
     CellClass: "classes",
     Channel: "channels",
+    ReaderNote: "reader_notes",
     Variant: "variants",
 }
 _SPECIAL: tuple[tuple[Any, str], ...] = (

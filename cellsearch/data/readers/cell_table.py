@@ -13,6 +13,7 @@ from pydantic import Field
 from cellsearch.data.arrays import listed
 from cellsearch.data.folder_walk import walk
 from cellsearch.data.natural_order import natural
+from cellsearch.data.notes import Note
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
@@ -209,9 +210,9 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
     )
     if left := len(raw.labels) - len(cells):
         text = f"{left:,} of {len(raw.labels):,} cells have no row in {table.name} and are left out"
-        notes.append(column_notes.Note(text))
+        notes.append(Note("other", text))
     if notes:
-        told = (raw.provenance or Provenance()).with_notes(*column_notes.texts_of(notes))
+        told = (raw.provenance or Provenance()).with_notes(*notes)
         raw = replace(raw, provenance=told)
     columns = source_columns(
         _in_order(values_of(header, rows), cells),
@@ -221,7 +222,7 @@ def labelled_by(table: Path | None, raw: RawCells, options: LabelOptions) -> Raw
         without=WITHOUT_GROUPS,
     )
     return _picked(
-        replace(raw, columns=column_notes.with_remedies(columns, notes)),
+        replace(raw, columns=columns),
         cells,
         texts,
         known_names(options.classes, order, option="classes", what="class")

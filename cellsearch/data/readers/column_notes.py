@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.notes import Note
 from cellsearch.data.readers.column_texts import is_missing
-from cellsearch.data.source_columns import SourceColumns
 from cellsearch.util.messages import Message, Setting
 
 # fmt: off
@@ -30,42 +30,6 @@ PLURALS = {"mice": "mouse", "batches": "batch", "dishes": "dish", "biopsies": "b
 NUMBERINGS = frozenset(
     {"s", "id", "ids", "name", "names", "number", "no", "nr", "num", "code", "index"}
 )
-NOT_GROUPS = "is not used as groups"
-CROSSES = "crosses the groups"
-ONE_CLASS = "each of its values holds cells of one class"
-
-
-@dataclass(frozen=True)
-class Note:
-    """What is told of a column that was passed over.
-
-    Attributes:
-        text: what it is, and what that means; kept with the cells.
-        remedy: how it is declared; None where nothing can be done.
-    """
-
-    text: str
-    remedy: Message | None = None
-
-    def of(self, kind: str) -> Note:
-        """The same with a word before it that says where the column is."""
-        return replace(self, text=f"{kind} {self.text}")
-
-    @property
-    def message(self) -> Message:
-        """Text and remedy."""
-        return Message.of(self.text, "; ", self.remedy) if self.remedy else Message.of(self.text)
-
-
-def texts_of(notes: Iterable[Note]) -> list[str]:
-    """What a provenance keeps of notes."""
-    return [note.text for note in notes]
-
-
-def with_remedies(columns: SourceColumns, notes: Iterable[Note]) -> SourceColumns:
-    """Columns that know the remedies of notes."""
-    told = tuple((note.text, note.remedy) for note in notes if note.remedy)
-    return replace(columns, remedies=told)
 
 
 def normal(name: str) -> str:
@@ -134,18 +98,29 @@ def of_groups(
         there = {value for value in values if not is_missing(value)}
         word = name.rsplit("/", 1)[-1]
         pairs = {(v, label) for v, label in zip(values, labels, strict=True) if v in there}
-        remedy = None
+        remedy: Message | None = None
+        severity: Literal["warning", "note"] = "note"
         if len(pairs) == len(there):
             why = (
-                f"{ONE_CLASS}: what tells classes apart may be the {word}, and no split can show it"
+                "each of its values holds cells of one class: what tells classes apart may be the "
+                f"{word}, and no split can show it"
             )
         else:
-            remedy = remedies[name]
+            remedy, severity = remedies[name], "warning"
             why = (
                 f"cells of one {word} may lie on both sides of a split, and figures are then too "
                 f"good for a new {word}"
             )
-        notes.append(Note(f"{name} ({len(there)} values) {NOT_GROUPS}: {why}", remedy))
+        notes.append(
+            Note(
+                "undeclared-groups",
+                f"{name} ({len(there)} values) is not used as groups: {why}",
+                severity,
+                remedy,
+                column=name,
+                values=len(there),
+            )
+        )
     return notes
 
 
@@ -181,11 +156,14 @@ def of_crossing(
         if _of_individuals(name) and len(pairs) > len(there):
             word = name.rsplit("/", 1)[-1]
             text = (
-                f"{name} ({len(there)} values) {CROSSES} of {taken}: unless each of them numbers "
-                f"anew, cells of one {word} may lie on both sides of a split, and figures are then "
-                f"too good for a new {word}"
+                f"{name} ({len(there)} values) crosses the groups of {taken}: unless each of them "
+                f"numbers anew, cells of one {word} may lie on both sides of a split, and figures "
+                f"are then too good for a new {word}"
             )
-            notes.append(Note(text, Message.of(remedies[name], f", in place of {taken}")))
+            remedy = Message.of(remedies[name], f", in place of {taken}")
+            notes.append(
+                Note("crossing-groups", text, "warning", remedy, column=name, values=len(there))
+            )
     return notes
 
 
@@ -212,8 +190,11 @@ def of_labels(
         if fits and partition(list(values)) != own:
             notes.append(
                 Note(
+                    "other-label",
                     f"column {taken} was taken as the class, though column {name} differs from it",
-                    Message.of(Setting("label_column", name, reader=True), " takes that one"),
+                    remedy=Message.of(
+                        Setting("label_column", name, reader=True), " takes that one"
+                    ),
                 )
             )
     return notes
@@ -254,14 +235,3 @@ def of_table(
 def option(name: str, value: str) -> Message:
     """How a column is declared by an option of a reader."""
     return Message.of("declare them with ", Setting(name, value, reader=True))
-
-
-def undeclared_in(notes: str, *, grouped: bool) -> list[str]:
-    """The notes on groups that were not used, of all the notes of a data set.
-
-    Args:
-        notes: as its provenance holds them.
-        grouped: it has groups; what is told then are columns that cross them.
-    """
-    mark = CROSSES if grouped else NOT_GROUPS
-    return [line for line in notes.splitlines() if mark in line]

@@ -13,7 +13,8 @@ from pydantic import Field
 from cellsearch.data.arrays import listed
 from cellsearch.data.file_traits import traits_of
 from cellsearch.data.folder_walk import walk
-from cellsearch.data.passed_over import PASSED
+from cellsearch.data.notes import Note
+from cellsearch.data.passed_over import images_passed_over
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.options import ImageOptions, Names, known_names
@@ -48,7 +49,7 @@ class ClassFolders:
     """
 
     images: dict[str, list[Path]]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     passed: tuple[Path, ...]
 
 
@@ -111,27 +112,31 @@ def class_folders(root: Path, asked: tuple[str, ...] | str | None) -> ClassFolde
         raise DataError(f"{root}: no images in the class folder {listed(empty)}{_and(notes)}")
     if loose:
         notes.append(
-            f"{PASSED}{len(loose):,} images beside the class folders, "
-            f"{listed([on_one_line(name) for name in loose], most=3)}"
+            images_passed_over(
+                f"{len(loose):,} images beside the class folders, "
+                f"{listed([on_one_line(name) for name in loose], most=3)}"
+            )
         )
     taken = {names[0] for names in wanted.values()}
     if others := {name: its for name, its in of_folder.items() if its and name not in taken}:
         counts = [f"{on_one_line(name)} ({len(its):,})" for name, its in others.items()]
         notes.append(
-            f"{PASSED}{sum(map(len, others.values())):,} images in folders that are not among the "
-            f"classes, {listed(counts)}"
+            images_passed_over(
+                f"{sum(map(len, others.values())):,} images in folders that are not among the "
+                f"classes, {listed(counts)}"
+            )
         )
     left = [each.path for each in found.passed if each.images]
     left += [root / name for name in (*loose, *others)]
     return ClassFolders(images, tuple(notes), tuple(left))
 
 
-def _and(notes: Sequence[str]) -> str:
+def _and(notes: Sequence[Note]) -> str:
     return "".join(f"; {note}" for note in notes)
 
 
 def _require_there(
-    root: Path, wanted: Mapping[str, list[str]], there: Mapping[str, Path], notes: Sequence[str]
+    root: Path, wanted: Mapping[str, list[str]], there: Mapping[str, Path], notes: Sequence[Note]
 ) -> None:
     missing = [name for name, names in wanted.items() if not names]
     if missing:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.natural_order import natural
+from cellsearch.data.notes import Note
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.axes import axes_of
@@ -29,7 +30,6 @@ from cellsearch.data.readers.self_described import (
 )
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.data.readers.table import no_groups
-from cellsearch.data.source_columns import SourceColumns
 from cellsearch.errors import CellsearchError, ConfigError, DataError, ReadError
 from cellsearch.util.messages import Message, first_line
 from cellsearch.util.progress import Progress
@@ -117,7 +117,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
             labelled=options.labelled,
             colour=not described.of_ours,
         )
-    texts, notes = [""] * len(pixels), []  # type: tuple[list[str], list[column_notes.Note]]
+    texts, notes = [""] * len(pixels), []  # type: tuple[list[str], list[Note]]
     renames = None
     if options.labelled:
         texts = _texts(root, names, images, labels)
@@ -152,8 +152,7 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         groups=declared,
         classes=tuple(classes) if options.labelled else None,
         name=root.stem,
-        provenance=Provenance().with_notes(*column_notes.texts_of(notes)) if notes else None,
-        columns=column_notes.with_remedies(SourceColumns(), notes),
+        provenance=Provenance().with_notes(*notes) if notes else None,
     )
 
 
@@ -407,7 +406,7 @@ def notes_on(
     labels: Sequence[str],
     groups: Sequence[str] | None,
     asked: str | None,
-) -> list[column_notes.Note]:
+) -> list[Note]:
     """What is told of arrays that look like groups."""
     how = remedies(others)
     if groups is None:

@@ -58,7 +58,7 @@ def read(
     found = walk(root)
     found.require_whole()
     if not found.images:
-        raise ReadError("; ".join([f"{root}: no images in it", *found.notes()]))
+        raise ReadError("; ".join([f"{root}: no images in it", *map(str, found.notes())]))
     raw = _read(root, root, found.images, channels, options, on_progress)
     return replace(raw, provenance=Provenance().with_notes(*found.notes()))
 

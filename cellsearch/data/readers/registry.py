@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cellsearch.data.crop_sizes import Fitting, lost_scale
+from cellsearch.data.crop_sizes import Fitting, size_notes
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells
@@ -27,16 +27,16 @@ ACCEPTED = (
     "manifest"
 )
 VERSIONS: Mapping[str, int] = {
-    "folders": 3,
-    "table": 7,
-    "channel_files": 3,
-    "montage": 2,
-    "npz": 7,
-    "hdf5": 6,
-    "ome_tiff": 5,
-    "ome_zarr": 5,
-    "cif": 5,
-    "rtdc": 1,
+    "folders": 4,
+    "table": 8,
+    "channel_files": 4,
+    "montage": 3,
+    "npz": 8,
+    "hdf5": 7,
+    "ome_tiff": 6,
+    "ome_zarr": 6,
+    "cif": 6,
+    "rtdc": 2,
     "synthetic": 1,
 }
 """Every reader by the name of its file in this folder, and its version.
@@ -100,9 +100,8 @@ def with_fitting(raw: RawCells) -> RawCells:
     """Cells whose provenance says how crops of several sizes were brought to one."""
     if raw.fitting is None:
         return raw
-    notes = (raw.fitting.note, lost_scale(raw.fitting, raw.labels))
     origin = replace(raw.provenance or Provenance(), fit=raw.fitting.fit)
-    return replace(raw, provenance=origin.with_notes(*filter(None, notes)))
+    return replace(raw, provenance=origin.with_notes(*size_notes(raw.fitting, raw.labels)))
 
 
 def _module(reader: str) -> Any:

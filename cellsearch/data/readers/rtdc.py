@@ -219,8 +219,8 @@ def _told(raw: RawCells, samples: Sequence[str], options: Options) -> RawCells:
     notes = column_notes.of_groups({"sample": list(samples)}, raw.labels, remedies=remedies)
     if not notes:
         return raw
-    origin = (raw.provenance or Provenance()).with_notes(*column_notes.texts_of(notes))
-    return replace(raw, provenance=origin, columns=column_notes.with_remedies(raw.columns, notes))
+    origin = (raw.provenance or Provenance()).with_notes(*notes)
+    return replace(raw, provenance=origin)
 
 
 def _by_feature(raw: RawCells, texts: Sequence[str], root: Path, options: Options) -> RawCells:

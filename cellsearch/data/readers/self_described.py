@@ -13,6 +13,7 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.columns import column
 from cellsearch.data.crop_sizes import Fitting
 from cellsearch.data.natural_order import natural
+from cellsearch.data.notes import Note
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
@@ -111,7 +112,7 @@ class Described:
         origin = self._provenance(file) or provenance
         notes = self._notes(labels, groups) if classes else []
         if notes:
-            origin = (origin or Provenance()).with_notes(*column_notes.texts_of(notes))
+            origin = (origin or Provenance()).with_notes(*notes)
         return RawCells(
             images=images,
             labels=labels,
@@ -127,7 +128,7 @@ class Described:
             classes=classes,
             name=str(self.facts.get("name") or stem),
             provenance=origin,
-            columns=column_notes.with_remedies(self._columns(grouped=groups is not None), notes),
+            columns=self._columns(grouped=groups is not None),
             fitting=fitting,
         )
 
@@ -146,9 +147,7 @@ class Described:
             without=Setting("groups", "none", reader=True),
         )
 
-    def _notes(
-        self, labels: Sequence[str], groups: Sequence[str] | None
-    ) -> list[column_notes.Note]:
+    def _notes(self, labels: Sequence[str], groups: Sequence[str] | None) -> list[Note]:
         if groups is None:
             return column_notes.of_groups(self.others, labels, remedies=self.remedies)
         return column_notes.of_crossing(

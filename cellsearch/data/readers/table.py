@@ -12,6 +12,7 @@ from pydantic import Field
 from cellsearch.data.arrays import listed
 from cellsearch.data.file_traits import traits_of
 from cellsearch.data.natural_order import natural
+from cellsearch.data.notes import Note
 from cellsearch.data.provenance import Provenance
 from cellsearch.data.readers import RawCells, column_notes
 from cellsearch.data.readers.beside import by_option, source_columns
@@ -399,7 +400,7 @@ def _ids(root: Path, rows: Sequence[Row], columns: Columns, options: Options) ->
     return ids if fit else None
 
 
-def _told(table: _Table, labels: Sequence[str], options: Options) -> list[column_notes.Note]:
+def _told(table: _Table, labels: Sequence[str], options: Options) -> list[Note]:
     own = table.columns
     if own.label is None:
         return []
@@ -414,7 +415,7 @@ def _told(table: _Table, labels: Sequence[str], options: Options) -> list[column
     )
     if table.root:
         text = f"paths below {table.root}, of another machine, {READ_HERE}"
-        notes.append(column_notes.Note(text))
+        notes.append(Note("other", text))
     return notes
 
 
@@ -462,8 +463,8 @@ def read(root: Path, options: Options, on_progress: Progress | None = None) -> R
         channels=channels,
         groups=groups or find_groups(options.group_pattern, sources),
         classes=tuple(classes),
-        provenance=Provenance().with_notes(*column_notes.texts_of(notes)) if notes else None,
-        columns=column_notes.with_remedies(beside, notes),
+        provenance=Provenance().with_notes(*notes) if notes else None,
+        columns=beside,
         name=root.resolve().parent.name if root.stem.lower() in PLAIN_STEMS else root.stem,
         fitting=fitting,
         file_traits=traits,

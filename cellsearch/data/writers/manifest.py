@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.provenance import Provenance
 from cellsearch.data.writers.place import MARK
 from cellsearch.util.yaml_files import WITHIN
 
@@ -44,6 +46,7 @@ def write_manifest(
         "citation": origin.citation,
         "url": origin.url,
         "notes": origin.notes,
+        **_reader_notes(origin),
         "synthetic": origin.synthetic,
         "source": {"folder": target},
         "layout": {"reader": reader, "options": dict(options)},
@@ -62,3 +65,9 @@ def write_manifest(
     yaml.allow_unicode = True
     yaml.dump(document, text)
     (folder / WITHIN).write_text(MARK + text.getvalue(), encoding="utf-8")
+
+
+def _reader_notes(origin: Provenance) -> dict[str, Any]:
+    notes = [asdict(note) for note in origin.of_a_copy().reader_notes]
+    kept = [{key: value for key, value in each.items() if value} for each in notes]
+    return {"reader_notes": kept} if kept else {}

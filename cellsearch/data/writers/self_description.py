@@ -20,7 +20,7 @@ def facts_of(cells: CellDataset) -> dict[str, Any]:
         "name": cells.name,
         "classes": list(cells.classes),
         "channels": list(cells.channels),
-        "provenance": asdict(cells.provenance),
+        "provenance": asdict(cells.provenance.of_a_copy()),
     }
 
 
