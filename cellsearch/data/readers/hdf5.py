@@ -339,8 +339,8 @@ def _values(root: Path, dataset: Any) -> list[Any]:
         )
     if any(not isinstance(value, str | bytes | int | float) for value in values.tolist()):
         raise DataError(
-            f"{root.name}: dataset {dataset.name.strip('/')} holds {_kind(dataset.dtype)}; expected "
-            "names or integers"
+            f"{root.name}: dataset {dataset.name.strip('/')} holds {_kind(dataset.dtype)}; "
+            "expected names or integers"
         )
     # Of another encoding a name stays a name, which is all that it is needed for.
     return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.tolist()]
