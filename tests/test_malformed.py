@@ -78,7 +78,7 @@ def test_a_tag_on_a_list_and_a_date_are_refused_by_their_lines(tmp_path: Path) -
     for old, new, why in (
         ("title: Eight cells", "title: !!python/object/apply:os.system [id]", "$.title: "),
         ("name: mine", "name: 2020-01-01", "expected text, got a date (2020-01-01)"),
-        ("label_free: true}", "label_free: true}\npixel_size_um: .inf", "got inf (mine.yaml:14)"),
+        ("label_free: true}", "label_free: true}\npixel_size_um: .inf", "got inf (mine.yaml:13)"),
     ):
         path.write_text(malformed.MANIFEST.replace(old, new))
         code, _, err = call(("datasets", "describe", str(path)))
