@@ -16,7 +16,6 @@ import csv
 import io
 import json
 import os
-import pickle
 import re
 import resource
 import shutil
@@ -1136,8 +1135,7 @@ def try_case(number: int, valid: Valid, folder: Path, *, seed: int) -> Result:
 
 ONE_OF_MANY = re.compile(r"^  |^mend|^fix |^option |^and [\d,]+ more|\([^()]+\.yaml:\d+\)$")
 LIBRARY = re.compile(
-    r"object at 0x|\b\w+(Error|Exception)\b(?!:? \d{3})|numpy\.|<class|errno|\[Errno|ruamel"
-    r"|pydantic"
+    r"object at 0x|\b\w+(Error|Exception)\b|numpy\.|<class|errno|\[Errno|ruamel|pydantic"
 )
 
 
@@ -1168,6 +1166,10 @@ def _used() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
+def _packed_result(result: Result) -> bytes:
+    return json.dumps(result.__dict__).encode()
+
+
 def forked(number: int, valid: Valid, folder: Path, *, seed: int) -> Result:
     """``try_case`` in a child process, which may crash or be ended without harm."""
     read, write = os.pipe()
@@ -1180,11 +1182,11 @@ def forked(number: int, valid: Valid, folder: Path, *, seed: int) -> Result:
         os.dup2(devnull, 1)
         os.dup2(log, 2)
         try:
-            found = pickle.dumps(try_case(number, valid, folder, seed=seed))
+            found = _packed_result(try_case(number, valid, folder, seed=seed))
         except BaseException:
             kind = list(KINDS)[number % len(KINDS)]
             text = traceback.format_exc()
-            found = pickle.dumps(
+            found = _packed_result(
                 Result(number, kind, "the case itself", (), "traceback", text[-300:], text, 0)
             )
         with os.fdopen(write, "wb") as pipe:
@@ -1195,7 +1197,7 @@ def forked(number: int, valid: Valid, folder: Path, *, seed: int) -> Result:
         data = pipe.read()
     _, status = os.waitpid(child, 0)
     if data:
-        result: Result = pickle.loads(data)
+        result = Result(**json.loads(data))
         written = (folder / "written").read_text(errors="replace").strip()
         if written and result.verdict in ("read right", "refused"):
             # Written past sys.stderr by a library in C, for the user to see.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from test_answers import SPLITS, write_run
 
+from cellsearch import load_dataset
 from cellsearch.data.dataset import CellDataset
 
 import malformed
@@ -57,3 +60,66 @@ def test_a_command_that_is_called_in_this_process_tells_its_code(tmp_path: Path)
     code, out, err = call(("datasets", "describe", str(tmp_path / "gone.npz")))
     assert (code, out) == (2, "")
     assert "no such file" in err
+
+
+def test_aliases_that_explode_and_files_of_megabytes_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    for text, why in (
+        (malformed.LAUGHS + malformed.SPACE, "more than 100,000 values"),
+        (malformed.SPACE + f"title: {'a' * 600_000}\n", "holds at most 0.5 MB"),
+    ):
+        path.write_text(text)
+        code, _, err = call(("spaces", "validate", str(path)))
+        assert (code, why in err) == (2, True), err[:300]
+
+
+def test_a_tag_on_a_list_and_a_date_are_refused_by_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for old, new, why in (
+        ("title: Eight cells", "title: !!python/object/apply:os.system [id]", "$.title: "),
+        ("name: mine", "name: 2020-01-01", "expected text, got a date (2020-01-01)"),
+        ("label_free: true}", "label_free: true}\npixel_size_um: .inf", "got inf (mine.yaml:13)"),
+    ):
+        path.write_text(malformed.MANIFEST.replace(old, new))
+        code, _, err = call(("datasets", "describe", str(path)))
+        assert (code, why in err) == (2, True), err[:300]
+
+
+def test_many_problems_of_one_file_are_listed_to_twenty(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(malformed.SPACE.replace("[none, sqrt, inv]", str(list(range(500)))))
+    code, _, err = call(("spaces", "validate", str(path)))
+    assert code == 2
+    assert err.splitlines()[-1] == "and 480 more like these"
+    assert len(err.splitlines()) == 21
+
+
+def test_slices_are_asked_about_before_each_is_taken_for_a_cell(
+    valid: Valid, tmp_path: Path
+) -> None:
+    path = tmp_path / "z.tif"
+    planes = valid.cells.images[:6]
+    tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "ZCYX"})
+    asked = ("predict", str(valid.card), str(path), "-o", str(tmp_path / "z.csv"))
+    for words in (asked, ("datasets", "describe", str(path)), ("init", str(path))):
+        code, _, err = call(words)
+        assert (code, "6 slices (Z) in one file" in err) == (2, True), err
+        assert "--option layout=ome_tiff" in err
+    assert call((*asked, "--option", "layout=ome_tiff"))[0] == 0
+    assert len((tmp_path / "z.csv").read_text().splitlines()) == 7
+    served = malformed._send(valid.card, "z.tif", path.read_bytes())
+    assert served["cells"] == []
+    assert "6 slices (Z) in one file" in served["refused"][0]["reason"]
+
+
+def test_a_folder_that_was_converted_brings_new_crops_as_before(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        for k in range(4):
+            plane = rng.integers(1, 250, (10 + 2 * k, 12)).astype(np.uint8)
+            tifffile.imwrite(tmp_path / "cells" / name / f"{k}.tif", plane)
+    words = ("--option", "size=12x12", "--option", "fit=resize")
+    code, _, err = call(("convert", str(tmp_path / "cells"), "-o", str(tmp_path / "out"), *words))
+    assert code == 0, err
+    assert load_dataset(tmp_path / "out").provenance.fit == "resize"

@@ -140,8 +140,7 @@ def read_yaml(path: Path) -> Document:
     """Read one YAML 1.2 mapping; duplicated keys and tags are refused.
 
     Raises:
-        ConfigError: the file is absent, larger than ``LARGEST``, not UTF-8, not YAML or no
-            mapping.
+        ConfigError: the file is absent, too large, not UTF-8, not YAML or not a mapping.
     """
     try:
         if path.stat().st_size > LARGEST:
