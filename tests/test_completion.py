@@ -74,7 +74,7 @@ def test_values(complete: Complete, work: Path) -> None:
     assert complete("cellsearch run --metric m") == ["macro_f1", "mcc"]
     assert complete("cellsearch run --device c") == ["cpu", "cuda"]
     assert complete("cellsearch run --rare m") == ["merge="]
-    assert complete("cellsearch run --accept dup") == ["duplicate-id"]
+    assert complete("cellsearch run --accept duplicate-i") == ["duplicate-id"]
     assert complete("cellsearch compare a b --part o") == ["oof"]
     assert complete("cellsearch spaces show epfl-2023-") == ["epfl-2023-wide"]
     assert complete("cellsearch datasets check jurkat-f") == ["jurkat-full"]
