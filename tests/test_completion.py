@@ -98,9 +98,9 @@ def test_what_is_offered_is_what_is_taken() -> None:
     for suffix in (".csv", ".npz"):
         assert suffix in completion.DATA_SUFFIXES
         assert suffix.removeprefix(".") in registry.ACCEPTED
-    from cellsearch.cli.exports import FORMATS
+    from cellsearch.interop.exporters import EXPORTERS
 
-    assert completion.card_formats("") == list(FORMATS)
+    assert completion.card_formats("") == list(EXPORTERS)
 
 
 def test_each_shell_and_nothing_heavy() -> None:
