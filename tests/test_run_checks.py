@@ -95,7 +95,7 @@ def test_all_errors_are_told_at_once_each_with_its_kind_and_nothing_is_trained(
     with pytest.raises(DataError) as caught:
         tiny_search(tmp_path / "run", cells)
     text = str(caught.value)
-    assert "the check of the cells finds 4 errors" in text
+    assert "the check of the cells found 4 errors" in text
     assert text.count("duplicate-across-classes: ") == 2
     assert "  constant: 1 cell is blank" in text
     assert "  not-estimable: 2 folds and a hold-out need 3 cells of each class; too few" in text
