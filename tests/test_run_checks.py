@@ -192,7 +192,7 @@ def test_what_cannot_be_trained_on_is_refused_whatever_is_accepted(tmp_path: Pat
     with pytest.raises(DataError) as caught:
         tiny_search(tmp_path / "one", alone, accept=("one-class",))
     text = str(caught.value)
-    assert "one-class: one class alone, class-0" in text
+    assert "one-class: there is only one class, class-0" in text
     assert "constant: 2 cells are blank" in text
     assert text.endswith('errors of the kind constant can be accepted with accept=("constant",)')
     drawn = squares((20, 16))
@@ -215,7 +215,7 @@ def test_every_kind_of_finding_can_be_named(kind: Any) -> None:
 
 def test_kinds_are_offered_without_loading_what_takes_long() -> None:
     code = (
-        "import sys; from cellsearch.cli import completion; print(completion.findings('dup'));"
+        "import sys; from cellsearch.cli import completion; print(completion.findings('duplicate-i'));"
         "print(sorted({'numpy', 'pandas', 'torch', 'optuna'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
