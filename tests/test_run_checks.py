@@ -215,7 +215,8 @@ def test_every_kind_of_finding_can_be_named(kind: Any) -> None:
 
 def test_kinds_are_offered_without_loading_what_takes_long() -> None:
     code = (
-        "import sys; from cellsearch.cli import completion; print(completion.findings('duplicate-i'));"
+        "import sys; from cellsearch.cli import completion; "
+        "print(completion.findings('duplicate-i'));"
         "print(sorted({'numpy', 'pandas', 'torch', 'optuna'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
