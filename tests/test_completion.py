@@ -18,6 +18,7 @@ from cellsearch.cli.options import help_of
 from cellsearch.data.findings import Kind
 from cellsearch.data.readers import registry
 from cellsearch.data.writers.registry import Format
+from cellsearch.interop.exporters import EXPORTERS
 from cellsearch.run.config import RunConfig
 from cellsearch.stats.metrics import METRICS
 from cellsearch.util.yaml_files import names
@@ -78,7 +79,7 @@ def test_values(complete: Complete, work: Path) -> None:
     assert complete("cellsearch run --metric m") == ["macro_f1", "mcc"]
     assert complete("cellsearch run --device c") == ["cpu", "cuda"]
     assert complete("cellsearch run --rare m") == ["merge="]
-    assert complete("cellsearch run --accept dup") == ["duplicate-id"]
+    assert complete("cellsearch run --accept duplicate-i") == ["duplicate-id"]
     assert complete("cellsearch compare a b --part o") == ["oof"]
     assert complete("cellsearch spaces show epfl-2023-") == ["epfl-2023-wide"]
     assert complete("cellsearch datasets check jurkat-f") == ["jurkat-full"]
@@ -107,7 +108,7 @@ def test_what_is_offered_is_what_is_taken(complete: Complete, work: Path) -> Non
         assert suffix in completion.DATA_SUFFIXES
         assert suffix.removeprefix(".") in registry.ACCEPTED
     assert complete("cellsearch convert demo --to ") == list(get_args(Format))
-    assert complete("cellsearch export card --to ") == ["bioimageio", "huggingface", "onnx"]
+    assert complete("cellsearch export card --to ") == list(EXPORTERS)
 
 
 def test_every_field_of_a_run_is_an_option_with_help() -> None:

@@ -107,7 +107,7 @@ def test_limits_of_a_container(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text(f"{2**30}\n")
     cores = next(checks.cores(tmp_path))
     assert cores.state == "warning"
-    assert "--slots 1" in worded(cores.remedy)
+    assert "--max-concurrent-trials 1" in worded(cores.remedy)
     assert next(checks.memory(tmp_path)).state == "warning"
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "memory.max").write_text("max\n")

@@ -242,7 +242,11 @@ def test_a_flat_folder_gets_a_table_to_fill_in(command: Call, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("counts", "said"),
-    [({}, "an empty folder"), ({"a": 8}, "two are needed"), ({"a": 2, "b": 2}, "too few cells")],
+    [
+        ({}, "an empty folder"),
+        ({"a": 8}, "a classifier needs two"),
+        ({"a": 2, "b": 2}, "too few cells"),
+    ],
 )
 def test_what_cannot_be_learnt_from(
     command: Call, tmp_path: Path, counts: dict[str, int], said: str

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from test_answers import SPLITS, write_run
+from answer_cases import SPLITS, write_run
 
 from cellsearch import load_dataset
 from cellsearch.data.dataset import CellDataset

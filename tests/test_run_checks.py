@@ -92,7 +92,7 @@ def test_all_errors_are_told_at_once_each_with_its_kind_and_nothing_is_trained(
     with pytest.raises(DataError) as caught:
         tiny_search(tmp_path / "run", cells)
     text = str(caught.value)
-    assert "the check of the cells finds 4 errors" in text
+    assert "the check of the cells found 4 errors" in text
     assert text.count("duplicate-across-classes: ") == 2
     assert "  constant: 1 cell is blank" in text
     assert "  not-estimable: 2 folds and a hold-out need 3 cells of each class; too few" in text
@@ -189,7 +189,7 @@ def test_what_cannot_be_trained_on_is_refused_whatever_is_accepted(tmp_path: Pat
     with pytest.raises(DataError) as caught:
         tiny_search(tmp_path / "one", alone, accept=("one-class",))
     text = str(caught.value)
-    assert "one-class: one class alone, class-0" in text
+    assert "one-class: there is only one class, class-0" in text
     assert "constant: 2 cells are blank" in text
     assert text.endswith('errors of the kind constant can be accepted with accept=("constant",)')
     drawn = squares((20, 16))
@@ -212,7 +212,8 @@ def test_every_kind_of_finding_can_be_named(kind: Any) -> None:
 
 def test_kinds_are_offered_without_loading_what_takes_long() -> None:
     code = (
-        "import sys; from cellsearch.cli import completion; print(completion.findings('dup'));"
+        "import sys; from cellsearch.cli import completion; "
+        "print(completion.findings('duplicate-i'));"
         "print(sorted({'numpy', 'pandas', 'torch', 'optuna'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
