@@ -38,7 +38,7 @@ space = SearchSpace.from_dict(
     }
 )
 out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(mkdtemp()) / "shapes"
-result = search(cells, space, budget=4, folds=3, backend="local", out=out)
+result = search(cells, space, budget=3, folds=2, backend="local", threads=1, out=out)
 
 for row in result.leaderboard():
     print(f"trial {row.number}: out-of-fold balanced accuracy {row.score:.3f}")

@@ -28,7 +28,14 @@ for finding in check_dataset(cells, folds=2).findings:
     print(f"{finding.severity}: {finding.message}")
 
 result = search(
-    cells, "quick", budget=2, folds=2, rare="merge=mitosis", backend="local", out=root / "run"
+    cells,
+    "quick",
+    budget=2,
+    folds=2,
+    rare="merge=mitosis",
+    backend="local",
+    threads=1,
+    out=root / "run",
 )
 print(result.card.headline)
 print("card:", result.card.folder)

@@ -40,7 +40,7 @@ def study_of(run: Path):
 
 
 def get(url: str) -> tuple[str, bytes]:
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:
         return answer.headers["Content-Type"], answer.read()
 
 

@@ -335,7 +335,7 @@ def test_two_gigabytes_that_do_not_say_so(server: Served) -> None:
     assert status == 413
     assert "200 MB" in answer["error"]
     assert most - before < 300 * MB
-    health = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    health = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     health.request("GET", "/api/health")
     assert json.loads(health.getresponse().read()) == {"status": "ok", "samples": 0, "bytes": 0}
     health.close()

@@ -9,7 +9,7 @@ def lay_out(figure: Figure) -> None:
     """Place the parts of a picture now, and never again.
 
     ``savefig`` draws a figure that has a layout twice for each format, the first time for the
-    layout alone; that is half of the time that a card takes.
+    layout alone.
     """
     engine = figure.get_layout_engine()
     if engine is not None:
