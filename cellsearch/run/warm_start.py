@@ -32,8 +32,8 @@ def begin_from(card: Path, space: SearchSpace, cells: CellDataset) -> SearchSpac
     """The space with its network fixed to that of a card, whose weights its trials begin with.
 
     Fixed with it is what a network sees of a crop. Of the other parameters, those that wait for
-    another network are left out, and so are initial trials of no network. The baseline keeps its own network and begins with random
-    weights.
+    another network are left out, and so are initial trials of no network. The baseline keeps its
+    own network and begins with random weights.
 
     Args:
         card: folder of a card.
