@@ -32,8 +32,8 @@ def begin_from(card: Path, space: SearchSpace, cells: CellDataset) -> SearchSpac
     """The space with its network fixed to that of a card, whose weights its trials begin with.
 
     Fixed with it is what a network sees of a crop. Of the other parameters, those that wait for
-    another network are left out. The baseline keeps its own network and begins with random
-    weights.
+    another network are left out, and so are initial trials of no network. The baseline keeps its
+    own network and begins with random weights.
 
     Args:
         card: folder of a card.
@@ -56,7 +56,8 @@ def begin_from(card: Path, space: SearchSpace, cells: CellDataset) -> SearchSpac
         for name, value in recipe.to_params().items()
         if name.startswith("model.") or name in SEEN
     }
-    starts = (_with_network(start, recipe) for start in space.starts)
+    networks = [start for start in space.starts if not isinstance(start.model, ClassicalModel)]
+    starts = (_with_network(start, recipe) for start in networks)
     return replace(space, entries=_fixed(space, fixed), starts=tuple(dict.fromkeys(starts)))
 
 
