@@ -19,6 +19,7 @@ from cellsearch.card.export import Ensemble, export, whole_module
 from cellsearch.card.session import open_session, run_session
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
+from cellsearch.interop.onnx_file import only_probabilities
 from cellsearch.learn.predictor import build_module
 
 from card_cases import Made, made
@@ -155,3 +156,18 @@ def test_the_exporter_is_quiet_and_leaves_loggers_alone(
     assert out.out == out.err == ""
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
     assert [logging.getLogger(name).level for name in exporting._NOISY] == before
+
+
+def test_a_graph_for_formats_of_one_output_gives_the_same_probabilities(
+    case: Made, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes((case.card.folder / "model.onnx").read_bytes())
+    only_probabilities(path, case.card.config)
+    assert [value.name for value in onnx.load(path).graph.output] == ["probabilities"]
+    images = case.dataset.images[:8].astype(np.float32)
+    found, whole = (
+        run_session(open_session(each), images, input_name="image", output_name="probabilities")
+        for each in (path, case.card.folder / "model.onnx")
+    )
+    np.testing.assert_array_equal(found, whole)

@@ -193,7 +193,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Decided for ``metric``, which is seldom the most probable one where classes are rare: for
         balanced accuracy probabilities are divided by the prior of the training.
         """
-        named: NDArray[Any] = self.classes_[self._decided(self.predict_proba(X))]
+        given = self._decided(self.predict_proba(X))
+        named: NDArray[Any] = self.classes_[given]
         return named
 
     def _decided(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
