@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from answer_cases import SPLITS, write_run
 
 from cellsearch import load_dataset
 from cellsearch.data.dataset import CellDataset
 
 import malformed
+from answer_cases import SPLITS, write_run
 from card_cases import made
 from malformed import SECONDS, Valid, call, make_valid, try_case, unhelpful
 
