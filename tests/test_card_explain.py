@@ -156,7 +156,7 @@ def test_a_plain_module_of_probabilities_will_do() -> None:
 def test_what_has_no_gradient_is_told(says_so: bool, why: str) -> None:
     with pytest.raises(NotExplained, match=why):
         attributions(Module(Steps(says_so=says_so)), cells(), np.zeros(6, np.int64))
-    with pytest.raises(NotExplained, match="is no network"):
+    with pytest.raises(NotExplained, match="is not a network"):
         attributions(object(), cells(), np.zeros(6, np.int64))
 
 

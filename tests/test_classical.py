@@ -44,7 +44,8 @@ from cellsearch.stats.predictions import Predictions
 from card_cases import ingredients_of
 from conftest import squares
 
-KINDS = [(f, x) for f in ("logreg", "xgboost", "hist-gbdt") for x in ("pixels", "measured")]
+FITTED = ("logreg", "xgboost", "hist-gbdt", "dense")
+KINDS = [(family, features) for family in FITTED for features in ("pixels", "measured")]
 TRAINING = np.arange(0, 90, 2)
 OTHERS = np.arange(1, 90, 2)
 CPU = torch.device("cpu")

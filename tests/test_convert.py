@@ -252,7 +252,7 @@ def test_convert_says_what_it_did_and_how_to_go_on(tmp_path: Path) -> None:
     )
     assert run.exit_code == 0, run.output
     assert "6 cells in" in run.stdout
-    assert "a folder cannot hold: the order of the cells" in run.stdout
+    assert "a folder does not keep: the order of the cells" in run.stdout
     assert f"cellsearch run --dataset {tmp_path / 'out'}" in run.stdout
     assert load_dataset(tmp_path / "out").classes == ("S phase", "G1")
 

@@ -71,7 +71,7 @@ def network_of(
 
 
 def test_every_family_of_the_settings_has_a_network_or_a_fit() -> None:
-    assert MODELS.keys() - FAMILIES.keys() == {"logreg", "xgboost", "hist-gbdt"}
+    assert MODELS.keys() - FAMILIES.keys() == {"logreg", "xgboost", "hist-gbdt", "dense"}
 
 
 @pytest.mark.parametrize("family", MODELS)

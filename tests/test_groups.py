@@ -166,7 +166,7 @@ def test_the_probe_finds_nothing_where_there_is_nothing() -> None:
     probe = probe_groups(cells, names, what="donor", permutations=19)
     assert not probe.told_apart
     assert probe.low < 0.45
-    assert "no evidence that the donor can be told" in probe.describe()
+    assert "no evidence that the donor can be recognised" in probe.describe()
 
 
 def test_what_only_classes_tell_is_no_batch_effect() -> None:

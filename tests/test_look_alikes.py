@@ -277,7 +277,7 @@ def test_what_differs_in_more_than_composition_is_offered_and_not_taken(
     with pytest.raises(ReadError) as caught:
         load_dataset(table(tmp_path, f"{value},a", "other.png,b"))
     message = str(caught.value)
-    assert f"no such file: {value}; there is {there!a}, which differs in" in message
+    assert f"no such file: {value}; there is {there!a}; it differs in" in message
     assert how in message
 
 
@@ -372,7 +372,7 @@ def test_labels_are_found_among_the_classes_that_are_named(tmp_path: Path) -> No
     # Where both are classes, each label is its own.
     both = CellDataset.from_arrays(images, labels, classes=[nfc("grün"), nfd("grün"), "rot"])
     assert both.labels.tolist() == [1, 1, 2, 2]
-    with pytest.raises(DataError, match="Rot; there is 'rot', which differs in upper and lower"):
+    with pytest.raises(DataError, match="Rot; there is 'rot'; it differs in upper and lower"):
         CellDataset.from_arrays(images, ["Rot", "rot", "rot", "rot"], classes=["rot", "x"])
 
 
@@ -383,7 +383,7 @@ def test_a_table_of_labels_is_found(tmp_path: Path) -> None:
     (tmp_path / nfd("für.csv")).write_text(f"object_number,label\n{rows}")
     cells = load_dataset(tmp_path / "m.ome.tif", labels=nfc("für.csv"))
     assert cells.counts.tolist() == [2, 2]
-    with pytest.raises(ReadError, match="which differs in upper and lower case"):
+    with pytest.raises(ReadError, match="it differs in upper and lower case"):
         load_dataset(tmp_path / "m.ome.tif", labels=nfc("Für.csv"))
 
 
@@ -411,7 +411,7 @@ def test_answers_are_found_by_ids_and_classes(tmp_path: Path) -> None:
 
 def test_a_path_that_is_not_there_offers_what_looks_like_it(tmp_path: Path) -> None:
     classes(tmp_path / "Cells", "a", "b")
-    with pytest.raises(ReadError, match="there is 'Cells', which differs in upper and lower case"):
+    with pytest.raises(ReadError, match="there is 'Cells'; it differs in upper and lower case"):
         load_dataset(tmp_path / "cells")
     with pytest.raises(ReadError, match="there is 'Cells'"):
         first_look(tmp_path / "cells")

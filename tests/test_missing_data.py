@@ -536,7 +536,7 @@ def test_open_datasets_given_as_arrays_are_held_to_the_same(tmp_path: Path) -> N
         cells = CellDataset.from_arrays(file["images"], LABELS)
         np.testing.assert_array_equal(cells.images[:, 0], CROPS)
     (tmp_path / "two.h5").unlink()
-    with h5py.File(path) as file, pytest.raises(DataError, match=r"not whole.*two\.h5 is its sou"):
+    with h5py.File(path) as file, pytest.raises(DataError, match=r"incomplete.*two\.h5 is its sou"):
         CellDataset.from_arrays(file["images"], LABELS)
     store = zarr_of(tmp_path / "x.zarr", PLANES, chunks=(1, 2, 10, 12))
     array = zarr.open_group(store, mode="r")["0"]
@@ -667,5 +667,5 @@ def test_an_anndata_backed_by_a_file_is_held_to_the_same(tmp_path: Path) -> None
         held = file["images"]
         fake = type("Backed", (), {"X": held, "obs": adata.obs, "obsm": {}, "uns": {}})
         fake.obs_names, fake.n_obs = adata.obs_names, 4
-        with pytest.raises(DataError, match=r"not whole.*one\.h5 is its source"):
+        with pytest.raises(DataError, match=r"incomplete.*one\.h5 is its source"):
             CellDataset.from_anndata(fake, images="X", label_key="kind")

@@ -132,7 +132,7 @@ def test_classes_that_are_called_alike_get_no_adjusted_count() -> None:
     p = sample(PRIOR, 200, 3, trained_for=PRIOR)[1]
     found = fractions(p, CLASSES, facts, called=p.argmax(axis=1))
     assert all(one.adjusted is None for one in found.classes)
-    assert any("cannot be told apart" in note for note in found.notes)
+    assert any("cannot be separated" in note for note in found.notes)
 
 
 def test_never_mistaken_is_no_infinite_certainty() -> None:

@@ -198,7 +198,7 @@ def test_cells_are_sorted_and_filtered(client: TestClient, filled: str) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"sort": "beauty"}, "no order 'beauty'"),
+        ({"sort": "beauty"}, "unknown order 'beauty'"),
         ({"sort": "p:nobody"}, "no class 'nobody'"),
         ({"class": "nobody"}, "no class 'nobody'"),
         ({"limit": "many"}, "limit"),

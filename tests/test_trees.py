@@ -61,10 +61,22 @@ def booster(values: NDArray, labels: NDArray, classes: int) -> xgboost.Booster:
     return xgboost.train(settings, xgboost.QuantileDMatrix(values, label=labels), ROUNDS)
 
 
+def edges_of(values: NDArray) -> list[NDArray[np.float64]]:
+    """Of each feature, the numbers halfway between its distinct values."""
+    distinct = [np.unique(column).astype(np.float64) for column in values.T]
+    return [(each[:-1] + each[1:]) / 2 for each in distinct]
+
+
+def binned(edges: list[NDArray[np.float64]], values: NDArray) -> NDArray[np.int64]:
+    parts = [np.searchsorted(e, column) for e, column in zip(edges, values.T, strict=True)]
+    return np.stack(parts, axis=1)
+
+
 def forest(values: NDArray, labels: NDArray) -> Any:
+    """Fitted on numbers of bins, as the product fits it."""
     return HistGradientBoostingClassifier(
         max_iter=ROUNDS, max_depth=DEPTH, min_samples_leaf=4, early_stopping=False
-    ).fit(values, labels)
+    ).fit(binned(edges_of(values), values), labels)
 
 
 def logits(ensemble: TreeEnsemble, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -89,11 +101,12 @@ def test_xgboost_margins(classes: int) -> None:
 def test_hist_gbdt_decisions(classes: int) -> None:
     values, labels = cells(classes)
     model = forest(values, labels)
+    edges = edges_of(values)
     ensemble = from_hist_gbdt(
-        model, rounds=ROUNDS, depth=DEPTH, classes=classes, columns=range(classes)
+        model, edges, rounds=ROUNDS, depth=DEPTH, classes=classes, columns=range(classes)
     )
     some = probes(ensemble, values)
-    expected = model.decision_function(some)
+    expected = model.decision_function(binned(edges, some))
     if classes == 2:
         expected = np.stack([np.zeros_like(expected), expected], axis=1)
     np.testing.assert_allclose(logits(ensemble, some), expected, atol=1e-4)
@@ -113,8 +126,9 @@ def test_a_class_without_cells_has_a_column_and_no_probability(
         expected = model.predict(xgboost.DMatrix(values))
     else:
         model = forest(values, labels)
-        ensemble = from_hist_gbdt(model, **kwargs)
-        expected = model.predict_proba(values)
+        edges = edges_of(values)
+        ensemble = from_hist_gbdt(model, edges, **kwargs)
+        expected = model.predict_proba(binned(edges, values))
     found = torch.from_numpy(logits(ensemble, values)).softmax(dim=1).numpy()
     np.testing.assert_allclose(found[:, present], expected, atol=1e-5)
     absent = sorted(set(range(4)) - set(present))
@@ -181,7 +195,12 @@ class Softmax(torch.nn.Module):
 def test_onnx_gives_the_same(tmp_path: Path) -> None:
     values, labels = cells(3)
     ensemble = from_hist_gbdt(
-        forest(values, labels), rounds=ROUNDS, depth=DEPTH, classes=3, columns=range(3)
+        forest(values, labels),
+        edges_of(values),
+        rounds=ROUNDS,
+        depth=DEPTH,
+        classes=3,
+        columns=range(3),
     )
     some = probes(ensemble, values)
     exported = export(Softmax(ensemble).eval(), some, tmp_path)

@@ -191,7 +191,8 @@ def check_finite(images: NDArray[Any], ids: NDArray[np.str_]) -> None:
         raise DataError(
             f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])} "
             f"({' and '.join(each for each in counts if not each.startswith('0 '))} of their "
-            f"{len(bad) * images[0].size:,} pixels); {FILL}"
+            f"{len(bad) * images[0].size:,} pixels); {FILL}; pixels of a file are filled by ",
+            Setting("nan", "lowest", reader=True),
         )
 
 

@@ -139,7 +139,7 @@ class Spellings:
         return [name] if name in found else found
 
     def taken_for(self, name: str) -> str:
-        """``; there is 'Live', which differs in upper and lower case``; "" where none is alike."""
+        """``; there is 'Live'; it differs in upper and lower case``; "" where none is alike."""
         found = [e for e in self.loose.get(printed(name).casefold(), []) if e != name]
         if not found:
             return ""
