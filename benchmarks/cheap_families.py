@@ -37,7 +37,7 @@ REFERENCE = {
     "mhsma": (0.606, 0.684, 0.669),
     "chula": (0.544, 0.567, 0.601),
 }
-"""Figures of the folder's README: measured, backbone, mean of the two, decided by the prior."""
+"""Figures of another programme on other folds: measured, backbone, mean of the two, decided by the prior."""
 
 
 def out_of_fold(
@@ -106,7 +106,7 @@ def told(
     decided = balanced_accuracy(labels, (found / priors).argmax(axis=1))
     print(
         f"{name:7} {len(labels):5,} cells  {title:9} argmax {plain:.3f}  by the prior "
-        f"{decided:.3f}  (README {was:.3f})  {seconds:6.1f} s",
+        f"{decided:.3f}  (reference {was:.3f})  {seconds:6.1f} s",
         flush=True,
     )
 

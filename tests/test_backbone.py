@@ -37,10 +37,11 @@ from cellsearch.run.preflight import left_out, require_feasible, require_weights
 from cellsearch.space.models import DenseModel, LogregModel
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace
-from cellsearch.stats.evaluation import OofFigures
+from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.job import SearchJob
 from cellsearch.tune.work import threads_of
 
+from card_cases import ingredients_of
 from conftest import squares
 
 NETWORK = "test_efficientnet"
@@ -202,15 +203,14 @@ def test_a_card_verifies_and_is_explained(cells: CellDataset, tmp_path: Path) ->
     pooled = predictor.predict_proba(cells, own)
     card = write_card(
         tmp_path / "card",
-        predictors=[predictor],
-        recipe=recipe(),
-        dataset=cells,
-        splits=splits,
-        holdout_probabilities=held,
-        oof=OofFigures(cells.labels[own], pooled.argmax(axis=1), own, pooled),
-        baseline=None,
-        search_facts={"seed": 3},
-        command="cellsearch run",
+        **ingredients_of(
+            predictors=[predictor],
+            recipe=recipe(),
+            dataset=cells,
+            splits=splits,
+            probabilities=held,
+            oof=Predictions.of(cells.classes, cells.labels[own], pooled, cells=own),
+        ),
     )
     assert isinstance(card, ModelCard)
     assert card.verify().largest_difference < 1e-4

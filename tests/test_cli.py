@@ -198,7 +198,7 @@ def test_check_finds_a_planted_twin(command, tmp_path: Path) -> None:
     np.savez(tmp_path / "cells.npz", images=images, labels=cells.labels)
     code, out, _ = command("datasets", "check", tmp_path / "cells.npz")
     assert code == 1
-    assert "exact-duplicate" in out
+    assert "duplicate-across-classes" in out
 
 
 def test_white_blood_cells_load_by_one_command(command, wbc_root: Path, tmp_path: Path) -> None:

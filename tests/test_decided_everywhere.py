@@ -218,7 +218,7 @@ def test_the_readme_shows_both_confusion_matrices(found) -> None:
     for name, part in found.card.figures.decisions.items():
         assert f"**{name.capitalize()} decision** on the hold-out" in text
         for label, line in zip(found.card.classes, part.confusion, strict=True):
-            assert f"| {label} | " + " | ".join(map(str, line)) + " |" in text
+            assert f"| **{label}** | " + " | ".join(map(str, line)) + " |" in text
     balanced, natural = (
         found.card.figures.decisions[name].metrics for name in ("balanced", "natural")
     )

@@ -229,9 +229,9 @@ def test_larger_crops_of_a_class_are_a_warning_that_says_what_may_cause_it(tmp_p
     assert str(told.message).startswith(f"{RARE} can be recognised by the crop size")
     assert "20 x 20 px" in str(told.message)
     assert "the cells themselves may cause this" in str(told.message)
-    (sizes,) = of_kind(findings, "files-differ")
+    (sizes,) = of_kind(findings, "crop-sizes")
     assert sizes.severity == "note"
-    assert "crops are of 31 sizes" in str(sizes.message)
+    assert "78 crops of 31 sizes" in str(sizes.message)
 
 
 def test_crop_sizes_that_tell_several_classes_are_one_finding() -> None:

@@ -52,7 +52,11 @@ def test_a_run_without_trials_gives_an_empty_frame(run) -> None:
 def test_scores_of_folds_pool_to_the_score_of_the_trial(run) -> None:
     frame = fold_scores_frame(run)
     assert set(frame["fold"]) == {0, 1}
-    assert (frame.groupby("trial")["cells"].sum() == 72).all()
+    cells = frame.groupby("trial")["cells"].sum()
+    whole = [row.number for row in run.trials if row.state == "COMPLETE"]
+    assert (cells[whole] == 72).all()
+    # Of a trial that was stopped early some folds were never trained.
+    assert (cells <= 72).all()
     # By accuracy the pooled figure is the mean over cells, so it can be checked from outside.
     scores = trials_frame(run).set_index("trial")["score"]
     for trial, folds in frame.groupby("trial"):

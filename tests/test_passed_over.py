@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.readers import column_notes, missing
+from cellsearch.data.readers import column_notes, column_texts
 from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.data.unlabelled import cells_to_convert, cells_to_predict
@@ -190,7 +190,7 @@ def test_missing_labels_of_a_table_are_no_class(word: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("word", ["na", "none", "Nan-1", "NAD"])
 def test_classes_of_such_names_stay_classes(word: str, tmp_path: Path) -> None:
-    assert not missing.is_missing(word)
+    assert not column_texts.is_missing(word)
     assert word in read(table(tmp_path, label=blanked(LABELS, word, 0, 4))).classes
 
 

@@ -174,9 +174,9 @@ def test_groups_are_files_or_samples_where_asked_for(
     assert cells.groups is not None
     assert len(set(cells.groups.tolist())) == values
     cells = read(tmp_path)
-    (note,) = [n for n in cells.provenance.notes.splitlines() if "not used as groups" in n]
-    assert note.startswith("sample (2 values) is not used as groups")
-    assert 'groups="sample"' in str(cells.columns.told(note))
+    (note,) = cells.group_notes
+    assert note.text.startswith("sample (2 values) is not used as groups")
+    assert 'groups="sample"' in str(note.message)
 
 
 def test_events_are_predicted_at_the_size_of_a_card(tmp_path: Path) -> None:
