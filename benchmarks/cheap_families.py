@@ -37,7 +37,7 @@ REFERENCE = {
     "mhsma": (0.606, 0.684, 0.669),
     "chula": (0.544, 0.567, 0.601),
 }
-"""Figures of another programme on other folds: measured, backbone, mean of the two, decided by the prior."""
+"""Of another programme on other folds: measured, backbone, mean of both; by the prior."""
 
 
 def out_of_fold(
