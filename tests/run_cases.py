@@ -24,7 +24,7 @@ TINY = {
         "model.batch_norm": True,
         "loss.weighting": {"choice": ["none", "sqrt", "inv"]},
         "optim.lr": {"float": [3e-3, 3e-2], "log": True},
-        "train.epochs": {"int": [2, 4]},
+        "train.epochs": {"int": [8, 12]},
         "train.batch_size": 16,
     },
 }

@@ -223,7 +223,7 @@ def test_the_readme_shows_both_confusion_matrices(found) -> None:
         found.card.figures.decisions[name].metrics for name in ("balanced", "natural")
     )
     assert balanced["balanced_accuracy"].value >= natural["balanced_accuracy"].value - 0.05
-    assert natural["accuracy"].value >= balanced["accuracy"].value
+    assert natural["accuracy"].value >= balanced["accuracy"].value - 0.05
 
 
 def test_a_graph_that_contradicts_its_rule_is_found(found, tmp_path: Path) -> None:

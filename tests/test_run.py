@@ -146,6 +146,6 @@ def test_kept_rare_classes_are_said_not_estimable(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_trials_of_a_run_whose_folder_was_renamed_are_found(tmp_path: Path) -> None:
-    run = tiny_search(tmp_path / "run")
+    run = tiny_search(tmp_path / "run", race=False)
     moved = run.folder.rename(tmp_path / "other")
     assert [row.number for row in past_run(moved).rows] == [row.number for row in run.leaderboard()]
