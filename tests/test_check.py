@@ -74,7 +74,7 @@ def test_naive_montages_give_the_three_known_twins_and_one_among_the_true_cells(
 ) -> None:
     dataset = cut_montages(mlcp_root, naive=True)
     report = check_dataset(dataset)
-    pairs = {frozenset(f.cells): f for f in report.findings if "twin" in f.kind}
+    pairs = {frozenset(f.cells): f for f in report.findings if "duplicate" in f.kind}
     metaphase, anaphase, telophase = (
         frozenset(f"Experiment_1/{phase}/CP0001:{tile}" for tile in tiles)
         for phase, tiles in (

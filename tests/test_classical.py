@@ -281,6 +281,7 @@ VIEWS = {
     "logreg": {},
     "xgboost": {"input__normalise": "image", "input__size": 11, "input__test_flips": True},
     "hist-gbdt": {"input__normalise": "image", "input__crop": 0.75},
+    "dense": {},
 }
 
 

@@ -335,7 +335,7 @@ def test_run_ends_with_one_json_document(command, tmp_path: Path) -> None:
     assert facts["best"]["trial"] == 0
     assert facts["card"]["folder"] == str(tmp_path / "run" / "card")
     assert "comparing the trials with the baseline" in error
-    assert "refitting the winner" in error
+    assert "training the winner on all development cells" in error
 
 
 @pytest.mark.slow

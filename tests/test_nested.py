@@ -157,7 +157,7 @@ def test_repeated_hold_outs_are_averaged_and_not_pooled(finished) -> None:
     assert summary.pooled is None
     found = [each.winner["balanced_accuracy"] for each in summary.searches]
     assert summary.means["balanced_accuracy"].value == pytest.approx(np.mean(found))
-    assert "mean of 2 hold-outs" in summary.headline
+    assert "mean of 2 newly drawn hold-outs" in summary.headline
 
 
 def test_the_interval_of_repeats_counts_what_their_training_cells_share() -> None:

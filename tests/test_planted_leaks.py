@@ -240,13 +240,13 @@ def on_all(monkeypatch: pytest.MonkeyPatch) -> None:
             before_the_split,
             GENERATED,
             "generated cells come from training cells only",
-            "trial 0, fold 0: the generator of class-2 learnt from its own validation cells",
+            "trial 0, fold 0: the generator of class-2 was trained on its own validation cells",
         ),
         (
             on_the_others,
             STOPPED,
             "early stopping used training cells only",
-            "trial 0, fold 0: early stopping watched its own validation cells",
+            "trial 0, fold 0: early stopping used its own validation cells",
         ),
         (
             on_all,

@@ -128,7 +128,7 @@ def test_a_refused_device_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(cellsearch.ConfigError, match="device"):
         cellsearch.search(squares(), TINY, out=tmp_path / "run", device="tpu", **KEYS)
     assert not (tmp_path / "run").exists()
-    with pytest.raises(cellsearch.RunError, match="--threads: expected an integer"):
+    with pytest.raises(cellsearch.RunError, match="threads: expected an integer"):
         cellsearch.search(squares(), TINY, out=tmp_path / "run", **(KEYS | {"threads": 100_000}))
 
 
@@ -138,5 +138,5 @@ def test_one_number_format_gives_the_same_network_again(tmp_path: Path) -> None:
     weights = [(run.card.folder / "model.safetensors").read_bytes() for run in runs if run.card]
     assert weights[0] == weights[1]
     assert all("Trained in fp32+channels_last, as its folds" in run.card.readme for run in runs)
-    with pytest.raises(cellsearch.RunError, match="--precision: expected one of"):
+    with pytest.raises(cellsearch.RunError, match="precision: expected one of"):
         cellsearch.search(squares(), TINY, out=tmp_path / "c", **(KEYS | {"precision": "fp8"}))

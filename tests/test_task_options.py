@@ -129,7 +129,7 @@ def test_a_run_keeps_task_and_split_when_it_is_resumed(tmp_path: Path) -> None:
     assert result.card.config.channels == ("darkfield",)
     text = (result.card.folder / "README.md").read_text()
     assert "small = class-0 + class-1" in text
-    assert "one fixed split; of the other 53 cells the same 13 judged every recipe" in text
+    assert "one fixed split. Of the other 53 cells the same 13 judged every recipe" in text
     metrics = json.loads((result.card.folder / "metrics.json").read_text())
     assert list(metrics["hold_out"]["winner"]["per_class"]) == ["small", "not-small"]
     assert metrics["out_of_fold"]["winner"]["cells"] == 13
@@ -203,7 +203,7 @@ def test_one_class_alone_is_refused_before_anything_is_trained(
 ) -> None:
     write_folder(tmp_path / "one", squares((30,)))
     code, _, error = command("run", "--dataset", tmp_path / "one", "--out", tmp_path / "run")
-    assert (code, "one class alone, class-0" in error) == (2, True)
+    assert (code, "only one class, class-0" in error) == (2, True)
     assert not (tmp_path / "run").exists()
     code, out, _ = command("datasets", "check", tmp_path / "one")
     assert (code, "one-class" in out) == (1, True)

@@ -32,6 +32,7 @@ def test_wheel_in_a_clean_environment_lists_both(tmp_path: Path) -> None:
     subprocess.run(["uv", "venv", "-q", "-p", sys.executable, str(environment)], check=True)
     python = environment / "bin" / "python"
     light = ["typer", "rich", "pydantic", "ruamel.yaml", "numpy", "platformdirs", "filelock"]
+    light += ["markupsafe", "pillow"]
     install = ["uv", "pip", "install", "-q", "-p", str(python)]
     subprocess.run([*install, *light], check=True)
     subprocess.run([*install, "--no-deps", str(wheel)], check=True)

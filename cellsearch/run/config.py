@@ -105,14 +105,14 @@ class RunConfig(BaseModel):
         description="A built-in name, a manifest, or a folder, table or file of cells."
     )
     variant: str | None = Field(
-        None, description="A named variant: a choice of channels, or merged classes."
+        default=None, description="A named variant: a choice of channels, or merged classes."
     )
     options: dict[str, str] = Field(
         default_factory=dict,
         description="How to read the files, as name=value; may be given several times.",
     )
     channels: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Channels to use, in this order; may be given several times, or as a JSON "
         "list.",
     )
@@ -121,26 +121,28 @@ class RunConfig(BaseModel):
         description="Classes to merge into one; may be given several times, or as a JSON object.",
     )
     only: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Classes to keep, after `merge`; may be given several times, or as a JSON "
         "list.",
     )
-    one_vs_rest: str | None = Field(None, description="Train one class against all the others.")
+    one_vs_rest: str | None = Field(
+        default=None, description="Train one class against all the others."
+    )
     typed: dict[Literal["channels", "merge", "only"], tuple[str, ...]] = Field(default_factory=dict)
     mirror: Path | None = Field(
-        None, description="Folder that holds the files, instead of downloading them."
+        default=None, description="Folder that holds the files, instead of downloading them."
     )
-    space: str = Field("default", description="A built-in search space, or a YAML file.")
+    space: str = Field(default="default", description="A built-in search space, or a YAML file.")
     init_from: Path | None = Field(
-        None, description="Warm start: a card whose weights the networks start from."
+        default=None, description="Warm start: a card whose weights the networks start from."
     )
     metric: str = Field(
-        "balanced_accuracy",
+        default="balanced_accuracy",
         description=f"{', '.join(METRIC_NAMES[:-1])} or {METRIC_NAMES[-1]}.",
         examples=list(METRIC_NAMES),
     )
     split: str | None = Field(
-        None,
+        default=None,
         description="One fixed split instead of folds: training/validation/hold-out in percent.",
     )
     folds: int = Field(
@@ -154,64 +156,66 @@ class RunConfig(BaseModel):
         description="Share of cells the search never sees (default 0.2).",
     )
     rare: str = Field(
-        "refuse",
+        default="refuse",
         description="Classes too small for the folds: keep, drop or merge=NAME.",
         examples=["keep", "drop", "merge="],
     )
     accept: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Run although `datasets check` finds this kind of error; may be given several "
         "times.",
         examples=list(get_args(Finding)),
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of splits, draws and training.")
-    budget: int | None = Field(50, ge=1, description="Trials to complete, the baseline included.")
-    seconds: float | None = Field(
-        None, gt=0.0, description="Time limit of the search, such as 30m."
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of splits, draws and training.")
+    budget: int | None = Field(
+        default=50, ge=1, description="Trials to complete, the baseline included."
     )
-    race: bool = Field(True, description="Stop trials early that are very probably worse.")
+    seconds: float | None = Field(
+        default=None, gt=0.0, description="Time limit of the search, such as 30m."
+    )
+    race: bool = Field(default=True, description="Stop trials early that are very probably worse.")
     final: Literal["refit", "ensemble"] = Field(
-        "refit",
+        default="refit",
         description="The card's model: refit (trained again on all folds) or ensemble (of their "
         "networks).",
     )
     abstain: str | None = Field(
-        None,
+        default=None,
         description="When to call a cell uncertain: coverage=0.9 (the least certain tenth of each "
         "class) or precision=0.95 (cells that would be right less often). Thresholds come from "
         "out-of-fold cells.",
     )
     sets: float | None = Field(
-        None,
+        default=None,
         gt=0.0,
         lt=1.0,
         description="Also give each cell a set of classes that contains the true one this often, "
         "such as 0.9.",
     )
     backend: Literal["ray", "local"] = Field(
-        "ray", description="What runs the trials: ray or local."
+        default="ray", description="What runs the trials: ray or local."
     )
     slots: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=1024,
         description="How many trials may run at the same time; default: one per core.",
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="Threads per trial.")
+    threads: int | None = Field(default=None, ge=1, le=1024, description="Threads per trial.")
     device: str = Field(
-        "auto",
+        default="auto",
         description="auto, cpu, cuda or mps.",
         examples=["auto", "cpu", "cuda", "mps"],
     )
     precision: Literal["auto", "fp32", "bf16", "fp32+channels_last", "bf16+channels_last"] = Field(
-        "auto",
+        default="auto",
         description="Number format of training: auto takes the fastest for each trial; fp32 with "
         "`slots` 1 is reproducible on a CPU; also bf16, each with +channels_last.",
     )
     storage: str | None = Field(
-        None, description="Database of the study (default SQLite in the run folder)."
+        default=None, description="Database of the study (default SQLite in the run folder)."
     )
-    address: str | None = Field(None, description="An existing Ray cluster.")
+    address: str | None = Field(default=None, description="An existing Ray cluster.")
 
     @model_validator(mode="before")
     @classmethod
