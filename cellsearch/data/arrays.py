@@ -17,7 +17,7 @@ from cellsearch.data.holes import ranged
 from cellsearch.data.storage import rows_per_chunk
 from cellsearch.data.zarr_gaps import gaps_of, is_zarr_array
 from cellsearch.errors import DataError
-from cellsearch.util.messages import Setting, first_line
+from cellsearch.util.messages import Message, Setting, first_line
 from cellsearch.util.spelling import Spellings
 
 MAX_CHANNELS = 12
@@ -175,8 +175,10 @@ def _to_dtype(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
         return array.astype(np.float32), f"pixels converted from {array.dtype} to float32"
 
 
-def check_finite(images: NDArray[Any], ids: NDArray[np.str_]) -> None:
-    """Raise DataError, naming the cells, where a float pixel is NaN or infinite."""
+def check_finite(
+    images: NDArray[Any], ids: NDArray[np.str_], *, remedy: Message | str = FILL
+) -> None:
+    """Raise DataError, naming the cells and a remedy, where a float pixel is NaN or infinite."""
     if images.dtype.kind != "f":
         return
     step = rows_per_chunk(images)
@@ -191,8 +193,8 @@ def check_finite(images: NDArray[Any], ids: NDArray[np.str_]) -> None:
         raise DataError(
             f"NaN or infinite pixels in {len(bad)} of {len(images)} cells: {listed(ids[bad])} "
             f"({' and '.join(each for each in counts if not each.startswith('0 '))} of their "
-            f"{len(bad) * images[0].size:,} pixels); {FILL}; pixels of a file are filled by ",
-            Setting("nan", "lowest", reader=True),
+            f"{len(bad) * images[0].size:,} pixels); ",
+            remedy,
         )
 
 

@@ -9,6 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from cellsearch.data.arrays import FILL, check_finite
 from cellsearch.data.crop_sizes import Fitting, size_notes
 from cellsearch.data.folder_walk import images_below, visible
 from cellsearch.data.provenance import Provenance
@@ -81,12 +84,20 @@ class Layout:
         raw = read(root, self.options, on_progress)
         if raw.fitting is None and isinstance(self.options, ImageOptions):
             raw = replace(raw, fitting=_asked(self.options))
+        if isinstance(self.options, ImageOptions) and isinstance(raw.images, np.ndarray):
+            check_finite(raw.images, np.array(raw.ids), remedy=_FILLED)
         return with_fitting(raw)
 
     def facts(self) -> dict[str, Any]:
         """What the result depends on besides the files, as plain values."""
         options = self.options.model_dump(mode="json")
         return {"reader": self.reader, "version": VERSIONS[self.reader], "options": options}
+
+
+_FILLED = Message.of(
+    FILL, "; or have it filled by ", Setting("nan", "lowest", reader=True), " or a number"
+)
+"""What readers that take the option ``nan`` offer."""
 
 
 def _asked(options: ImageOptions) -> Fitting | None:
