@@ -27,6 +27,7 @@ from cellsearch.tune.interrupt import EXIT_STATUS
 from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
 from cellsearch.tune.limits import Bounds
 from cellsearch.tune.search import search
+from cellsearch.tune.storage import open_storage
 from cellsearch.tune.study import SearchOutcome, read_study, recipe_params
 from cellsearch.tune.work import attempt, execute
 
@@ -316,6 +317,19 @@ def test_a_full_disk_ends_the_run_and_fails_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"trial 0 cannot continue: .*No space left on device"):
         search(job, cases.space(), cases.Recorder(), LocalBackend(full_disk))
     whole(job, finish(job, budget=2, epochs=1), budget=2)
+
+
+def test_a_storage_that_fails_as_the_study_is_made_is_one_line(tmp_path: Path) -> None:
+    job = cases.prepare(squares(), tmp_path, budget=1)
+    open_storage(job.storage_url).remove_session()
+    with closing(sqlite3.connect(job.run_folder / "study.db")) as connection:
+        connection.execute(
+            "create trigger broken before insert on study_user_attributes "
+            "begin insert into gone values (1); end"
+        )
+    with pytest.raises(StorageError, match=r"stopped answering: .*no such table.*gone") as raised:
+        search(job, cases.space(), cases.Recorder(), LocalBackend(cases.fake))
+    assert "\n" not in str(raised.value)
 
 
 def test_a_storage_that_goes_away_is_one_line(tmp_path: Path) -> None:

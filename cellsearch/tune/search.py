@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from importlib import import_module
 
 import numpy as np
@@ -52,7 +52,7 @@ def search(
         RunError: another driver holds the run, no draw lies within the limits, or every trial
             fails.
     """
-    with driver_lock(job.run_folder):
+    with driver_lock(job.run_folder), _answering(job.storage_url):
         dataset = CellDataset.open(job.dataset_folder)
         splits = Splits.load(job.splits_path, dataset)
         facts = StudyFacts(space.sha256, dataset.sha256, splits.sha256, job.metric)
@@ -76,11 +76,6 @@ def search(
             interrupted = _run(job, driver, backend)
             state = "interrupted" if interrupted else "searched"
             outcome = outcome_of(study, interrupted=interrupted, timed_out=driver.timed_out)
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            raise StorageError(
-                f"storage {shown_url(job.storage_url)} stopped answering: {brief(error)}; "
-                "finished trials are kept"
-            ) from None
         finally:
             with contextlib.suppress(SQLAlchemyError):
                 store.finish_run(run_id, state)
@@ -90,6 +85,19 @@ def search(
         if driver.stopped and outcome.best is None:
             raise RunError(driver.stopped)
         return outcome
+
+
+@contextlib.contextmanager
+def _answering(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        # Optuna's own words speak of a commit; what happened, such as a full disk, is the cause.
+        cause = error.__cause__
+        reason = cause if isinstance(cause, SQLAlchemyError) else error
+        raise StorageError(
+            f"storage {shown_url(url)} stopped answering: {brief(reason)}; finished trials are kept"
+        ) from None
 
 
 def _rule(job: SearchJob, dataset: CellDataset, splits: Splits, *, begun: bool) -> StudyRule:
