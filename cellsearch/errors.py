@@ -14,6 +14,7 @@ CellsearchError            what the command line prints as one line, exit code 2
 │   ├── InputError         what CellClassifier was given; a ValueError too, as scikit-learn asks
 │   └── SplitError         a class has too few cells for the folds asked for
 ├── TrialError             one recipe failed; the search goes on without it
+├── TimeUpError            the time limit came amid a training; the trial is put off
 ├── RunError               the run cannot start or go on
 │   ├── StorageError       the study's database does not answer or is locked
 │   └── MismatchError      resumed with another space, dataset or split
@@ -84,6 +85,10 @@ class SplitError(DataError):
 
 class TrialError(CellsearchError):
     """One recipe failed; the search goes on without it."""
+
+
+class TimeUpError(CellsearchError):
+    """The time limit came amid a training; the trial is put off, not failed."""
 
 
 class RunError(CellsearchError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.errors import RunError
+from cellsearch.errors import RunError, TimeUpError
 from cellsearch.learn.fit import fit
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.memory import release_memory
@@ -38,6 +38,9 @@ def cross_validate(
     threads: int | None = None,
     precision: Precision | None = None,
     backbone: Backbone | None = None,
+    training: Mapping[int, NDArray[np.int64]] | None = None,
+    estimate_priors: bool = False,
+    deadline: float | None = None,
 ) -> Iterator[FoldResult]:
     """Train on each fold's training cells and predict its validation cells.
 
@@ -54,13 +57,24 @@ def cross_validate(
         threads: of torch while a fold is trained; None leaves them.
         precision: None takes the fastest at the first fold and keeps it for the others.
         backbone: weights to begin with; they must not have seen any of these cells.
+        training: cells of each fold to train on, some of its training cells; None takes all.
+        estimate_priors: as for ``fit``.
+        deadline: seconds since the epoch, after which a training stops at the end of an epoch.
 
     Yields:
         A FoldResult as soon as its fold is done.
 
     Raises:
         TrialError: the recipe diverges or does not fit in memory.
+        TimeUpError: the deadline came amid a fold.
     """
+
+    def check_epoch(_: int, __: dict[str, float]) -> None:
+        _require_time(deadline)
+
+    def check_stage(_: str, __: int, ___: int) -> None:
+        _require_time(deadline)
+
     for fold in range(splits.k) if folds is None else folds:
         validation = np.asarray(splits.validation(fold), dtype=np.int64)
         started = time.perf_counter()
@@ -68,11 +82,14 @@ def cross_validate(
             predictor = fit(
                 recipe,
                 dataset,
-                splits.training(fold),
+                splits.training(fold) if training is None else training[fold],
                 seed=fold_seed(seed, fold),
                 device=device,
                 precision=precision,
                 backbone=backbone,
+                on_epoch=check_epoch,
+                on_stage=check_stage,
+                estimate_priors=estimate_priors,
             )
             precision = predictor.precision
             probabilities = predictor.predict_proba(dataset, validation)
@@ -91,6 +108,11 @@ def cross_validate(
         del predictor
         release_memory()
         yield result
+
+
+def _require_time(deadline: float | None) -> None:
+    if deadline is not None and time.time() > deadline:
+        raise TimeUpError("the time is up")
 
 
 def fold_seed(seed: int, fold: int) -> int:

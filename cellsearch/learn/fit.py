@@ -41,6 +41,7 @@ def fit(
     backbone: Backbone | None = None,
     on_epoch: OnEpoch | None = None,
     on_stage: Progress | None = None,
+    estimate_priors: bool = False,
 ) -> Predictor:
     """Train a recipe.
 
@@ -63,6 +64,8 @@ def fit(
             ``train.pretrain`` the first training begins with them.
         on_epoch: called after each epoch with its number, from 1, and its record in the history.
         on_stage: told of what comes before the epochs: generators, by their steps.
+        estimate_priors: estimate a network's effective prior from its predictions on training
+            cells, because it is trained too briefly to have learnt that of the counts.
 
     Raises:
         DataError: fewer than 2 cells, or one without a label.
@@ -79,9 +82,10 @@ def fit(
     with torch.random.fork_rng(devices=accelerators):
         torch.manual_seed(seed)
         try:
-            return _train(
+            trained = _train(
                 recipe, dataset, indices, seed, place, precision, backbone, on_epoch, on_stage
             )
+            return _finished(*trained, recipe, estimate=estimate_priors)
         except RuntimeError as error:
             raise out_of_memory(error) from error
 
@@ -96,7 +100,8 @@ def _train(
     backbone: Backbone | None,
     on_epoch: OnEpoch | None,
     on_stage: Progress | None,
-) -> Predictor:
+) -> tuple[Predictor, CellModule, Cells, Indices]:
+    """The predictor, the module that was normalised, its cells, and (K,) natural counts."""
     rng = np.random.default_rng(seed)
     watched = np.empty(0, dtype=np.int64)
     natural = np.bincount(dataset.labels[indices], minlength=len(dataset.classes))
@@ -119,7 +124,7 @@ def _train(
             device=device,
             on_epoch=on_epoch,
         )
-        return _finished(predictor, predictor.module, recipe, cells, natural)
+        return predictor, predictor.module, cells, natural
     if recipe.train.pretrain:
         first = _pretrained(recipe, dataset, cells, device, precision, backbone, rng)
         backbone = Backbone(recipe.model, first.module.state_dict())
@@ -136,16 +141,22 @@ def _train(
         rng=rng,
         on_epoch=on_epoch,
     )
-    return _finished(predictor, module, recipe, cells, natural)
+    return predictor, module, cells, natural
 
 
 def _finished(
-    predictor: Predictor, module: CellModule, recipe: Recipe, cells: Cells, natural: Indices
+    predictor: Predictor,
+    module: CellModule,
+    cells: Cells,
+    natural: Indices,
+    recipe: Recipe,
+    *,
+    estimate: bool,
 ) -> Predictor:
     return replace(
         predictor,
         provenance=_provenance(cells, module),
-        priors=predictor_priors(predictor, recipe, cells, natural),
+        priors=predictor_priors(predictor, recipe, cells, natural, estimate=estimate),
     )
 
 

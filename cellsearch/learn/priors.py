@@ -17,7 +17,12 @@ MOST_OF_A_CLASS = 200
 
 
 def predictor_priors(
-    predictor: Predictor, recipe: Recipe, cells: Cells, natural: NDArray[np.int64]
+    predictor: Predictor,
+    recipe: Recipe,
+    cells: Cells,
+    natural: NDArray[np.int64],
+    *,
+    estimate: bool = False,
 ) -> Priors:
     """Effective and natural prior, from training cells alone.
 
@@ -31,10 +36,12 @@ def predictor_priors(
         recipe: of it.
         cells: that it was trained on.
         natural: (K,) training cells of each class, those watched included.
+        estimate: whether a network was trained too briefly to have learnt the prior by counts.
     """
     priors = Priors.of(natural, cells.targets, class_weights(cells.targets, recipe.loss))
     focal = recipe.loss.kind == "focal" and recipe.loss.gamma > 0.0
-    if isinstance(recipe.model, ClassicalModel) or not (focal or recipe.loss.label_smoothing > 0):
+    bent = focal or recipe.loss.label_smoothing > 0 or estimate
+    if isinstance(recipe.model, ClassicalModel) or not bent:
         return priors
     dataset = cells.source.dataset
     labels = dataset.labels[cells.indices]

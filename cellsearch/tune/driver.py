@@ -9,33 +9,42 @@ from __future__ import annotations
 import json
 import math
 import random
-import time
-from collections.abc import Container
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
+from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import BASELINE, Recipe
-from cellsearch.tune.draw import Refuse, draw, unfit
+from cellsearch.space.search_space import SearchSpace
+from cellsearch.tune.climb import Climb, Rested, rested, set_rested
+from cellsearch.tune.clock import Clock
+from cellsearch.tune.draw import Kind, Refuse, Scored, draw, unfit
 from cellsearch.tune.job import Report, SearchJob, Task, fold_path
+from cellsearch.tune.ladder import FULL_SHARE, HALF_UNTIL, Climber, Step, next_step
 from cellsearch.tune.limits import REDRAWS, Bounds
 from cellsearch.tune.pool import Pool
 from cellsearch.tune.record import Record
+from cellsearch.tune.rungs import climbs, rung_numbered
 from cellsearch.tune.study import has_recipe, keep_recipe, recipe_params
-from cellsearch.tune.watch import SearchObserver, Space
+from cellsearch.tune.watch import SearchObserver
 
 __all__ = ["Decision", "Driver", "SearchObserver", "Task"]
 
 UNBOUNDED = 40
 """Stands for the budget where there is none, when failures are counted."""
 
+LEAST_EPOCHS = 5
+"""To which a network that the space names may be shortened where time is limited."""
+
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a trial shall stop; the study already knows why."""
+    """Whether a training shall stop; the study already knows why."""
 
     stop: bool
     reason: str = ""
@@ -43,7 +52,7 @@ class Decision:
 
 @dataclass
 class _Live:
-    """A trial between its draw and its end."""
+    """A trial at work: from its draw, or the rung below, to the end of a training."""
 
     trial: optuna.Trial
     task: Task
@@ -60,14 +69,14 @@ class Driver:
     """Asks, records, races and tells.
 
     Attributes:
-        timed_out: the wall clock ran out before the budget.
+        timed_out: the time ran out before the budget.
         stopped: a plain message where too many trials failed; "" otherwise.
     """
 
     def __init__(
         self,
         job: SearchJob,
-        space: Space,
+        space: SearchSpace,
         record: Record,
         pool: Pool,
         observer: SearchObserver,
@@ -80,23 +89,25 @@ class Driver:
         self._job, self._space, self._study = job, space, record.study
         self._record, self._pool, self._observer = record, pool, observer
         self._refuse = refuse
-        self._deadline = None if job.seconds is None else time.time() + job.seconds
+        self._clock = Clock(job.seconds, job.final_folds)
+        self._climb = Climb(pool.sizes(seed=job.seed))
         self._live: dict[int, _Live] = {}
+        self._scored: list[Scored] = []
+        self._tried: set[Recipe] = set()
+        self._quick_left = True
         self._failures = 0
         self._redraws = 0
-        whole = list(space.whole)
+        self._counted = 0
+        self._orphans: list[FrozenTrial] = []
+        grid = list(space.whole)
         # In the order of the file a small budget would never reach the last choices.
-        random.Random(job.seed).shuffle(whole)
+        random.Random(job.seed).shuffle(grid)
         named = (BASELINE, *space.starts)
-        self._given = tuple(dict.fromkeys((*named, *whole)))
+        self._given = tuple(dict.fromkeys((*named, *grid)))
+        self._grid = bool(grid)
         trials = self._study.get_trials(deepcopy=False)
-        self._orphans = [t for t in trials if t.state == TrialState.RUNNING]
-        self._counted = sum(
-            t.state in (TrialState.COMPLETE, TrialState.PRUNED)
-            and not t.user_attrs.get("beyond_limits")
-            for t in trials
-        )
-        self._whole = bool(whole)
+        for stored in trials:
+            self._restore(stored)
         if not trials:
             for number, recipe in enumerate(self._given):
                 if recipe in left_out:
@@ -113,19 +124,26 @@ class Driver:
     @property
     def finished(self) -> bool:
         """No task is out, and none will come."""
-        return not self._live and self._closed()
+        if self._live:
+            return False
+        if self._closed():
+            return True
+        return not self._orphans and not self._given_left() and self._step().kind == "wait"
 
     def ask(self) -> Task | None:
         """The next task; None when there is none at the moment, or ever (see ``finished``)."""
         if self._closed() or len(self._live) >= self._job.slots:
             return None
-        if self._job.budget is not None and self._counted + len(self._live) >= self._job.budget:
-            # One of the live ones may still fail, which frees its place.
-            return None
         if self._orphans:
-            return self._adopt(self._orphans.pop(0))
-        trial = draw(self._study, self._space, seed=self._job.seed, refuse=self._refuse)
-        return self._enter(trial, adopted=False)
+            stored = self._orphans.pop(0)
+            return self._enter(optuna.trial.Trial(self._study, stored._trial_id), adopted=True)
+        if self._places() != 0 and self._given_left():
+            return self._enter(self._study.ask(), adopted=False)
+        step = self._step()
+        if step.kind == "train":
+            return self._further(step)
+        # One of the live ones may still fail, which frees its place.
+        return None if step.kind == "wait" else self._drawn(quick=step.kind == "draw_quick")
 
     def receive(self, task: Task, report: Report) -> Decision:
         """Take in what a worker reports.
@@ -137,9 +155,9 @@ class Driver:
         if live is None:
             return Decision(stop=True, reason="the trial has ended")
         if report.event == "started":
-            return self._on_started(live)
+            return self._on_started(live, report.epochs)
         if report.event == "fold":
-            path = fold_path(self._job.run_folder, task.number, report.fold)
+            path = fold_path(self._job.run_folder, task.number, report.fold, task.rung)
             return self.on_fold(task, FoldResult.load(path))
         if report.event == "broken":
             # The trial stays RUNNING in the study, so that a later start goes on with it.
@@ -148,7 +166,7 @@ class Driver:
             self._on_beyond_limits(live, report.text)
         elif report.event == "failed":
             self.on_failed(task, report.text)
-        elif report.event == "suspended" and len(live.folds) < self._pool.folds:
+        elif report.event == "suspended" and len(live.folds) < self._folds_of(task):
             self._suspend(live)
         else:
             self.on_done(task)
@@ -163,29 +181,33 @@ class Driver:
         if result.fold in live.folds:
             return Decision(stop=False)
         live.folds[result.fold] = result
-        self._pool.settle(live.results, trial=task.number)
-        matrix = self._pool.confusion(live.results)
-        score = self._pool.score(matrix)
-        alone = self._pool.confusion([result])
-        self._record.fold(live.trial, result, alone, score, adopted=live.adopted)
-        self._observer.fold_done(task, result.fold, score)
-        if len(live.folds) == self._pool.folds:
+        if not task.rung:
+            self._pool.settle(live.results, trial=task.number)
+        score = self._pool.score(self._pool.confusion(live.results))
+        if not task.rung:
+            alone = self._pool.confusion([result])
+            self._record.fold(live.trial, result, alone, score, adopted=live.adopted)
+        self._observer.fold_done(live.task, result.fold, score)
+        if len(live.folds) == self._folds_of(task):
             return Decision(stop=False)
-        reason = self._lost(live)
+        reason = "" if task.rung else self._lost(live)
         if reason:
             self._end(live, TrialState.PRUNED, score, reason)
             return Decision(stop=True, reason=reason)
-        if self._late():
+        if live.task.deadline is not None and self._late():
             self._suspend(live)
             return Decision(stop=True, reason="the time is up")
         return Decision(stop=False)
 
     def on_done(self, task: Task) -> None:
-        """End a trial that has gone through its folds."""
+        """End a training that has gone through its folds."""
         live = self._live[task.number]
-        missing = self._pool.folds - len(live.folds)
+        missing = self._folds_of(task) - len(live.folds)
         if missing:
             self.on_failed(task, f"its worker ended with {missing} folds missing")
+            return
+        if task.rung:
+            self._on_rung_done(live)
             return
         score = self._pool.score(self._pool.confusion(live.results))
         if not math.isfinite(score):
@@ -204,25 +226,142 @@ class Driver:
             )
             self._observer.message(self.stopped)
 
+    def close(self) -> None:
+        """End the trials that wait above a rung, because the search is over."""
+        reasons = {number: self._climb.standing(number) for number in self._climb.waiting}
+        for number, waiting in list(self._climb.waiting.items()):
+            del self._climb.waiting[number]
+            task = Task(number, waiting.recipe)
+            self._live[number] = live = _Live(waiting.trial, task, adopted=False)
+            self._end(live, TrialState.PRUNED, None, reasons[number])
+
+    def _places(self) -> int | None:
+        """Trials that may still be begun; None is no bound."""
+        if self._job.budget is None:
+            return None
+        taken = self._counted + len(self._live) + len(self._climb.waiting)
+        return max(0, self._job.budget - taken)
+
+    def _given_left(self) -> bool:
+        """Whether a recipe that the space names waits to be tried, and there is time for it."""
+        time = self._clock.time()
+        if time is not None and time.used >= HALF_UNTIL and self._counted:
+            return False
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def _step(self) -> Step:
+        running = sum(live.task.rung == 1 for live in self._live.values())
+        step = next_step(
+            self._climb.climbers,
+            self._climb.sent(running=running),
+            places=0 if self._grid else self._places(),
+            time=self._clock.time(),
+            close=self._close,
+        )
+        return Step("wait") if step.kind == "draw_quick" and not self._quick_left else step
+
+    def _close(self, first: Climber, second: Climber) -> bool:
+        try:
+            return self._pool.close(first.number, second.number, rung=first.rung)
+        except RunError:
+            return False
+
     def _closed(self) -> bool:
         """No further task will be given out."""
         spent = self._job.budget is not None and self._counted >= self._job.budget
-        return spent or bool(self.stopped) or self._late() or self._exhausted()
-
-    def _exhausted(self) -> bool:
-        """Every recipe of a small space has been given out."""
-        if not self._whole or self._orphans:
-            return False
-        return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return spent or bool(self.stopped) or self._late()
 
     def _late(self) -> bool:
-        if self._deadline is not None and time.time() > self._deadline:
-            self.timed_out = True
+        self.timed_out = self.timed_out or self._clock.late
         return self.timed_out
 
-    def _adopt(self, stored: FrozenTrial) -> Task:
-        """Take up a trial that was running when an earlier driver ended."""
-        return self._enter(optuna.trial.Trial(self._study, stored._trial_id), adopted=True)
+    def _folds_of(self, task: Task) -> int:
+        rung = rung_numbered(task.rung)
+        return self._pool.folds if rung is None else len(rung.folds_of(self._pool.folds))
+
+    def _climbs(self, recipe: Recipe, *, baseline: bool) -> bool:
+        if baseline or self._grid or not self._job.ladder:
+            return False
+        return climbs(recipe, self._climb.sizes.cells)
+
+    def _restore(self, stored: FrozenTrial) -> None:
+        """Take up what an earlier start left of a trial."""
+        attrs = stored.user_attrs
+        if stored.state == TrialState.WAITING or attrs.get("beyond_limits"):
+            return
+        if not has_recipe(stored):
+            if stored.state == TrialState.RUNNING:
+                self._orphans.append(stored)
+            return
+        recipe, rungs = Recipe.from_params(recipe_params(stored)), rested(attrs)
+        begun = self._has_folds(stored.number)
+        self._tried.add(recipe)
+        self._counted += stored.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        if rungs and stored.state == TrialState.RUNNING and not begun:
+            self._climb.wait(optuna.trial.Trial(self._study, stored._trial_id), recipe, rungs)
+        elif stored.state == TrialState.RUNNING:
+            self._orphans.append(stored)
+        if rungs and stored.number not in self._climb.waiting:
+            self._climb.over(stored.number, recipe, rungs, full=begun)
+        if rungs:
+            self._follow(stored.number, "short", stored.params, -rungs[1].loss)
+        if stored.state == TrialState.COMPLETE and stored.value is not None:
+            self._completed(stored.number, recipe, stored.params, stored.value, attrs)
+
+    def _has_folds(self, number: int) -> bool:
+        """Whether the full training of a trial has begun."""
+        paths = (fold_path(self._job.run_folder, number, k) for k in range(self._pool.folds))
+        return any(path.exists() for path in paths)
+
+    def _completed(
+        self,
+        number: int,
+        recipe: Recipe,
+        params: Mapping[str, Any],
+        score: float,
+        attrs: Mapping[str, Any],
+    ) -> None:
+        """Let the clock and the draws know of a complete trial."""
+        seconds = float(attrs.get("seconds", 0.0)) - sum(r.seconds for r in rested(attrs).values())
+        baseline = bool(attrs.get("baseline", False))
+        self._clock.completed(number, score, seconds / self._pool.folds, baseline=baseline)
+        if isinstance(recipe.model, ClassicalModel):
+            self._follow(number, "classical", params, score)
+        elif not baseline and not rested(attrs):
+            self._follow(number, "full", params, score)
+
+    def _follow(self, number: int, kind: Kind, params: Mapping[str, Any], score: float) -> None:
+        if params:
+            self._scored.append(Scored(number, kind, dict(params), score))
+
+    def _drawn(self, *, quick: bool) -> Task | None:
+        found = draw(
+            self._space,
+            self._scored,
+            seed=self._job.seed,
+            number=len(self._study.get_trials(deepcopy=False)),
+            refuse=self._refuse,
+            tried=self._tried,
+            quick=quick,
+        )
+        if found is None:
+            self._quick_left = False
+            return None
+        self._study.enqueue_trial(dict(found.params), user_attrs={"origin": found.origin})
+        return self._enter(self._study.ask(), adopted=False)
+
+    def _further(self, step: Step) -> Task:
+        """Give a waiting trial its next training."""
+        waiting = self._climb.take(step.number, step.rung)
+        fold_seconds = waiting.climber.full_seconds / self._pool.folds
+        task = Task(
+            number=step.number,
+            recipe=waiting.recipe,
+            deadline=self._clock.end(0.0 if step.rung else fold_seconds),
+            rung=step.rung,
+        )
+        self._live[step.number] = _Live(waiting.trial, task, adopted=False)
+        return task
 
     def _enter(self, trial: optuna.Trial, *, adopted: bool) -> Task:
         attrs = trial.user_attrs
@@ -240,28 +379,75 @@ class Driver:
             else:
                 recipe = self._space.suggest(trial)
             keep_recipe(trial, recipe)
-        begun = adopted and any(
-            fold_path(self._job.run_folder, trial.number, fold).exists()
-            for fold in range(self._pool.folds)
-        )
+        self._tried.add(recipe)
+        begun = adopted and self._has_folds(trial.number)
         # Limits are for draws; what the space names itself is tried whatever it costs.
         spared = begun or attrs.get("spared", "given" in attrs)
+        # Until there is a model at all, one that takes seconds may take them.
+        unhurried = isinstance(recipe.model, ClassicalModel) and not self._clock.has_model
         task = Task(
             number=trial.number,
             recipe=recipe,
             baseline=baseline,
-            bounds=None if spared else Bounds.of(self._space.limits),
-            deadline=self._deadline,
+            bounds=None if baseline or begun else self._bounds(spared=spared),
+            deadline=None if unhurried else self._clock.end(),
+            rung=1 if self._climbs(recipe, baseline=baseline) and not begun else 0,
         )
         self._live[trial.number] = _Live(trial, task, adopted)
         return task
 
-    def _on_started(self, live: _Live) -> Decision:
+    def _bounds(self, *, spared: bool) -> Bounds | None:
+        """What a trial may cost: of draws, what the space says; of all, what the time allows."""
+        bounds = Bounds() if spared else Bounds.of(self._space.limits) or Bounds()
+        if self._job.seconds is not None:
+            minutes = FULL_SHARE * self._job.seconds / self._pool.folds / 60.0
+            bounds = replace(
+                bounds,
+                minutes_per_fold=min(bounds.minutes_per_fold or minutes, minutes),
+                least_epochs=LEAST_EPOCHS if spared else self._fewest_epochs(),
+            )
+        return None if bounds == Bounds() else bounds
+
+    def _fewest_epochs(self) -> int:
+        """That the space draws."""
+        lows = [
+            int(entry.low)
+            for entry in self._space.entries
+            if entry.target == "train.epochs" and entry.kind == "int"
+        ]
+        return min(lows, default=LEAST_EPOCHS)
+
+    def _on_started(self, live: _Live, epochs: int) -> Decision:
         self._redraws = 0
+        recipe = live.task.recipe
+        if epochs and epochs != recipe.train.epochs:
+            # The study keeps what was drawn; what is trained is the recipe.
+            live.trial.set_user_attr("epochs", f"{epochs} of {recipe.train.epochs}, for the time")
+            train = recipe.train.model_copy(update={"epochs": epochs})
+            live.task = replace(live.task, recipe=recipe.model_copy(update={"train": train}))
+            keep_recipe(live.trial, live.task.recipe)
         if not live.started:
             live.started = True
             self._observer.trial_started(live.task)
         return Decision(stop=False)
+
+    def _on_rung_done(self, live: _Live) -> None:
+        """Let a trial wait for its next training."""
+        number, rung = live.task.number, rung_numbered(live.task.rung)
+        assert rung is not None
+        found = Rested(
+            self._pool.loss(live.results), float(sum(each.seconds for each in live.results))
+        )
+        if not math.isfinite(found.loss):
+            self.on_failed(live.task, "its log loss is not a number")
+            return
+        set_rested(live.trial, rung, found)
+        stored = live.trial.storage.get_trial(live.trial._trial_id)
+        self._climb.wait(live.trial, live.task.recipe, rested(stored.user_attrs))
+        if rung.number == 1:
+            self._follow(number, "short", stored.params, -found.loss)
+        del self._live[number]
+        self._observer.rung_done(live.task, found.loss)
 
     def _lost(self, live: _Live) -> str:
         """Why the trial is out of the race, or ""."""
@@ -286,17 +472,28 @@ class Driver:
 
     def _on_beyond_limits(self, live: _Live, reason: str) -> None:
         self._record.beyond_limits(live.trial, reason)
+        self._tried.discard(live.task.recipe)
         del self._live[live.task.number]
         self._redraws += 1
         if self._redraws >= REDRAWS:
             raise RunError(unfit(self._space, self._redraws, reason))
 
     def _end(self, live: _Live, state: TrialState, score: float | None, reason: str) -> None:
-        matrix = self._pool.confusion(live.results) if live.folds else None
-        recipe, folds = live.task.recipe, live.results
-        complaint = self._record.end(live.trial, recipe, state, folds, matrix, score, reason)
+        # What was trained on a rung is not out-of-fold predictions of the whole trial.
+        folds = [] if live.task.rung else live.results
+        matrix = self._pool.confusion(folds) if folds else None
+        recipe = live.task.recipe
+        stored = live.trial.storage.get_trial(live.trial._trial_id)
+        spent = sum(each.seconds for each in rested(stored.user_attrs).values())
+        complaint = self._record.end(
+            live.trial, recipe, state, folds, matrix, score, reason, spent=spent
+        )
         if complaint:
             self._observer.message(complaint)
         self._counted += state != TrialState.FAIL
         del self._live[live.task.number]
+        if state == TrialState.COMPLETE and score is not None:
+            ended = live.trial.storage.get_trial(live.trial._trial_id)
+            number = live.task.number
+            self._completed(number, recipe, ended.params, score, ended.user_attrs)
         self._observer.trial_done(live.task, state.name, score, reason)

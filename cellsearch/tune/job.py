@@ -31,13 +31,15 @@ class SearchJob:
         threads: CPU threads of one trial.
         slots: trials at a time.
         budget: COMPLETE and PRUNED trials to reach, trial 0 included; None is no bound.
-        seconds: wall clock of this start; None is no bound.
+        seconds: wall clock of this start, final fit and card included; None is no bound.
         storage_url: SQLAlchemy URL of the study.
         study_name: unique in that storage.
         address: of a Ray cluster; None starts one here.
         race: stop a trial that is very probably worse than the best one.
+        ladder: train networks briefly before some of them are trained in full.
         init_from: a card with whose weights networks of the same model begin.
         precision: as ``bf16+channels_last``; None times what the device offers, once a trial.
+        final_folds: how many trainings of a fold the final model will cost.
     """
 
     run_folder: Path
@@ -54,8 +56,10 @@ class SearchJob:
     study_name: str
     address: str | None = None
     race: bool = True
+    ladder: bool = True
     init_from: Path | None = None
     precision: str | None = None
+    final_folds: float = 1.25
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Task:
         recipe: what to train.
         baseline: trial 0, which limits and races spare.
         bounds: what a fold may cost; None where the trial is spared, or has begun before.
-        deadline: seconds since the epoch, after which no new fold begins.
+        deadline: seconds since the epoch, after which no new fold begins, and a network stops at
+            the end of an epoch.
+        rung: number of the rung; 0 is the full training.
     """
 
     number: int
@@ -75,6 +81,7 @@ class Task:
     baseline: bool = False
     bounds: Bounds | None = None
     deadline: float | None = None
+    rung: int = 0
 
     def to_json(self) -> str:
         """One line, for Ray."""
@@ -84,6 +91,7 @@ class Task:
             "baseline": self.baseline,
             "bounds": asdict(self.bounds) if self.bounds else None,
             "deadline": self.deadline,
+            "rung": self.rung,
         }
         return json.dumps(facts)
 
@@ -93,7 +101,9 @@ class Task:
         facts = json.loads(text)
         bounds = Bounds(**facts["bounds"]) if facts["bounds"] else None
         recipe = Recipe.from_params(facts["recipe"])
-        return cls(facts["number"], recipe, facts["baseline"], bounds, facts["deadline"])
+        return cls(
+            facts["number"], recipe, facts["baseline"], bounds, facts["deadline"], facts["rung"]
+        )
 
 
 @dataclass(frozen=True)
@@ -107,12 +117,14 @@ class Report:
         fold: of "fold"; -1 otherwise.
         text: reason of "failed", "broken" and "beyond_limits".
         seconds: since the trial began on this worker.
+        epochs: of "started": what the recipe is trained for in full; 0 otherwise.
     """
 
     event: Event
     fold: int = -1
     text: str = ""
     seconds: float = 0.0
+    epochs: int = 0
 
     def after(self, seconds: float) -> Self:
         """The same, with its time."""
@@ -125,28 +137,37 @@ class Report:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Self:
         """The inverse of ``to_dict``; other keys are Ray's."""
-        return cls(facts["event"], int(facts["fold"]), str(facts["text"]), float(facts["seconds"]))
+        return cls(
+            facts["event"],
+            int(facts["fold"]),
+            str(facts["text"]),
+            float(facts["seconds"]),
+            int(facts["epochs"]),
+        )
 
 
-def trial_folder(run_folder: Path, number: int) -> Path:
-    """``trials/0007``."""
-    return run_folder / "trials" / f"{number:04d}"
+def trial_folder(run_folder: Path, number: int, rung: int = 0) -> Path:
+    """``trials/0007``; of its short training, ``trials/0007/rung-1``."""
+    folder = run_folder / "trials" / f"{number:04d}"
+    return folder / f"rung-{rung}" if rung else folder
 
 
-def fold_path(run_folder: Path, number: int, fold: int) -> Path:
+def fold_path(run_folder: Path, number: int, fold: int, rung: int = 0) -> Path:
     """``trials/0007/fold-0.npz``."""
-    return trial_folder(run_folder, number) / FOLD_FILE.format(fold)
+    return trial_folder(run_folder, number, rung) / FOLD_FILE.format(fold)
 
 
-def finished_folds(run_folder: Path, number: int, folds: Iterable[int]) -> list[FoldResult]:
-    """The folds of a trial from disk, in the order asked for.
+def finished_folds(
+    run_folder: Path, number: int, folds: Iterable[int], rung: int = 0
+) -> list[FoldResult]:
+    """The folds of a trial, or of a rung of it, from disk, in the order asked for.
 
     Raises:
         RunError: one of them is missing or damaged.
     """
     found = []
     for fold in folds:
-        path = fold_path(run_folder, number, fold)
+        path = fold_path(run_folder, number, fold, rung)
         try:
             found.append(FoldResult.load(path))
         except RunError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cellsearch.space.models import NetworkModel
+
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
     from cellsearch.data.splits import Splits
@@ -29,11 +31,20 @@ class LimitsLike(Protocol):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Largest trainable parameters, multiply-adds of one cell, and minutes of one fold."""
+    """What a trial may cost; None bounds nothing.
+
+    Attributes:
+        parameters: trainable ones.
+        multiply_adds: of one cell, forward.
+        minutes_per_fold: of a full training.
+        least_epochs: a network that would take more minutes gets fewer epochs, down to these;
+            None refuses it instead.
+    """
 
     parameters: int | None = None
     multiply_adds: int | None = None
     minutes_per_fold: float | None = None
+    least_epochs: int | None = None
 
     @classmethod
     def of(cls, limits: LimitsLike | None) -> Bounds | None:
@@ -65,7 +76,20 @@ def too_large(bounds: Bounds, recipe: Recipe, shape: tuple[int, int, int], class
     return ""
 
 
-def beyond(
+@dataclass(frozen=True)
+class Fitted:
+    """A recipe that keeps to its bounds, or why it cannot.
+
+    Attributes:
+        recipe: with fewer epochs where the bounds ask for it.
+        reason: why it costs too much; "" where it does not.
+    """
+
+    recipe: Recipe
+    reason: str = ""
+
+
+def fitted(
     bounds: Bounds,
     recipe: Recipe,
     dataset: CellDataset,
@@ -73,8 +97,8 @@ def beyond(
     *,
     device: str,
     threads: int | None,
-) -> str:
-    """Why a recipe costs too much, or "" where it does not.
+) -> Fitted:
+    """Make a recipe keep to its bounds, by fewer epochs where that helps.
 
     Minutes are estimated from a few timed batches, here on the worker, where nothing else of ours
     competes for its threads.
@@ -82,11 +106,16 @@ def beyond(
     channels, height, width = dataset.images.shape[1:]
     reason = too_large(bounds, recipe, (channels, height, width), len(dataset.classes))
     if reason or bounds.minutes_per_fold is None:
-        return reason
+        return Fitted(recipe, reason)
     from cellsearch.learn.cost import minutes_per_fold
 
     largest = max(len(splits.training(fold)) for fold in range(splits.k))
     minutes = minutes_per_fold(recipe, dataset, largest, device=device, threads=threads)
-    if minutes > bounds.minutes_per_fold:
-        return f"{minutes:.1f} minutes a fold, limit {bounds.minutes_per_fold:g}"
-    return ""
+    if minutes <= bounds.minutes_per_fold:
+        return Fitted(recipe)
+    if bounds.least_epochs is not None and isinstance(recipe.model, NetworkModel):
+        epochs = int(recipe.train.epochs * bounds.minutes_per_fold / minutes)
+        if epochs >= bounds.least_epochs:
+            train = recipe.train.model_copy(update={"epochs": epochs})
+            return Fitted(recipe.model_copy(update={"train": train}))
+    return Fitted(recipe, f"{minutes:.1f} minutes a fold, limit {bounds.minutes_per_fold:.2g}")

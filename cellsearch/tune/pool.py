@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.learn.fold_result import FoldResult
+from cellsearch.stats.decision import usual_tau
+from cellsearch.stats.log_loss import class_shares, log_losses, mean_loss, paired
 from cellsearch.stats.metrics import confusion, metric_named, score
+from cellsearch.tune.climb import Sizes
 from cellsearch.tune.job import finished_folds
 from cellsearch.tune.race import look
+from cellsearch.tune.rungs import RUNGS, training_cells
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold
 
@@ -45,6 +49,11 @@ class Pool:
         self._estimable = np.array([c not in splits.not_estimable for c in dataset.classes])
         self._leader: tuple[int, NDArray[np.int64]] | None = None
 
+    def sizes(self, *, seed: int) -> Sizes:
+        """Folds, and cells that a fold trains on, in full and on the first rung."""
+        short = training_cells(self._splits, self._dataset.labels, RUNGS[0], seed=seed)
+        return Sizes(self.folds, len(self._splits.training(0)), len(short[0]))
+
     def settle(self, folds: Sequence[FoldResult], *, trial: int) -> None:
         """Choose the rule on the first trial that has all folds, where the metric leaves it open.
 
@@ -69,6 +78,42 @@ class Pool:
     def score(self, matrix: NDArray[np.int64]) -> float:
         """The study's metric over the classes that can be estimated."""
         return float(score(self._metric, matrix, classes=self._estimable))
+
+    def loss(self, folds: Sequence[FoldResult]) -> float:
+        """Mean log loss of these folds, nats: the smooth score by which short trainings rank."""
+        labels, losses = self._losses(folds)
+        return mean_loss(labels, losses, self._shares(labels))
+
+    def close(self, first: int, second: int, *, rung: int) -> bool:
+        """Whether a trial is within a standard error of another one, paired on a rung's cells.
+
+        Raises:
+            RunError: folds of one of them are not on disk.
+        """
+        wanted = RUNGS[rung - 1].folds_of(self.folds)
+        labels, ours = self._losses(finished_folds(self._run_folder, first, wanted, rung))
+        _, theirs = self._losses(finished_folds(self._run_folder, second, wanted, rung))
+        found = paired(labels, ours, theirs, self._shares(labels))
+        return found.difference <= found.error
+
+    def _losses(
+        self, folds: Sequence[FoldResult]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Labels and losses of the validation cells, in the order of the folds."""
+        ordered = sorted(folds, key=lambda each: each.fold)
+        labels = [self._dataset.labels[each.cells] for each in ordered]
+        losses = [
+            log_losses(
+                of_fold,
+                each.probabilities,
+                None if each.priors is None else self.rule.decision([each.priors]),
+            )
+            for of_fold, each in zip(labels, ordered, strict=True)
+        ]
+        return np.concatenate(labels).astype(np.int64), np.concatenate(losses)
+
+    def _shares(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        return class_shares(labels, self._estimable, tau=usual_tau(metric_named(self._metric)))
 
     def lost(self, folds: Sequence[FoldResult], *, trial: int, leader: int) -> str:
         """Why a trial with these folds is out of the race against the leader, or "".

@@ -69,6 +69,8 @@ class Record:
         matrix: NDArray[np.int64] | None,
         score: float | None,
         reason: str,
+        *,
+        spent: float = 0.0,
     ) -> str:
         """Write how a trial ended; a complaint where the dashboard's picture could not be made.
 
@@ -80,9 +82,10 @@ class Record:
             matrix: (K, K) counts of all of them; None without folds.
             score: of all folds; told to Optuna where the trial is COMPLETE.
             reason: why it was stopped or failed.
+            spent: seconds of its short trainings, which are in its time too.
         """
         seconds = float(sum(result.seconds for result in folds))
-        trial.set_user_attr("seconds", seconds)
+        trial.set_user_attr("seconds", seconds + spent)
         trial.set_user_attr("folds", len(folds))
         if reason:
             trial.set_user_attr("reason", reason)

@@ -16,6 +16,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import RunError, StorageError
 from cellsearch.space.recipe import Recipe
+from cellsearch.space.search_space import SearchSpace
 from cellsearch.stats.metrics import metric_named
 from cellsearch.tune.backend import Backend
 from cellsearch.tune.dashboard import warm_up
@@ -31,12 +32,12 @@ from cellsearch.tune.rule import DECISION_FILE, StudyRule
 from cellsearch.tune.storage import brief, open_storage, shown_url
 from cellsearch.tune.store import RunFacts, Store
 from cellsearch.tune.study import SearchOutcome, StudyFacts, open_study, outcome_of
-from cellsearch.tune.watch import SearchObserver, Space
+from cellsearch.tune.watch import SearchObserver
 
 
 def search(
     job: SearchJob,
-    space: Space,
+    space: SearchSpace,
     observer: SearchObserver,
     backend: Backend,
     *,
@@ -75,6 +76,8 @@ def search(
         try:
             interrupted = _run(job, driver, backend)
             state = "interrupted" if interrupted else "searched"
+            if not interrupted:
+                driver.close()
             outcome = outcome_of(study, interrupted=interrupted, timed_out=driver.timed_out)
         finally:
             with contextlib.suppress(SQLAlchemyError):
@@ -136,7 +139,7 @@ def _refuse(bounds: Bounds | None, dataset: CellDataset) -> Refuse | None:
     return refuse
 
 
-def _run_facts(job: SearchJob, space: Space, dataset: CellDataset, facts: StudyFacts) -> RunFacts:
+def _run_facts(job: SearchJob, space: SearchSpace, dataset: CellDataset, facts: StudyFacts) -> RunFacts:
     return RunFacts(
         name=job.run_folder.name,
         study_name=job.study_name,
