@@ -221,12 +221,13 @@ class Entry:
 
     @property
     def range(self) -> str:
-        """For people: ``1e-4 to 1e-2, log``, or ``true 9 : false 1``."""
+        """For people: ``1e-4 to 1e-2, log``, or ``true (odds 9), false (1)``."""
         if self.kind == "constant":
             assert self.value is not None
             return _word(self.value)
         if self.odds:
-            return " : ".join(f"{_word(v)} {odds:g}" for v, odds in self._weighed.items())
+            shown = [f"{_word(v)} ({odds:g})" for v, odds in self._weighed.items()]
+            return ", ".join(shown).replace("(", "(odds ", 1)
         if self.kind == "choice":
             return ", ".join(map(_word, self.choices))
         most = "" if self.centre is None else f", most often {self.centre:g}"
