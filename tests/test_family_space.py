@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from cellsearch.errors import SpaceError
 from cellsearch.space.models import MODELS
@@ -94,19 +95,60 @@ def test_a_parameter_of_no_family_of_the_space_is_refused() -> None:
 
 
 def test_an_inherited_parameter_of_another_family_goes() -> None:
-    child = SearchSpace.from_dict({"extends": "default", "parameters": {"model.family": "resnet"}})
+    own = {"extends": "everything", "parameters": {"model.family": "resnet"}}
+    child = SearchSpace.from_dict(own)
     names = {entry.target for entry in child.entries}
     assert "model.residual" in names
-    # The width of `default` hangs on the depth, which a ResNet does not have.
+    # The width of `everything` hangs on the depth, which a ResNet does not have.
     assert not {"model.depth", "model.kernel.1", "model.growth", "model.width"} & names
     assert {recipe.model.family for recipe in sample(child, 20)} == {"resnet"}
+
+
+NETWORKS_AND_TREES: dict[str, Any] = {
+    "model.family": {"choice": ["cnn", "vit", "xgboost"]},
+    "model.features": {"choice": ["pixels", "measured"]},
+    "optim.lr": {"float": [1e-4, 1e-2], "log": True, "when": {"model.family": "network"}},
+    "augment.flip": {"value": True, "when": {"model.family": ["network"]}},
+}
+
+
+def test_a_condition_on_any_network_holds_for_each_and_for_no_other_family() -> None:
+    mixed = SearchSpace.from_dict({"parameters": NETWORKS_AND_TREES})
+    for recipe in sample(mixed, 60):
+        network = recipe.model.family != "xgboost"
+        assert recipe.augment.flip == network
+        assert (recipe.optim.lr != 1e-3) == network
+    text = mixed.to_yaml()
+    assert "when: {model.family: network}" in text
+    again = SearchSpace.from_dict(YAML(typ="safe").load(text))
+    assert again.sha256 == mixed.sha256
+
+
+def test_a_condition_on_any_network_holds_for_a_family_that_a_child_names() -> None:
+    child = SearchSpace.from_dict({"extends": "default", "parameters": {"model.family": "resnet"}})
+    names = {entry.name for entry in child.entries}
+    assert {"optim.lr", "train.epochs@none", "train.epochs@mixed", "input.most"} <= names
+    assert not {"model.features", "model.l2", "model.depth"} & names
+    trees = SearchSpace.from_dict({"extends": "default", "parameters": {"model.family": "xgboost"}})
+    assert not {"optim.lr", "input.most"} & {entry.target for entry in trees.entries}
+
+
+def test_any_network_is_refused_where_there_is_none() -> None:
+    with pytest.raises(SpaceError, match=r"never holds; model\.family takes xgboost"):
+        SearchSpace.from_dict(
+            {"parameters": {**NETWORKS_AND_TREES, "model.family": "xgboost"}},
+        )
+    overlap = [
+        {"value": 0.1, "when": {"model.family": "network"}},
+        {"value": 0.2, "when": {"model.family": "vit"}},
+    ]
+    with pytest.raises(SpaceError, match="two alternatives can be active at the same time"):
+        SearchSpace.from_dict({"parameters": {**NETWORKS_AND_TREES, "optim.lr": overlap}})
 
 
 def test_an_expanded_space_of_families_loads_to_the_same() -> None:
     for name in (*PAPERS, *(f"{paper}-wide" for paper in PAPERS if "scratch" not in paper)):
         loaded = SearchSpace.load(name)
-        from ruamel.yaml import YAML
-
         again = SearchSpace.from_dict(YAML(typ="safe").load(loaded.to_yaml()))
         assert again.sha256 == loaded.sha256, name
 

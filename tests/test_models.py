@@ -58,6 +58,30 @@ def test_even_and_odd_kernels_keep_the_size(kernel: int) -> None:
     assert network(torch.zeros(2, 1, 6, 8)).shape == (2, 3)
 
 
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("stem", [1, 2, 4])
+def test_the_stem_shrinks_the_map_and_the_cost_follows(
+    stem: int, residual: bool, kernel: int
+) -> None:
+    def model(stride: int, width: int = 8) -> CnnModel:
+        settings = {"depth": 2, "width": width, "kernel": (kernel,) * 2, "residual": residual}
+        plain = {"pooling": "none", "head_layers": 0, "head": ()}
+        return CnnModel.model_validate(settings | plain | {"stem": stride})
+
+    network = build_network(model(stem), channels=1, classes=3, size=(17, 24))
+    output = network[-1]
+    assert isinstance(output, nn.Linear)
+    assert output.in_features == 16 * -(-17 // stem) * (24 // stem)
+    assert network(torch.zeros(2, 1, 17, 24)).shape == (2, 3)
+    whole, part = (cost(Recipe(model=model(s)), (1, 32, 32), 3) for s in (1, stem))
+    assert 0.8 < whole.multiply_adds / part.multiply_adds / stem**2 <= 1
+    # As many channels before as after: a skip that keeps the size would not fit.
+    assert build_network(model(stem), channels=8, classes=2, size=(9, 9))(
+        torch.zeros(1, 8, 9, 9)
+    ).shape == (1, 2)
+
+
 def test_pooling_stops_before_the_map_is_gone() -> None:
     model = CnnModel(depth=6, width=8, growth=1.0, kernel=(3,) * 6)
     network = build_network(model, channels=2, classes=3, size=(8, 5))

@@ -57,6 +57,16 @@ def test_active_parameters_are_present(name: str, rule: tuple[str, tuple[int | s
         assert name in Recipe.from_params({**params, other: value}).to_params()
 
 
+def test_a_recipe_of_before_the_stem_and_the_largest_side_means_none() -> None:
+    stored = {
+        k: v for k, v in BASELINE.to_params().items() if k not in ("model.stem", "input.most")
+    }
+    assert Recipe.from_params(stored) == BASELINE
+    assert (BASELINE.model.stem, BASELINE.input.most) == (1, 0)
+    with pytest.raises(SpaceError, match=r"model\.stem: expected one of 1, 2, 4, got 3"):
+        Recipe.from_params({"model.stem": 3})
+
+
 def test_baseline_has_the_defaults() -> None:
     assert Recipe.from_params({}) == BASELINE == Recipe()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import optuna
 import pytest
 
 from cellsearch.errors import CatalogError, SpaceError
-from cellsearch.space.recipe import BASELINE, Recipe
+from cellsearch.space.recipe import BASELINE, CnnModel, Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 
 import space_page
@@ -137,6 +140,59 @@ def test_sample_is_seeded_and_covers_the_choices() -> None:
     assert all((r.optim.lr >= 1e-2) == (r.optim.name == "sgd") for r in drawn)
 
 
+def test_choices_are_drawn_by_their_odds() -> None:
+    searched = space(
+        augment__flip={"choice": {True: 9, False: 1}},
+        train__batch_size={"choice": {32: 1, 64: 2.5, 128: 0.5}},
+    )
+    drawn = sample(searched, 600)
+    assert 0.86 < sum(r.augment.flip for r in drawn) / 600 < 0.94
+    counts = Counter(r.train.batch_size for r in drawn)
+    assert 0.55 < counts[64] / 600 < 0.7
+    assert 0.08 < counts[128] / 600 < 0.18
+    rare = sum(not r.augment.flip for r in sample(searched, 600, even=True))
+    assert 240 < rare < 360
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "near", "share"),
+    [
+        # Of a triangle, and of even draws of the same range, below the first number.
+        ("optim.lr", {"float": [1e-4, 1e-1], "log": True, "centre": 1e-3}, (3e-4, 3e-3), 0.33),
+        ("augment.blur", {"float": [0.0, 5.0], "step": 0.5, "centre": 1.0}, (0.5, 2.0), 0.37),
+        ("train.epochs", {"int": [10, 90], "centre": 30}, (20, 40), 0.26),
+        ("model.width", {"int": [8, 128], "log": True, "centre": 32}, (21, 48), 0.3),
+        ("train.epochs", {"int": [10, 90], "step": 20, "centre": 30}, (30, 30), 0.2),
+    ],
+)
+def test_draws_lie_about_the_centre_and_within_the_range(
+    name: str, form: dict[str, Any], near: tuple[float, float], share: float
+) -> None:
+    searched = space(**{name.replace(".", "__"): form})
+    values = [float(r.to_params()[name]) for r in sample(searched, 800)]
+    low, high = form.get("int") or form["float"]
+    assert low <= min(values) < max(values) <= high
+    found = sum(near[0] <= v <= near[1] for v in values) / 800
+    assert found > 1.2 * share
+    if "step" in form:
+        assert {round((v - low) / form["step"], 9) % 1 for v in values} == {0}
+    assert 0.8 < sum(near[0] <= float(r.to_params()[name]) <= near[1] for r in sample(
+        searched, 800, even=True)) / 800 / share < 1.25  # fmt: skip
+
+
+def test_without_odds_a_seed_draws_what_it_always_drew() -> None:
+    drawn = sample(conditional(), 50, seed=3)
+    text = json.dumps([recipe_of_old(r) for r in drawn], sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "6c6bc4dc4eaecaec"
+
+
+def recipe_of_old(recipe: Recipe) -> dict[str, Any]:
+    """Without the parameters that came later, and in digits that every machine agrees on."""
+    later = ("model.stem", "input.most")
+    params = {k: v for k, v in recipe.to_params().items() if k not in later}
+    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in params.items()}
+
+
 def test_log_draws_are_even_over_decades() -> None:
     drawn = sample(space(optim__lr={"float": [1e-4, 1.0], "log": True}), 400)
     below = sum(r.optim.lr < 1e-2 for r in drawn)
@@ -147,7 +203,7 @@ def test_log_draws_are_even_over_decades() -> None:
 
 
 def test_baseline_is_enqueued_and_recorded() -> None:
-    searched = SearchSpace.load("default")
+    searched = SearchSpace.load("everything")
     fixed = searched.fixed_params(BASELINE)
     assert fixed["optim.lr@adam+adamw+nadam"] == BASELINE.optim.lr
     assert fixed["model.kernel.2"] == 3
@@ -246,7 +302,7 @@ def test_alternatives_are_told_apart_by_conditions_of_the_same_words() -> None:
 
 
 def test_yaml_of_the_expanded_space_loads_to_the_same(tmp_path: Path) -> None:
-    for name in ("default", "quick"):
+    for name in ("default", "everything", "quick"):
         loaded = SearchSpace.load(name)
         again = SearchSpace.load(write(tmp_path, loaded.to_yaml()))
         assert (again.sha256, again.name, again.limits) == (loaded.sha256, name, loaded.limits)
@@ -267,6 +323,58 @@ def test_sha_ignores_comments_and_title_but_not_ranges_or_limits(tmp_path: Path)
     assert one.sha256 == two.sha256
     assert len({one.sha256, three.sha256, four.sha256}) == 3
     assert (one.name, two.name) == ("my", "z")
+
+
+def test_odds_and_centres_are_written_back_as_they_were(tmp_path: Path) -> None:
+    text = (
+        "parameters:\n"
+        "  augment.rotate90: {choice: {true: 9, false: 1}}\n"
+        "  train.weight_average: {choice: {0.99: 0.5, 0.0: 1}}\n"
+        "  loss.weighting: {choice: {none: 2, sqrt: 1}}\n"
+        "  train.batch_size: {choice: {64: 2, 32: 1}}\n"
+        "  optim.lr: {float: [0.0005, 0.01], log: true, centre: 0.002}\n"
+        "  train.epochs: {int: [10, 50], step: 10, centre: 20}\n"
+    )
+    loaded = SearchSpace.load(write(tmp_path, text))
+    written = loaded.to_yaml()
+    for line in text.splitlines()[1:]:
+        assert line in written
+    again = SearchSpace.load(write(tmp_path, written))
+    assert (again.entries, again.sha256) == (loaded.entries, loaded.sha256)
+    ranges = {row.name: row.range for row in loaded.describe()}
+    assert ranges["augment.rotate90"] == "true (odds 9), false (1)"
+    assert ranges["optim.lr"] == "0.0005 to 0.01, log, most often 0.002"
+
+
+def test_even_odds_are_a_plain_choice_and_others_another_space() -> None:
+    plain = space(optim__name={"choice": ["adam", "sgd"]})
+    assert space(optim__name={"choice": {"adam": 2, "sgd": 2}}).sha256 == plain.sha256
+    spaces = [
+        plain,
+        space(optim__name={"choice": {"adam": 2, "sgd": 1}}),
+        space(optim__name={"choice": {"sgd": 1, "adam": 2}}),
+        space(optim__name={"choice": {"adam": 1, "sgd": 2}}),
+    ]
+    # Optuna refuses choices in another order, so a study must not go on with them.
+    assert len({each.sha256 for each in spaces}) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("everything", "3be59356376569bf47e9b0ec0786492e151b1fb59833fdb6006d6efeb141ebec"),
+        ("espinosa-2022-wide", "88869b1a4d0ed8311a50a7d533dfc6ca78649f4b1307646a9bddd2438dbe5969"),
+    ],
+)
+def test_a_space_without_odds_keeps_its_digest(name: str, digest: str) -> None:
+    """Both have initial trials; the first was `default` until it was narrowed."""
+    assert SearchSpace.load(name).sha256 == digest
+
+
+def test_a_younger_parameter_at_its_default_leaves_the_digest() -> None:
+    old = space(model__depth=2)
+    assert space(model__depth=2, model__stem=1, input__most=0).sha256 == old.sha256
+    assert space(model__depth=2, model__stem=2).sha256 != old.sha256
 
 
 def test_extends_overrides_removes_and_drops_what_cannot_hold(tmp_path: Path) -> None:
@@ -383,6 +491,30 @@ def test_all_problems_of_a_file_are_told_at_once_with_their_lines(tmp_path: Path
         ("optim.lr", {"value": 0.1, "when": {"optim.nam": "sgd"}}, "did you mean 'optim.name'?"),
         ("optim.lr", {"value": 0.1, "when": {"optim.name": {}}}, "expected min, max or both"),
         ("optim.lr", {"value": 0.1, "when": {"optim.name": []}}, "expected a value, a list"),
+        (
+            "augment.flip",
+            {"choice": {True: 9, False: 0}},
+            "flip.choice.false: expected odds, a num",
+        ),
+        ("optim.name", {"choice": {"adam": -1}}, "a number > 0 and <= 1e+06, got -1; leave out"),
+        ("optim.name", {"choice": {"adam": "often"}}, "choice.adam: expected odds"),
+        ("optim.name", {"choice": {"adam": True}}, "got true"),
+        ("optim.name", {"choice": {"adam": float("inf")}}, "got inf"),
+        ("optim.name", {"choice": {"amadw": 1}}, "did you mean 'adamw'?"),
+        ("optim.name", {"choice": {}}, "at least 1 items"),
+        (
+            "train.epochs",
+            {"choice": {1.5: 1, 4: 2}},
+            "expected an integer >= 1 and <= 500, got 1.5",
+        ),
+        (
+            "train.epochs",
+            {"int": [4, 8], "centre": 9},
+            "train.epochs.centre: the centre 9 lies out",
+        ),
+        ("train.epochs", {"int": [4, 8], "centre": 5.5}, "expected an integer, got 5.5"),
+        ("optim.lr", {"float": [0.1, 0.2], "centre": 0.3}, "outside the range 0.1 to 0.2; give a"),
+        ("optim.lr", {"choice": [0.1, 0.2], "centre": 0.1}, "optim.lr.centre: unknown key"),
         ("optim.lr", {"value": 0.1, "when": 3}, "optim.lr.when: expected a mapping, got 3"),
     ],
 )
@@ -456,8 +588,8 @@ def test_kernels_that_do_not_match_the_depth_are_refused() -> None:
 # --- what is shipped
 
 
-def test_default_covers_what_it_promises() -> None:
-    rows = {row.name: row for row in SearchSpace.load("default").describe()}
+def test_everything_covers_what_it_promises() -> None:
+    rows = {row.name: row for row in SearchSpace.load("everything").describe()}
     assert rows["model.depth"].range == "1 to 6"
     assert rows["model.width@2-"].range == "8 to 256, log"
     assert rows["model.width@3+"].condition == "model.depth >= 3"
@@ -468,14 +600,45 @@ def test_default_covers_what_it_promises() -> None:
     assert all(row.meaning for row in rows.values())
 
 
+def test_default_draws_what_works_most_often() -> None:
+    drawn = sample(SearchSpace.load("default"), 400)
+    families = Counter(r.model.family for r in drawn)
+    assert set(families) == {"cnn", "logreg", "dense", "xgboost"}
+    assert 0.5 < families["cnn"] / 400 < 0.7
+    networks = [r for r in drawn if isinstance(r.model, CnnModel)]
+    assert {r.model.depth for r in networks} == {3, 4, 5}
+    assert all(len(set(r.model.kernel)) == 1 and r.model.batch_norm for r in networks)
+    assert all(r.optim.name == "adamw" and 64 <= r.input.most <= 128 for r in networks)
+    assert 0.8 < sum(r.augment.rotate90 for r in networks) / len(networks) < 0.98
+    assert all((r.train.epochs >= 30) or r.balance.method == "none" for r in networks)
+    # What only networks read is not drawn for the others.
+    others = {r.optim for r in drawn if not isinstance(r.model, CnnModel)}
+    assert others == {BASELINE.optim}
+
+
+def test_default_begins_with_cheap_models_and_three_networks() -> None:
+    starts = SearchSpace.load("default").starts
+    epochs = [r.train.epochs for r in starts if isinstance(r.model, CnnModel)]
+    assert epochs == [20, 40, 80]
+    assert len(starts) == 9
+    for recipe in starts[6:]:
+        assert (recipe.input.most, recipe.optim.schedule) == (96, "onecycle")
+    assert SearchSpace.load("quick").starts == starts[:6]
+
+
 def test_default_holds_the_best_known_recipe() -> None:
     known = Recipe.from_params(
         {
             "model.depth": 4,
             "model.width": 32,
+            "model.max_width": 128,
             "model.batch_norm": True,
+            "model.reduce": "average",
+            "model.head": 64,
             "augment.flip": True,
+            "augment.rotate90": True,
             "loss.weighting": "sqrt",
+            "input.most": 96,
             "optim.name": "adamw",
             "optim.lr": 2e-3,
             "optim.weight_decay": 1e-2,
@@ -509,6 +672,6 @@ def test_examples_in_the_page_are_valid(tmp_path: Path) -> None:
     blocks = [b.split("```")[0] for b in space_page.page().split("```yaml\n")[1:]]
     whole, alternatives = blocks
     assert SearchSpace.load(write(tmp_path, whole)).name == "mine"
-    text = "extends: default\nparameters:\n" + alternatives
+    text = "extends: everything\nparameters:\n" + alternatives
     names = [entry.name for entry in SearchSpace.load(write(tmp_path, text)).entries]
     assert {"optim.lr@sgd", "model.dropout@0", "model.dropout@1+"} <= set(names)

@@ -75,3 +75,47 @@ def test_a_card_of_resized_crops_gives_the_same_in_onnx(tmp_path: Path) -> None:
     assert export(module, images, tmp_path).largest_difference < 1e-5
     # The matrices follow from sizes; they are not weights to be kept.
     assert not any("view" in name for name in module.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "seen"),
+    [
+        ((200, 200), 96, (96, 96)),
+        ((200, 100), 96, (96, 48)),
+        ((99, 200), 64, (32, 64)),
+        ((40, 96), 96, (40, 96)),
+        ((40, 30), 96, (40, 30)),
+        ((200, 100), 0, (200, 100)),
+        ((400, 1), 64, (64, 1)),
+    ],
+)
+def test_large_views_are_scaled_down_and_small_ones_left(
+    size: tuple[int, int], most: int, seen: tuple[int, int]
+) -> None:
+    view = View(size, Input(most=most))
+    assert view.seen == seen
+    assert view(random_images(2, 1, *size)).shape == (2, 1, *seen)
+    assert view.changes == (seen != size)
+
+
+def test_the_largest_side_counts_after_the_crop_and_not_beside_a_size() -> None:
+    assert View((120, 100), Input(crop=0.5, most=64)).seen == (60, 50)
+    cut = View((200, 160), Input(crop=0.5, most=64))
+    assert (cut.cropped, cut.seen) == ((100, 80), (64, 51))
+    assert cut.draw(random_images(3, 1, 200, 160), np.random.default_rng(0)).shape[2:] == (64, 51)
+    assert View((200, 160), Input(size=32, most=64)).seen == (32, 32)
+
+
+def test_a_card_of_a_strided_network_on_scaled_views_gives_the_same_in_onnx(tmp_path: Path) -> None:
+    from cellsearch.card.export import export
+    from cellsearch.learn.predictor import build_module
+    from cellsearch.space.recipe import Recipe
+
+    recipe = Recipe.from_params(
+        {"model.depth": 2, "model.width": 8, "model.residual": True, "model.stem": 2}
+        | {"input.crop": 0.9, "input.most": 20}
+    )
+    torch.manual_seed(0)
+    module = build_module(recipe, channels=2, classes=3, size=(40, 30)).eval()
+    images = random_images(5, 2, 40, 30).numpy()
+    assert export(module, images, tmp_path).largest_difference < 1e-5

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.audit.evidence import Evidence
+from cellsearch.audit.parts import holds_recipe
 from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.predictions import predictions_of
@@ -99,7 +100,7 @@ def card_of_this_run(evidence: Evidence) -> Check:
         )
     winner = _search_facts(evidence).get("winner")
     row = None if winner is None else evidence.row(winner)
-    if row is not None and row.recipe.to_params() != card.recipe:
+    if row is not None and not holds_recipe(card.recipe, row.recipe):
         problems.append(f"its recipe is not that of trial {winner}")
     scores = [each.score for each in evidence.rows or () if each.state == "COMPLETE"]
     best = max((score for score in scores if score is not None), default=None)

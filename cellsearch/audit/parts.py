@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,8 @@ from cellsearch.data.placing import HOLDOUT
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import suggest_groups
 from cellsearch.data.twins import find_twins
+from cellsearch.errors import SpaceError
+from cellsearch.space.recipe import Recipe
 
 Indices = NDArray[np.int64]
 
@@ -84,6 +88,16 @@ def groups_together(evidence: Evidence) -> Check:
             problems.append(f"group {group} is in {' and '.join(where)}")
             cells += evidence.named(members)
     return verdict(name, problems, "; ".join([f"{len(distinct)} groups", *passed_over]), cells)
+
+
+def holds_recipe(stored: object, recipe: Recipe) -> bool:
+    """Whether stored parameters are a recipe's; one that is younger than they are may be absent."""
+    try:
+        return isinstance(stored, Mapping) and (
+            Recipe.from_params(stored).to_params() == recipe.to_params()
+        )
+    except SpaceError:
+        return False
 
 
 def places(splits: Splits, cells: int) -> tuple[Indices, Indices]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.audit.evidence import Evidence, TrialFold
+from cellsearch.audit.parts import holds_recipe
 from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.data.splits import Splits
 from cellsearch.learn.provenance import Provenance, indices_sha256
@@ -35,7 +36,7 @@ def same_request(evidence: Evidence) -> Check:
     for number, facts in evidence.requests.items():
         others = [key for key, value in wanted.items() if facts.get(key) != value]
         row = evidence.row(number)
-        if row is not None and row.recipe.to_params() != facts.get("recipe"):
+        if row is not None and not holds_recipe(facts.get("recipe"), row.recipe):
             others.append("recipe")
         if others:
             problems.append(f"trial {number} has another {' and '.join(others)}")

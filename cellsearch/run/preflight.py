@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cellsearch.errors import RunError, SpaceError
@@ -22,34 +23,69 @@ DRAWS = 300
 """Random recipes of a space that are looked at; each kind of model among them once."""
 
 
-def left_out(space: SearchSpace, cells: CellDataset) -> Mapping[Recipe, str]:
-    """Initial trials of a space that cannot be made here, each with the reason.
+def impossible(cells: CellDataset) -> Callable[[Recipe], str]:
+    """Why the features of a recipe cannot be made of these cells or on this machine, or "".
 
-    A space names them for whoever can make them: frozen backbone features where weights are at
-    hand, measured ones where crops are large enough. What a space draws is refused instead.
+    Those of a frozen backbone need its weights, measured ones crops that are large enough.
     """
     height, width = cells.images.shape[2:]
+
+    # A search asks for the same few models at each draw, and weights are looked up on the disk.
+    @cache
+    def of_model(model: ClassicalModel) -> str:
+        return _no_features(model, (height, width)) or _no_backbone(model)
+
+    def of_recipe(recipe: Recipe) -> str:
+        return of_model(recipe.model) if isinstance(recipe.model, ClassicalModel) else ""
+
+    return of_recipe
+
+
+def left_out(space: SearchSpace, cells: CellDataset) -> Mapping[Recipe, str]:
+    """Recipes that a space names, or that it is small enough to list, and that are impossible here.
+
+    A space names its initial trials for whoever can make them. Each comes with the reason.
+    """
+    why = impossible(cells)
+    listed = dict.fromkeys((*space.starts, *space.whole))
+    return {recipe: said for recipe in listed if (said := why(recipe))}
+
+
+def not_drawn(space: SearchSpace, cells: CellDataset) -> Mapping[str, str]:
+    """Features that a space draws and that cannot be made here, each with the reason.
+
+    A search leaves such draws out; ``require_feasible`` refuses a space that has nothing else.
+    """
+    why = impossible(cells)
     return {
-        start: said
-        for start in space.starts
-        if isinstance(start.model, ClassicalModel)
-        and (said := _no_features(start.model, (height, width)) or _no_backbone(start.model))
+        recipe.model.features: said
+        for recipe in sample(space, DRAWS, even=True)
+        if isinstance(recipe.model, ClassicalModel) and (said := why(recipe))
     }
 
 
 def require_feasible(space: SearchSpace, cells: CellDataset, splits: Splits) -> None:
     """Refuse a space of which some recipes cannot be trained on these cells.
 
-    Checked are: that timm knows the name, that pretrained weights are on this machine, that crops
-    are large enough for the network, that every class that would have a generator leaves it
-    enough cells in each fold, and that a class to pretrain on exists.
+    Checked are: that each classical family has features that can be made, that timm knows the
+    name, that pretrained weights are on this machine, that crops are large enough for the network,
+    that every class that would have a generator leaves it enough cells in each fold, and that a
+    class to pretrain on exists.
 
     Raises:
         SpaceError: all that is wrong, a line each.
     """
     starts = [start for start in space.starts if start not in left_out(space, cells)]
-    recipes = [BASELINE, *starts, *sample(space, DRAWS)]
-    found = dict.fromkeys([*_models(recipes, cells), *_rest(recipes, cells, splits)])
+    drawn = sample(space, DRAWS, even=True)
+    why = impossible(cells)
+    recipes = [BASELINE, *starts, *(recipe for recipe in drawn if not why(recipe))]
+    found = dict.fromkeys(
+        [
+            *_without_features(drawn, why),
+            *_models(recipes, cells),
+            *_rest(recipes, cells, splits),
+        ]
+    )
     if found:
         raise SpaceError(
             f"space {space.name!r} cannot be searched on {cells.name!r}: " + "\n".join(found)
@@ -59,17 +95,21 @@ def require_feasible(space: SearchSpace, cells: CellDataset, splits: Splits) -> 
 def require_weights(space: SearchSpace) -> None:
     """Refuse a space that names networks or weights that are not to be had on this machine.
 
-    Asked before the cells are read; told within a second where no weights are there at all.
+    Backbone features that are drawn among others are left out instead (``not_drawn``). Asked
+    before the cells are read; told within a second where no weights are there at all.
 
     Raises:
         SpaceError: all that is missing, a line each.
     """
-    drawn = sample(space, DRAWS)
+    drawn = sample(space, DRAWS, even=True)
     named = dict.fromkeys(
         r.model for r in [*space.starts, *drawn] if isinstance(r.model, TimmModel)
     )
-    classical = dict.fromkeys(r.model for r in drawn if isinstance(r.model, ClassicalModel))
-    found = dict.fromkeys(said for model in classical if (said := _no_backbone(model)))
+    found = dict.fromkeys(
+        _without_features(
+            drawn, lambda r: _no_backbone(r.model) if isinstance(r.model, ClassicalModel) else ""
+        )
+    )
     if named:
         from cellsearch.learn.models.feasible import missing
 
@@ -119,8 +159,19 @@ def _models(recipes: list[Recipe], cells: CellDataset) -> Iterator[str]:
             yield said
     classical = dict.fromkeys(m for m, _ in distinct if isinstance(m, ClassicalModel))
     for model in classical:
-        if said := _no_features(model, (height, width)) or _no_colour(model, channels):
+        if said := _no_colour(model, channels):
             yield said
+
+
+def _without_features(drawn: list[Recipe], why: Callable[[Recipe], str]) -> Iterator[str]:
+    """Why a classical family has no features at all, for each of which that is so."""
+    said: dict[str, list[str]] = {}
+    for recipe in drawn:
+        if isinstance(recipe.model, ClassicalModel):
+            said.setdefault(recipe.model.family, []).append(why(recipe))
+    for reasons in said.values():
+        if all(reasons):
+            yield from reasons
 
 
 def _no_features(model: ClassicalModel, size: tuple[int, int]) -> str:

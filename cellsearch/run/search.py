@@ -39,7 +39,9 @@ from cellsearch.run.inputs import (
 )
 from cellsearch.run.observer import Silent
 from cellsearch.run.preflight import (
+    impossible,
     left_out,
+    not_drawn,
     require_device,
     require_feasible,
     require_told_apart,
@@ -482,15 +484,21 @@ class Run:
                 observer,
                 backend(self.record.config.backend),
                 left_out=self._left_out(),
+                impossible=impossible(self.cells) if not_drawn(self.space, self.cells) else None,
             )
         finally:
             observer.ends()
 
     def _left_out(self) -> Container[Recipe]:
         omitted = left_out(self.space, self.cells)
-        for reason, count in Counter(omitted.values()).items():
-            trials = f"{count} initial trial{'s' * (count > 1)}"
-            self.observer.message(f"space {self.space.name!r}: {trials} left out: {reason}")
+        counts = Counter(why for recipe, why in omitted.items() if recipe in self.space.starts)
+        lines = {why: [f"{n} initial trial{'s' * (n > 1)}"] for why, n in counts.items()}
+        for features, why in not_drawn(self.space, self.cells).items():
+            lines.setdefault(why, []).append(f"every draw of {features} features")
+        for why, what in lines.items():
+            self.observer.message(
+                f"space {self.space.name!r}: {' and '.join(what)} left out: {why}"
+            )
         return omitted
 
     def _handed_over(self, outcome: SearchOutcome) -> ModelCard:

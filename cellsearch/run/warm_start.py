@@ -24,7 +24,7 @@ from cellsearch.util.messages import Setting
 from cellsearch.util.yaml_files import Document
 
 CARD = Setting("init_from")
-SEEN = ("input.crop", "input.size")
+SEEN = ("input.crop", "input.size", "input.most")
 """What of a crop a network sees, for which its weights were made."""
 
 
@@ -80,7 +80,7 @@ def _fixed(space: SearchSpace, values: dict[str, ParamValue]) -> tuple[Entry, ..
 
 
 def _with_network(start: Recipe, recipe: Recipe) -> Recipe:
-    seen = {"crop": recipe.input.crop, "size": recipe.input.size}
+    seen = {name.split(".")[1]: getattr(recipe.input, name.split(".")[1]) for name in SEEN}
     return start.model_copy(
         update={"model": recipe.model, "input": start.input.model_copy(update=seen)}
     )

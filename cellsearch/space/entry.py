@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from cellsearch.space.models import NETWORKS
 from cellsearch.space.parameters import ParamValue
+
+FAMILY = "model.family"
+
+NETWORK = "network"
+"""Stands in a condition on the family for every family of networks."""
 
 
 class Asks(Protocol):
@@ -38,12 +44,19 @@ class Condition:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def spelt_out(self) -> tuple[ParamValue, ...]:
+        """The values, with each family of networks in place of the word for all of them."""
+        if self.name != FAMILY or NETWORK not in self.values:
+            return self.values
+        return (*NETWORKS, *(v for v in self.values if v != NETWORK and v not in NETWORKS))
+
     def holds(self, value: ParamValue | None) -> bool:
         """Whether a value of the other parameter meets it; None (inactive) never does."""
         if value is None:
             return False
         if self.values:
-            return value in self.values
+            return value in self.spelt_out
         if isinstance(value, str):
             return False
         below = self.high is None or value <= self.high
@@ -54,7 +67,7 @@ class Condition:
         if self.name != other.name:
             return False
         if self.values:
-            return not any(other.holds(v) for v in self.values)
+            return not any(other.holds(v) for v in self.spelt_out)
         if other.values:
             return other.excludes(self)
         return _beyond(self.low, other.high) or _beyond(other.low, self.high)
@@ -106,6 +119,8 @@ class Entry:
         choices: of a choice.
         when: all must hold, else the parameter is absent from the trial.
         label: tells alternatives of one target apart; empty where there is one entry only.
+        odds: how often each of the choices is drawn, relative to the others; empty: all the same.
+        centre: the value of a range that is drawn most often; None: none is.
     """
 
     target: str
@@ -118,6 +133,8 @@ class Entry:
     choices: tuple[ParamValue, ...] = ()
     when: tuple[Condition, ...] = ()
     label: str = ""
+    odds: tuple[float, ...] = ()
+    centre: float | None = None
 
     @property
     def name(self) -> str:
@@ -183,27 +200,39 @@ class Entry:
                 return self.value
             form = {"value": self.value}
         elif self.kind == "choice":
-            form = {"choice": list(self.choices)}
+            form = {"choice": self._weighed if self.odds else list(self.choices)}
         else:
             form = {self.kind: [self.low, self.high]}
         if self.step is not None:
             form["step"] = self.step
         if self.log:
             form["log"] = True
+        if self.centre is not None:
+            form["centre"] = self.centre
         if self.when:
             form["when"] = {c.name: c.plain() for c in self.when}
         return form
 
     @property
+    def _weighed(self) -> dict[ParamValue, float]:
+        """The choices, each with its odds; whole numbers as such."""
+        pairs = zip(self.choices, self.odds, strict=True)
+        return {value: int(odds) if odds.is_integer() else odds for value, odds in pairs}
+
+    @property
     def range(self) -> str:
-        """For people: ``1e-4 to 1e-2, log``."""
+        """For people: ``1e-4 to 1e-2, log``, or ``true (odds 9), false (1)``."""
         if self.kind == "constant":
             assert self.value is not None
             return _word(self.value)
+        if self.odds:
+            shown = [f"{_word(v)} ({odds:g})" for v, odds in self._weighed.items()]
+            return ", ".join(shown).replace("(", "(odds ", 1)
         if self.kind == "choice":
             return ", ".join(map(_word, self.choices))
+        most = "" if self.centre is None else f", most often {self.centre:g}"
         steps = f", step {self.step:g}" if self.step is not None else ""
-        return f"{self.low:g} to {self.high:g}{steps}{', log' if self.log else ''}"
+        return f"{self.low:g} to {self.high:g}{steps}{', log' if self.log else ''}{most}"
 
 
 def divides(step: float, low: float, value: float) -> bool:

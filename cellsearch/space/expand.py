@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from cellsearch.space.entry import Condition, Entry
+from cellsearch.space.entry import FAMILY, NETWORK, Condition, Entry
 from cellsearch.space.language import Reading
-from cellsearch.space.parameters import COUNTERS, parameters
+from cellsearch.space.parameters import COUNTERS, ParamValue, parameters
 from cellsearch.space.recipe import Recipe, parameter_names, split_name
 from cellsearch.util.yaml_files import MOST_LISTED, Document, KeyPath, Problem, near_miss
 
 Found = list[tuple[Document, Problem]]
-
-FAMILY = "model.family"
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,11 @@ class _Expander:
             if all(m == "never" for m in met):
                 possible = False
             elif met != ["always"] or others[0].when:
-                values = tuple(v for v in condition.values if any(e.can_take(v) for e in others))
+                values = tuple(
+                    v
+                    for v in condition.values
+                    if _all_networks(condition, v) or any(e.can_take(v) for e in others)
+                )
                 kept.append(replace(condition, values=values))
         if not possible:
             return None
@@ -225,7 +227,7 @@ class _Expander:
             return f"not a parameter of this space{hint}{stays}"
         takes = " or ".join(e.range for e in others) or "no value"
         for value in condition.values:
-            if not any(e.can_take(value) for e in others):
+            if not _all_networks(condition, value) and not any(e.can_take(value) for e in others):
                 near = near_miss(str(value), [str(v) for e in others for v in e.reachable])
                 return f"never takes {value}; it takes {takes}{near}"
         if all(e.meets(condition) == "never" for e in others):
@@ -254,6 +256,11 @@ class _Expander:
         return sorted(named, key=lambda draft: draft.entry.label)
 
 
+def _all_networks(condition: Condition, value: ParamValue) -> bool:
+    """Whether a value is the word for all networks, which no entry takes as it is."""
+    return condition.name == FAMILY and value == NETWORK
+
+
 def _counted(entry: Entry) -> Entry:
     """A numbered entry is there only while its counter reaches it."""
     base, number = split_name(entry.target)
@@ -268,13 +275,18 @@ def _with(entry: Entry, condition: Condition) -> Entry:
     return replace(entry, when=tuple(sorted(when, key=lambda c: c.name)))
 
 
+def _spelt(part: object) -> str:
+    """A part of a path as the file has it."""
+    return str(part).lower() if isinstance(part, bool) else str(part)
+
+
 def listing(found: Found) -> str:
     """A line for each problem, in the order of the file; a parameter goes by its own name."""
     ordered = sorted(found, key=lambda item: (str(item[0].path or ""), item[0].line(item[1].path)))
     lines = []
     for document, problem in ordered:
         path = problem.path[1:] if problem.path[:1] == ("parameters",) else ("$", *problem.path)
-        where = ".".join(map(str, path)) or "parameters"
+        where = ".".join(map(_spelt, path)) or "parameters"
         lines.append(f"{where}: {problem.text}{document.at(problem.path)}")
     each = list(dict.fromkeys(lines))
     more = [f"and {len(each) - MOST_LISTED:,} more like these"] if len(each) > MOST_LISTED else []

@@ -24,6 +24,8 @@ from cellsearch.util.yaml_files import KeyPath, Problem, near_miss, pointer, pro
 
 F = TypeVar("F", bound=BaseModel)
 
+MOST_ODDS = 1e6
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -69,16 +71,22 @@ class _IntForm(_Form):
     range: list[StrictInt] = Field(alias="int", min_length=2, max_length=2)
     step: Annotated[StrictInt, Field(gt=0)] | None = None
     log: StrictBool = False
+    centre: StrictInt | None = None
 
 
 class _FloatForm(_Form):
     range: list[StrictFloat] = Field(alias="float", min_length=2, max_length=2)
     step: Annotated[StrictFloat, Field(gt=0)] | None = None
     log: StrictBool = False
+    centre: StrictFloat | None = None
 
 
 class _ChoiceForm(_Form):
     choices: list[Any] = Field(alias="choice", min_length=1)
+
+
+class _OddsForm(_Form):
+    odds: dict[Any, Any] = Field(alias="choice", min_length=1)
 
 
 class _ValueForm(_Form):
@@ -139,7 +147,8 @@ class Reading:
             hint = "".join(near_miss(str(k), _FORMS) for k in raw if k not in _FORMS)
             self._say(path, f"expected exactly one of value, int, float, choice{hint}")
             return None
-        form = self._parse(_FORMS[given[0]], raw, path)
+        weighed = isinstance(raw.get("choice"), dict)
+        form = self._parse(_OddsForm if weighed else _FORMS[given[0]], raw, path)
         when = self._when(raw.get("when"), (*path, "when"))
         if form is None:
             return None
@@ -163,8 +172,26 @@ class Reading:
             if len(set(map(str, values))) < len(values) and None not in values:
                 self._say(at, f"a choice is given twice in {shown(form.choices)}")
             return {"kind": "choice", "choices": tuple(values)}
+        if isinstance(form, _OddsForm):
+            return self._weighed(form, (*path, "choice"))
         assert isinstance(form, _IntForm | _FloatForm)
         return self._ranged(form, path)
+
+    def _weighed(self, form: _OddsForm, at: KeyPath) -> dict[str, Any]:
+        values, odds = [], []
+        for key, share in form.odds.items():
+            values.append(self._value(key, (*at, key)))
+            if _is_odds(share):
+                odds.append(float(share))
+            else:
+                self._say(
+                    (*at, key),
+                    f"expected odds, a number > 0 and <= {MOST_ODDS:g}, got {shown(share)}; "
+                    "leave out what is never to be drawn",
+                )
+        # Even odds are a plain choice, so that both have one digest.
+        even = len(set(odds)) <= 1
+        return {"kind": "choice", "choices": tuple(values), "odds": () if even else tuple(odds)}
 
     def _ranged(self, form: _IntForm | _FloatForm, path: KeyPath) -> dict[str, Any] | None:
         kind: Literal["int", "float"] = "int" if isinstance(form, _IntForm) else "float"
@@ -195,7 +222,20 @@ class Reading:
             self._say(path, "log and step exclude each other")
         elif form.step is not None and not divides(form.step, low, high):
             self._say((*path, "step"), f"steps of {form.step:g} from {low:g} miss {high:g}")
-        return {"kind": kind, "low": low, "high": high, "step": form.step, "log": form.log}
+        if form.centre is not None and low <= high and not low <= form.centre <= high:
+            self._say(
+                (*path, "centre"),
+                f"the centre {form.centre:g} lies outside the range {low:g} to {high:g}; give a "
+                "value within it",
+            )
+        return {
+            "kind": kind,
+            "low": low,
+            "high": high,
+            "step": form.step,
+            "log": form.log,
+            "centre": form.centre,
+        }
 
     def _value(self, value: Any, path: KeyPath) -> ParamValue | None:
         if not self.parameter.allows(value):
@@ -233,6 +273,12 @@ class Reading:
         return tuple(sorted(conditions, key=lambda c: c.name))
 
 
+def _is_odds(share: Any) -> bool:
+    # Written so that NaN is refused.
+    number = isinstance(share, int | float) and not isinstance(share, bool)
+    return number and 0 < share <= MOST_ODDS
+
+
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """What Python code wrote as YAML would have it: lists, and numbers that are not numpy's.
 
@@ -244,7 +290,7 @@ def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any, path: KeyPath) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(inner, (*path, str(key))) for key, inner in value.items()}
+        return {_plain(k, path): _plain(inner, (*path, str(k))) for k, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner, (*path, i)) for i, inner in enumerate(value)]
     if isinstance(value, Set):

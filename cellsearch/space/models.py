@@ -61,6 +61,11 @@ class CnnModel(Headed):
     reduce: Literal["flatten", "average"] = Field(
         "flatten", description="how the last feature map enters the head"
     )
+    stem: Literal[1, 2, 4] = Field(
+        1,
+        description="stride of the first convolution, so that all that follows is 4 or 16 times "
+        "cheaper",
+    )
 
     @model_validator(mode="after")
     def _kernels(self) -> Self:

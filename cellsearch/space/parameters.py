@@ -44,6 +44,7 @@ ACTIVE_WHEN: Mapping[str, tuple[str, tuple[ParamValue, ...]]] = {
     "optim.momentum": ("optim.name", ("sgd", "momentum")),
     "optim.decay": ("optim.schedule", ("step", "plateau")),
     "optim.decay_epochs": ("optim.schedule", ("step", "plateau")),
+    "input.most": ("input.size", (0,)),
 }
 """A parameter, and the values of another one for which it counts at all."""
 

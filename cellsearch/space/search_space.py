@@ -157,6 +157,12 @@ class SearchSpace:
             values[entry.target] = params.get(entry.name, entry.value)
         return Recipe.from_params(values)
 
+    def dice(self, seed: int) -> Dice:
+        """Draws by the odds and centres of the space, the same for the same seed."""
+        odds = {e.name: e.odds for e in self.entries if e.odds}
+        centres = {e.name: e.centre for e in self.entries if e.centre is not None}
+        return Dice(seed, odds=odds, centres=centres)
+
     def fixed_params(self, recipe: Recipe) -> dict[str, ParamValue]:
         """What to enqueue so that a trial stands for a given recipe.
 
@@ -218,7 +224,11 @@ class SearchSpace:
     @property
     def sha256(self) -> str:
         """Hex digest of entries, limits and initial trials, not of comments, order and names."""
-        text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
+        plain = self._plain()
+        if self.starts:
+            plain["starts"] = [_before_added(start) for start in plain["starts"]]
+        plain["parameters"] = _before_added(plain["parameters"])
+        text = json.dumps(_ordered(plain), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _plain(self) -> dict[str, Any]:
@@ -276,15 +286,44 @@ class SearchSpace:
         ]
 
 
-def sample(space: SearchSpace, n: int, seed: int = 0) -> list[Recipe]:
-    """``n`` independent random recipes, the same for the same seed; limits are not looked at."""
+def sample(space: SearchSpace, n: int, seed: int = 0, *, even: bool = False) -> list[Recipe]:
+    """``n`` independent random recipes, the same for the same seed; limits are not looked at.
+
+    Args:
+        space: draws them.
+        n: how many.
+        seed: of the draws.
+        even: leave odds and centres aside, so that what is rarely drawn is seen as well.
+    """
     generator = random.Random(seed)
-    return [space.suggest(Dice(generator.getrandbits(64))) for _ in range(n)]
+    roll = Dice if even else space.dice
+    return [space.suggest(roll(generator.getrandbits(64))) for _ in range(n)]
+
+
+_ADDED: Mapping[str, ParamValue] = {"model.stem": 1, "input.most": 0}
+"""Parameters that are younger than the digest, and what older recipes mean by their absence."""
+
+
+def _before_added(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters without what is younger than the digest, so that an older space keeps its own."""
+    return {k: v for k, v in plain.items() if k not in _ADDED or v != _ADDED[k]}
+
+
+def _ordered(plain: Any) -> Any:
+    """Choices with odds as pairs: their order counts, and the keys of a digest are sorted."""
+    if isinstance(plain, list):
+        return [_ordered(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    choice = plain.get("choice")
+    pairs = {"choice": [list(p) for p in choice.items()]} if isinstance(choice, dict) else {}
+    return {key: _ordered(value) for key, value in (plain | pairs).items()}
 
 
 def _prove(space: SearchSpace) -> None:
     # Numbered kernels can be given conditions that do not match the depth: only drawing shows
-    # that, and it must show before a search starts.
+    # that, and it must show before a search starts. Odds are left aside, so that what is rarely
+    # drawn is tried too.
     for seed in range(_PROOF_DRAWS):
         try:
             space.suggest(Dice(seed))

@@ -165,4 +165,11 @@ class Input(Section):
         "centre at prediction",
     )
     size: int = Field(0, ge=0, le=1024, description="side after resizing, px; 0 leaves the size")
+    most: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="largest side, px: larger views are scaled down to it, smaller ones are left; "
+        "0 leaves all",
+    )
     test_flips: bool = Field(False, description="mean of 4 flips at prediction")

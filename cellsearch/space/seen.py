@@ -11,7 +11,16 @@ def seen_size(size: tuple[int, int], settings: Input) -> tuple[int, int]:
     """(H, W) of what a network sees of crops of ``size``, px."""
     if settings.size:
         return settings.size, settings.size
-    return cropped_size(size, settings.crop)
+    height, width = cropped_size(size, settings.crop)
+    longer = max(height, width)
+    if not 0 < settings.most < longer:
+        return height, width
+    return _scaled(height, settings.most, longer), _scaled(width, settings.most, longer)
+
+
+def _scaled(side: int, most: int, longer: int) -> int:
+    """In whole numbers, so that it is the same everywhere; halves go up."""
+    return max(1, (2 * side * most + longer) // (2 * longer))
 
 
 def cropped_size(size: tuple[int, int], share: float) -> tuple[int, int]:

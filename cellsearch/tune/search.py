@@ -42,10 +42,12 @@ def search(
     backend: Backend,
     *,
     left_out: Container[Recipe] = (),
+    impossible: Refuse | None = None,
 ) -> SearchOutcome:
     """Search until the budget or the time is spent, or a signal comes; then what there is.
 
-    Initial trials that are ``left_out`` cannot be made on this machine.
+    Initial trials that are ``left_out`` cannot be made on this machine; of draws, ``impossible``
+    says so.
 
     Raises:
         MismatchError: the study was begun with other cells, splits, space or metric.
@@ -69,7 +71,7 @@ def search(
             run_folder=job.run_folder,
             rule=_rule(job, dataset, splits, begun=bool(study.get_trials(deepcopy=False))),
         )
-        refuse = _refuse(Bounds.of(space.limits), dataset)
+        refuse = _refuse(Bounds.of(space.limits), dataset, impossible)
         driver = Driver(job, space, record, pool, observer, refuse=refuse, left_out=left_out)
         warm_up()
         state = "failed"
@@ -124,17 +126,20 @@ def _run(job: SearchJob, driver: Driver, backend: Backend) -> bool:
     return False
 
 
-def _refuse(bounds: Bounds | None, dataset: CellDataset) -> Refuse | None:
-    """What keeps networks beyond the limits out of the study."""
+def _refuse(
+    bounds: Bounds | None, dataset: CellDataset, impossible: Refuse | None
+) -> Refuse | None:
+    """What keeps networks beyond the limits, and what cannot be made here, out of the study."""
     if bounds is None or (bounds.parameters is None and bounds.multiply_adds is None):
-        return None
+        return impossible
     # It needs torch, some seconds; Ray's processes take as long to start.
     threading.Thread(target=import_module, args=("cellsearch.learn.cost",), daemon=True).start()
     channels, height, width = dataset.images.shape[1:]
     shape, classes = (channels, height, width), len(dataset.classes)
 
     def refuse(recipe: Recipe) -> str:
-        return too_large(bounds, recipe, shape, classes)
+        reason = impossible(recipe) if impossible is not None else ""
+        return reason or too_large(bounds, recipe, shape, classes)
 
     return refuse
 

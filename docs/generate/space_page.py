@@ -40,6 +40,8 @@ parameters:
   model.width: {int: [8, 64], step: 8}
   model.kernel: {choice: [3, 5], per: model.depth}
   optim.lr: {float: [1e-4, 1e-2], log: true}
+  train.epochs: {int: [10, 80], log: true, centre: 30}
+  augment.flip: {choice: {true: 9, false: 1}}
   loss.kind: {choice: [cross_entropy, focal]}
   loss.gamma: {float: [0.5, 4], when: {loss.kind: focal}}
   augment.mixup: ~                    # not searched: the recipe's default
@@ -48,6 +50,12 @@ parameters:
 **Values.** A parameter is a constant, `{int: [low, high]}`, `{float: [low, high]}` or
 `{choice: [...]}`. Ranges take `log: true` or `step:`. Bounds and choices must be allowed by the
 recipe: the table below has its rules. What a space does not name keeps the recipe's default.
+
+**Odds.** `{choice: {true: 9, false: 1}}` draws `true` nine times as often as `false`; a list draws
+all choices equally often. Odds are numbers above 0. `centre` says where in a range most draws lie:
+they become rarer on a straight line to either end, on the log scale where `log` is true. Both are
+the opinion that a search begins with. Optuna's sampler learns from results alone and does not ask
+for them.
 
 **Conditions.** `when` names another parameter of the space and what it must be: a value, a list
 of values, or a range `{min: 2, max: 4}` (either end may be left out). All conditions must hold;
@@ -75,7 +83,12 @@ In the recipe both are `optim.lr`. In Optuna's study each has a name of its own,
 each name.
 
 **Families.** A parameter of `model` waits for the families that have it: `model.patch` is drawn
-only where `model.family` is `vit`, without a `when` of its own.
+only where `model.family` is `vit`, without a `when` of its own. Of the other sections much is read by
+networks only: `when: {model.family: network}` holds for every family of networks. The families
+`logreg`, `xgboost`, `hist-gbdt` and `dense` learn from features. Where a space draws `backbone`
+features and their weights are not on the machine, these draws are left out, and a line says so; the
+same goes for `measured` features of crops that are too small. A family that has no other features is
+refused.
 
 **Small spaces.** Of a space with 64 recipes at most every one is tried once, and then the search
 ends, whatever is left of the budget.

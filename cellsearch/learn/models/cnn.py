@@ -33,8 +33,8 @@ def stage_widths(model: CnnModel) -> tuple[int, ...]:
 def build(model: CnnModel, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
     """Stages of convolution [batch norm] activation [second one and skip] [pooling], then a head.
 
-    Convolutions keep the map's size. Pooling halves it, and stops when a side would fall below
-    1 px, so that any depth fits any crop.
+    Convolutions keep the map's size, but for the first one where ``stem`` is its stride. Pooling
+    halves it, and stops when a side would fall below 1 px, so that any depth fits any crop.
 
     Args:
         model: depth, widths, kernels and the like.
@@ -49,8 +49,10 @@ def build(model: CnnModel, channels: int, classes: int, size: tuple[int, int]) -
     activation = ACTIVATIONS[model.activation]
     layers: list[nn.Module] = []
     before = channels
-    for kernel, after in zip(model.kernel, stage_widths(model), strict=True):
-        layers += _stage(model, before, after, kernel)
+    for stage, (kernel, after) in enumerate(zip(model.kernel, stage_widths(model), strict=True)):
+        stride = 1 if stage else model.stem
+        layers += _stage(model, before, after, kernel, stride)
+        height, width = -(-height // stride), -(-width // stride)
         pooled = model.pooling != "none" and min(height, width) >= 2
         # max(relu(x)) = relu(max(x)), and a quarter of the pixels is a quarter of the time.
         if pooled and model.pooling == "max" and model.activation in MONOTONE:
@@ -72,32 +74,36 @@ def build(model: CnnModel, channels: int, classes: int, size: tuple[int, int]) -
     return nn.Sequential(*layers)
 
 
-def _stage(model: CnnModel, before: int, after: int, kernel: int) -> list[nn.Module]:
+def _stage(model: CnnModel, before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
     """A stage up to its last activation, which the caller sets."""
-    first = _convolution(model, before, after, kernel)
+    first = _convolution(model, before, after, kernel, stride)
     if not model.residual:
         return first
     body = nn.Sequential(
         *first, ACTIVATIONS[model.activation](), *_convolution(model, after, after, kernel)
     )
     skip: nn.Module = nn.Identity()
-    if before != after:
+    if before != after or stride > 1:
         # The body has a bias already.
-        projection: list[nn.Module] = [nn.Conv2d(before, after, 1, bias=False)]
+        projection: list[nn.Module] = [nn.Conv2d(before, after, 1, stride=stride, bias=False)]
         if model.batch_norm:
             projection.append(nn.BatchNorm2d(after))
         skip = nn.Sequential(*projection)
     return [Residual(body, skip)]
 
 
-def _convolution(model: CnnModel, before: int, after: int, kernel: int) -> list[nn.Module]:
+def _convolution(
+    model: CnnModel, before: int, after: int, kernel: int, stride: int = 1
+) -> list[nn.Module]:
     layers: list[nn.Module] = []
     padding = (kernel - 1) // 2
     if kernel % 2 == 0:
         # torch pads evenly only; an even kernel needs one px more at the far sides.
         layers.append(nn.ZeroPad2d((padding, padding + 1, padding, padding + 1)))
         padding = 0
-    layers.append(nn.Conv2d(before, after, kernel, padding=padding, bias=not model.batch_norm))
+    layers.append(
+        nn.Conv2d(before, after, kernel, stride=stride, padding=padding, bias=not model.batch_norm)
+    )
     if model.batch_norm:
         layers.append(nn.BatchNorm2d(after))
     return layers
