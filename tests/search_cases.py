@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.splits import Splits, draw_splits
+from cellsearch.data.splits import draw_splits
 from cellsearch.errors import TrialError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.backend import Backend, LocalBackend
 from cellsearch.tune.job import SearchJob, Task
-from cellsearch.tune.work import Compute, train
+from cellsearch.tune.work import Compute, Work, train
 
 
 def space(epochs: int = 1, limits: Mapping[str, Any] | None = None) -> SearchSpace:
@@ -83,6 +82,7 @@ class Recorder:
     echo: bool = False
     started: list[int] = field(default_factory=list)
     folds: list[tuple[int, int]] = field(default_factory=list)
+    rungs: list[tuple[int, int, float]] = field(default_factory=list)
     ended: list[tuple[int, str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
@@ -93,6 +93,10 @@ class Recorder:
     def fold_done(self, task: Task, fold: int, score: float) -> None:
         self.folds.append((task.number, fold))
         self._say(f"fold {task.number} {fold}")
+
+    def rung_done(self, task: Task, loss: float) -> None:
+        self.rungs.append((task.number, task.rung, loss))
+        self._say(f"rung {task.number} {task.rung}")
 
     def trial_done(self, task: Task, state: str, score: float | None, reason: str) -> None:
         self.ended.append((task.number, state, reason))
@@ -108,17 +112,11 @@ class Recorder:
             sys.stdout.flush()
 
 
-def fake(
-    job: SearchJob,
-    recipe: Recipe,
-    dataset: CellDataset,
-    splits: Splits,
-    folds: Sequence[int],
-    precision: str | None,
-) -> Iterator[FoldResult]:
+def fake(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     """Folds without torch."""
-    name = f"{recipe.optim.lr:.12g}-{recipe.loss.weighting}"
-    for fold in folds:
+    recipe, dataset, splits = work.recipe, work.dataset, work.splits
+    name = f"{recipe.optim.lr:.12g}-{recipe.loss.weighting}-{len(recipe.model.kernel)}"
+    for fold in work.folds:
         note(job, f"begin {name} {fold}")
         time.sleep(0.02 * recipe.train.epochs)
         cells = splits.validation(fold)
@@ -130,25 +128,25 @@ def fake(
         yield FoldResult(fold, cells, probabilities, 0.02, 1000.0, 1, ())
 
 
-def failing(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+def failing(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     """Fails after a fold where classes are weighted."""
-    for result in fake(job, recipe, *rest):
+    for result in fake(job, work):
         yield result
-        if recipe.loss.weighting == "sqrt":
+        if work.recipe.loss.weighting == "sqrt":
             raise TrialError("loss is not finite in epoch 1")
 
 
-def held(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+def held(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     """The second fold of a trial never ends: who waits for its end waits forever."""
-    for result in fake(job, recipe, *rest):
+    for result in fake(job, work):
         yield result
         while True:
             time.sleep(0.01)
 
 
-def spending(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+def spending(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     """The second fold of a trial takes all the time that ``spend_until`` leaves."""
-    for result in fake(job, recipe, *rest):
+    for result in fake(job, work):
         yield result
         until = job.run_folder / "until"
         while until.exists() and time.time() < float(until.read_text()):
@@ -160,15 +158,15 @@ def spend_until(job: SearchJob, moment: float) -> None:
     (job.run_folder / "until").write_text(str(moment))
 
 
-def hopeless(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+def hopeless(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     """Fails always, by a fault in the code."""
     raise ZeroDivisionError("division by zero")
     yield
 
 
-def dying(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+def dying(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     """The worker dies once, after the first fold of the baseline."""
-    for result in fake(job, recipe, *rest):
+    for result in fake(job, work):
         yield result
         marker = job.run_folder / "died"
         if not marker.exists():
@@ -176,10 +174,10 @@ def dying(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
             os._exit(9)
 
 
-def doomed(job: SearchJob, recipe: Recipe, *rest: Any) -> Iterator[FoldResult]:
+def doomed(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     """The worker dies whenever classes are weighted."""
-    for result in fake(job, recipe, *rest):
-        if recipe.loss.weighting == "sqrt":
+    for result in fake(job, work):
+        if work.recipe.loss.weighting == "sqrt":
             os._exit(9)
         yield result
 

@@ -267,7 +267,7 @@ def failing_search(run: Path, space: dict[str, object]) -> None:
 
     import search_cases as cases
 
-    def hopeless(job, recipe, *rest):
+    def hopeless(job, work):
         from cellsearch.errors import TrialError
 
         raise TrialError("loss is not finite in epoch 1")

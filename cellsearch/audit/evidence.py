@@ -19,27 +19,30 @@ from cellsearch.learn.fold_result import FoldResult
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.folder import RunRecord, read_record
 from cellsearch.run.history import past_run
+from cellsearch.tune.rungs import RUNG_NAMES
 from cellsearch.util.json_text import facts_in
 
 if TYPE_CHECKING:
     from cellsearch.tune.study import TrialRow
 
 Indices = NDArray[np.int64]
-_FOLD = re.compile(r"fold-(\d+)\.npz$")
+_FOLD = re.compile(r"^(\d+)(?:/rung-(\d+))?/fold-(\d+)\.npz$")
 
 
 @dataclass(frozen=True)
 class TrialFold:
-    """A finished fold of a trial."""
+    """A finished fold of a trial; ``rung`` is 0 of its full training."""
 
     trial: int
     fold: int
     result: FoldResult
+    rung: int = 0
 
     @property
     def name(self) -> str:
         """``trial 3, fold 0``."""
-        return f"trial {self.trial}, fold {self.fold}"
+        of = f", {RUNG_NAMES[self.rung]} training" if self.rung else ""
+        return f"trial {self.trial}{of}, fold {self.fold}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,16 +148,19 @@ def read_any(path: Path, cells: CellDataset) -> tuple[Splits | None, str]:
 
 def _trials(folder: Path) -> tuple[list[TrialFold], list[str], dict[int, dict[str, Any]]]:
     folds, damaged, requests = [], [], {}
-    for path in sorted((folder / "trials").glob("*/fold-*.npz")):
-        match = _FOLD.search(path.name)
-        if match is None or not path.parent.name.isdecimal():
+    trials = folder / "trials"
+    for path in sorted([*trials.glob("*/fold-*.npz"), *trials.glob("*/rung-*/fold-*.npz")]):
+        name = path.relative_to(trials).as_posix()
+        match = _FOLD.search(name)
+        if match is None:
             continue
         try:
             result = FoldResult.load(path)
         except RunError:
-            damaged.append(f"{path.parent.name}/{path.name}")
+            damaged.append(name)
             continue
-        folds.append(TrialFold(int(path.parent.name), int(match.group(1)), result))
+        trial, rung, fold = (int(found or 0) for found in match.groups())
+        folds.append(TrialFold(trial, fold, result, rung))
     for path in sorted((folder / "trials").glob("*/recipe.json")):
         facts = facts_in(path)
         if path.parent.name.isdecimal() and facts is not None:

@@ -119,7 +119,7 @@ def calibration(evidence: Evidence) -> Check:
     winner = _search_facts(evidence).get("winner")
     if card is None or splits is None or card.temperature is None or winner is None:
         return nothing(name, "there is no card yet" if card is None else "the card has none")
-    folds = [each.result for each in evidence.folds if each.trial == winner]
+    folds = [each.result for each in evidence.folds if each.trial == winner and not each.rung]
     if len(folds) != splits.k:
         return nothing(name, f"folds of trial {winner} are missing")
     folds.sort(key=lambda fold: fold.fold)

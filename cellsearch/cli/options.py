@@ -35,6 +35,7 @@ _ON_THE_LINE: Mapping[str, Mapping[str, Any]] = {
     "sets": {"flag": "--prediction-sets", "metavar": "SHARE"},
     "slots": {"flag": "--max-concurrent-trials", "metavar": "N"},
     "race": {"flag": "--race/--no-race"},
+    "ladder": {"flag": "--ladder/--no-ladder"},
 }
 """What a terminal adds to a field: another name, what stands for its value, files to offer."""
 TASK = ("variant", "mirror", "options", "channels", "merge", "only", "one_vs_rest")

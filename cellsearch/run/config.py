@@ -171,9 +171,15 @@ class RunConfig(BaseModel):
         default=50, ge=1, description="Trials to complete, the baseline included."
     )
     seconds: float | None = Field(
-        default=None, gt=0.0, description="Time limit of the search, such as 30m."
+        default=None,
+        gt=0.0,
+        description="Time limit of the run, final model and card included, such as 30m.",
     )
     race: bool = Field(default=True, description="Stop trials early that are very probably worse.")
+    ladder: bool = Field(
+        default=True,
+        description="Train networks briefly first, and only the best of them in full.",
+    )
     final: Literal["refit", "ensemble"] = Field(
         default="refit",
         description="The card's model: refit (trained again on all folds) or ensemble (of their "

@@ -297,7 +297,8 @@ def clear(folder: Path, *, keep: bool) -> None:
     folder itself, which was there before, empty again.
     """
     trials = folder / "trials"
-    if not any(any(trials.glob(f"*/{name}")) for name in (FOLD_FILE.format("*"), "error.txt")):
+    fold = FOLD_FILE.format("*")
+    if not any(any(trials.glob(f"*/{name}")) for name in (fold, f"rung-*/{fold}", "error.txt")):
         shutil.rmtree(folder, ignore_errors=True)
         if keep:
             folder.mkdir(parents=True, exist_ok=True)

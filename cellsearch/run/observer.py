@@ -30,6 +30,9 @@ class RunObserver(Protocol):
     def fold_done(self, task: Task, fold: int, score: float) -> None:
         """A fold is finished; ``score`` is of all its finished folds, pooled."""
 
+    def rung_done(self, task: Task, loss: float) -> None:
+        """A short training is over; ``loss`` is its mean log loss in nats. The trial waits."""
+
     def trial_done(self, task: Task, state: str, score: float | None, reason: str) -> None:
         """A trial is COMPLETE, PRUNED or FAIL."""
 
@@ -53,6 +56,9 @@ class Silent(RunObserver):
         pass
 
     def fold_done(self, task: Task, fold: int, score: float) -> None:
+        pass
+
+    def rung_done(self, task: Task, loss: float) -> None:
         pass
 
     def trial_done(self, task: Task, state: str, score: float | None, reason: str) -> None:

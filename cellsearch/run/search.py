@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +211,8 @@ class Run:
         observer: who watches.
         created: made by this process, so that a refusal at its start takes it away again.
         folder_was_there: the folder was there, and empty, before; it stays.
+        began: when this process began with it, by ``time.monotonic``; a time limit counts from
+            there.
     """
 
     folder: Path
@@ -220,6 +223,7 @@ class Run:
     observer: RunObserver
     created: bool = False
     folder_was_there: bool = False
+    began: float = field(default_factory=time.monotonic)
 
     @classmethod
     def of(
@@ -284,7 +288,7 @@ class Run:
         Raises:
             CellsearchError: the run cannot start; nothing is left half-written.
         """
-        observer = observer or Silent()
+        began, observer = time.monotonic(), observer or Silent()
         was_there = out is not None and require_free(out)
         space, cells, twins = _inputs(config, None, given, observer)
         if checked is None:
@@ -313,6 +317,7 @@ class Run:
             observer=observer,
             created=made or was_there,
             folder_was_there=was_there,
+            began=began,
         )
         run._save()
         return run
@@ -347,7 +352,7 @@ class Run:
             RunError: not the folder of a run, or it is finished.
             MismatchError: its cells, splits, space or request are others by now.
         """
-        observer = observer or Silent()
+        began, observer = time.monotonic(), observer or Silent()
         old = require_unfinished(folder)
         config = config or old.config
         given = given.or_of(old, folder)
@@ -384,7 +389,7 @@ class Run:
             new_space=space.to_yaml(),
         )
         observer.message(f"resuming {folder}")
-        run = cls(folder, record, cells, frozen, space, observer)
+        run = cls(folder, record, cells, frozen, space, observer, began=began)
         run._save()
         return run
 
@@ -440,14 +445,28 @@ class Run:
             threads=threads,
             slots=slots,
             budget=config.budget,
-            seconds=config.seconds,
+            seconds=self._seconds_left(),
             storage_url=storage_url(config, folder),
             study_name=study_name(self.record, folder),
             address=config.address,
             race=config.race,
+            ladder=config.ladder,
             init_from=None if config.init_from is None else config.init_from.resolve(),
             precision=None if config.precision == "auto" else config.precision,
+            final_folds=self._final_folds(),
         )
+
+    def _seconds_left(self) -> float | None:
+        """Of the time limit, after what reading and checking the cells took."""
+        limit = self.record.config.seconds
+        return None if limit is None else max(1.0, limit - (time.monotonic() - self.began))
+
+    def _final_folds(self) -> float:
+        """How many trainings of a fold the final model costs."""
+        k = self.splits.k
+        if self.record.config.final == "ensemble":
+            return float(k)
+        return len(self.splits.development) / len(self.splits.training(0))
 
     def _save(self) -> None:
         try:

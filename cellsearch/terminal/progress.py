@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cellsearch.run.observer import RunObserver
 from cellsearch.space.recipe import brief
+from cellsearch.tune.rungs import RUNG_NAMES, rung_numbered
 from cellsearch.util.durations import spoken
 from cellsearch.util.progress import Progress
 
@@ -43,6 +44,8 @@ def close_bars() -> None:
 class _Running:
     recipe: Recipe
     began: float
+    of: int
+    training: str
     folds: int = 0
     score: float | None = None
 
@@ -123,16 +126,28 @@ class Terminal(RunObserver):
             self._live.start()
 
     def trial_started(self, task: Task) -> None:
-        self._running[task.number] = _Running(recipe=task.recipe, began=time.monotonic())
+        rung = rung_numbered(task.rung)
+        folds = self._folds if rung is None else len(rung.folds_of(self._folds))
+        training = "" if rung is None else f"{RUNG_NAMES[task.rung]} training"
+        self._running[task.number] = _Running(task.recipe, time.monotonic(), folds, training)
         if self._live is None:
-            self.message(f"trial {task.number} starts: {brief(task.recipe)}")
+            named = f" ({training})" if training else ""
+            self.message(f"trial {task.number} starts{named}: {brief(task.recipe)}")
 
     def fold_done(self, task: Task, fold: int, score: float) -> None:
         running = self._running.get(task.number)
+        of = self._folds
         if running is not None:
-            running.folds, running.score = running.folds + 1, score
+            running.folds, running.score, of = running.folds + 1, score, running.of
         if self._live is None:
-            self.message(f"trial {task.number}: {fold + 1} of {self._folds} folds, {score:.3f}")
+            self.message(f"trial {task.number}: {fold + 1} of {of} folds, {score:.3f}")
+
+    def rung_done(self, task: Task, loss: float) -> None:
+        running = self._running.pop(task.number, None)
+        took = f" in {spoken(time.monotonic() - running.began)}" if running else ""
+        score = "" if running is None or running.score is None else f", {running.score:.3f}"
+        name = RUNG_NAMES[task.rung]
+        self.message(f"trial {task.number} {name} training{took}: log loss {loss:.3f}{score}")
 
     def trial_done(self, task: Task, state: str, score: float | None, reason: str) -> None:
         running = self._running.pop(task.number, None)
@@ -172,12 +187,13 @@ class Terminal(RunObserver):
 
     def _view(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for header in ("trial", "folds", "so far", "time", "recipe"):
+        for header in ("trial", "folds", "training", "so far", "time", "recipe"):
             table.add_column(header, no_wrap=True)
         for number, running in sorted(self._running.items()):
             table.add_row(
                 str(number),
-                "●" * running.folds + "○" * (self._folds - running.folds),
+                "●" * running.folds + "○" * (running.of - running.folds),
+                running.training or "full training",
                 "" if running.score is None else f"{running.score:.3f}",
                 spoken(time.monotonic() - running.began),
                 brief(running.recipe),

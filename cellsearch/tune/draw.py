@@ -169,5 +169,3 @@ def _modelled(space: SearchSpace, among: Sequence[Scored], seed: int) -> Params:
     trial = study.ask()
     space.suggest(trial)
     return dict(trial.params)
-
-

@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cellsearch.tune.rungs import RUNGS
-
 HALF_OF = 3
 """One of so many short trainings is followed by a half one."""
 
@@ -180,9 +178,7 @@ def _chosen(
 
 def _timed(waiting: Sequence[Climber], sent: Sent, time: Time) -> Step:
     half = [
-        each
-        for each in ranked(waiting, 1)
-        if each.half_seconds + each.full_seconds <= time.left
+        each for each in ranked(waiting, 1) if each.half_seconds + each.full_seconds <= time.left
     ]
     full = [each for each in ranked(waiting, 2) if each.full_seconds <= time.left]
     # What is ready is trained in full, rather than one more trial half.

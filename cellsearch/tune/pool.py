@@ -17,8 +17,8 @@ from cellsearch.stats.metrics import confusion, metric_named, score
 from cellsearch.tune.climb import Sizes
 from cellsearch.tune.job import finished_folds
 from cellsearch.tune.race import look
-from cellsearch.tune.rungs import RUNGS, training_cells
 from cellsearch.tune.rule import StudyRule
+from cellsearch.tune.rungs import RUNGS, training_cells
 from cellsearch.tune.trial_predictions import out_of_fold
 
 NO_PREDICTION = -1
@@ -96,9 +96,7 @@ class Pool:
         found = paired(labels, ours, theirs, self._shares(labels))
         return found.difference <= found.error
 
-    def _losses(
-        self, folds: Sequence[FoldResult]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _losses(self, folds: Sequence[FoldResult]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Labels and losses of the validation cells, in the order of the folds."""
         ordered = sorted(folds, key=lambda each: each.fold)
         labels = [self._dataset.labels[each.cells] for each in ordered]

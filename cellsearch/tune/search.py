@@ -144,7 +144,9 @@ def _refuse(
     return refuse
 
 
-def _run_facts(job: SearchJob, space: SearchSpace, dataset: CellDataset, facts: StudyFacts) -> RunFacts:
+def _run_facts(
+    job: SearchJob, space: SearchSpace, dataset: CellDataset, facts: StudyFacts
+) -> RunFacts:
     return RunFacts(
         name=job.run_folder.name,
         study_name=job.study_name,

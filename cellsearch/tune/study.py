@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cellsearch.errors import MismatchError, StorageError
 from cellsearch.space.recipe import ParamValue, Recipe
+from cellsearch.tune.climb import rested
 from cellsearch.tune.storage import open_storage, shown_url
 from cellsearch.util.messages import Setting
 
@@ -37,6 +38,10 @@ class TrialRow:
         recipe: what was trained.
         reason: why it was stopped or failed.
         beyond_limits: drawn, but never trained.
+        short_loss: mean log loss of its short training, nats; None where it had none.
+        half_loss: of its half training.
+        origin: where its recipe comes from, such as ``child of trial 7``; "" where the space or
+            the baseline names it.
     """
 
     number: int
@@ -48,6 +53,9 @@ class TrialRow:
     recipe: Recipe
     reason: str
     beyond_limits: bool = False
+    short_loss: float | None = None
+    half_loss: float | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,7 @@ def leaderboard(study: optuna.Study) -> list[TrialRow]:
 def row_of(trial: FrozenTrial) -> TrialRow:
     """One trial of a study."""
     attrs = trial.user_attrs
+    losses = {rung: found.loss for rung, found in rested(attrs).items()}
     score = trial.value if trial.state == TrialState.COMPLETE else None
     if score is None and trial.intermediate_values:
         score = trial.intermediate_values[max(trial.intermediate_values)]
@@ -194,6 +203,9 @@ def row_of(trial: FrozenTrial) -> TrialRow:
         recipe=Recipe.from_params(recipe_params(trial)),
         reason=str(attrs.get("reason", "")),
         beyond_limits=bool(attrs.get("beyond_limits", False)),
+        short_loss=losses.get(1),
+        half_loss=losses.get(2),
+        origin=str(attrs.get("origin", "")),
     )
 
 
