@@ -11,9 +11,10 @@ import pytest
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import draw_splits
 from cellsearch.errors import SpaceError
-from cellsearch.run.preflight import require_feasible, require_weights
+from cellsearch.run.observer import Silent
+from cellsearch.run.preflight import impossible, not_drawn, require_feasible, require_weights
 from cellsearch.run.search import search
-from cellsearch.space.search_space import SearchSpace
+from cellsearch.space.search_space import SearchSpace, sample
 
 
 def told(parameters: dict[str, Any], cells: CellDataset) -> str:
@@ -110,3 +111,99 @@ def test_weights_are_missed_before_the_cells_are_read(
     with pytest.raises(SpaceError, match=r"no weights of 'resnet50' on this machine"):
         require_weights(SearchSpace.load("live-cell-2025"))
     require_weights(SearchSpace.load("live-cell-2025-scratch"))
+
+
+@pytest.fixture
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "empty"))
+    monkeypatch.setattr("cellsearch.learn.models.backbone_weights.find_spec", lambda _: None)
+
+
+def drawing(features: list[str], **more: Any) -> SearchSpace:
+    regression = {"model.family": "logreg", "model.features": {"choice": features}}
+    return SearchSpace.from_dict({"parameters": {**regression, **more}})
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_backbone_features_among_others_are_left_out_where_weights_are_missing(
+    tiny_dataset: CellDataset,
+) -> None:
+    splits = draw_splits(tiny_dataset, folds=2, holdout=0.2, seed=0)
+    for space in (drawing(["measured", "backbone"]), SearchSpace.load("default")):
+        require_weights(space)
+        require_feasible(space, tiny_dataset, splits)
+        omitted = not_drawn(space, tiny_dataset)
+        assert list(omitted) == ["backbone"]
+        assert "pip install 'cellsearch[backbone]'" in omitted["backbone"]
+    why = impossible(tiny_dataset)
+    for recipe in sample(SearchSpace.load("default"), 60):
+        wanted = getattr(recipe.model, "features", "") == "backbone"
+        assert bool(why(recipe)) == wanted
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_family_of_backbone_features_alone_is_refused_beside_a_network() -> None:
+    alone = {"model.family": {"choice": ["cnn", "logreg"]}, "model.features": "backbone"}
+    with pytest.raises(SpaceError, match="no weights of 'tf_efficientnet_lite0'"):
+        require_weights(SearchSpace.from_dict({"parameters": alone}))
+
+
+def test_measured_features_among_others_are_left_out_where_crops_are_small(
+    tiny_dataset: CellDataset,
+) -> None:
+    small = CellDataset.from_arrays(tiny_dataset.images[:, :, :6], tiny_dataset.labels)
+    splits = draw_splits(small, folds=2, holdout=0.2, seed=0)
+    require_feasible(drawing(["measured", "pixels"]), small, splits)
+    assert list(not_drawn(drawing(["measured", "pixels"]), small)) == ["measured"]
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_no_features_at_all_are_refused_with_each_reason(tiny_dataset: CellDataset) -> None:
+    small = CellDataset.from_arrays(tiny_dataset.images[:, :, :6], tiny_dataset.labels)
+    space = drawing(["measured", "backbone"])
+    require_weights(space)
+    said = told({e.target: e.plain() for e in space.entries}, small)
+    assert "at least 8 x 8 px" in said
+    assert "no weights of" in said
+
+
+def test_what_is_drawn_most_rarely_is_looked_at(tiny_dataset: CellDataset) -> None:
+    rare = {"model.family": {"choice": {"cnn": 100_000, "timm": 1}}, "model.name": "resnet5o"}
+    assert "no network 'resnet5o'" in told(rare, tiny_dataset)
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_search_goes_on_without_features_that_cannot_be_made(
+    tiny_dataset: CellDataset, tmp_path: Path, whole: bool
+) -> None:
+    class Listens(Silent):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def message(self, text: str) -> None:
+            self.lines.append(text)
+
+    l2 = {"choice": [1.0, 10.0]} if whole else {"float": [0.1, 100.0], "log": True}
+    space = drawing(["pixels", "backbone"], **{"model.l2": l2})
+    assert bool(space.whole) == whole
+    listens = Listens()
+    done = search(
+        tiny_dataset,
+        space,
+        folds=2,
+        budget=4,
+        backend="local",
+        out=tmp_path / "run",
+        observer=listens,
+    )
+    told_once = [line for line in listens.lines if "left out" in line]
+    assert len(told_once) == 1
+    assert "every draw of backbone features left out: model.backbone: no weights" in told_once[0]
+    trained = [row.recipe.model for row in done.trials if row.number]
+    assert len(trained) == (2 if whole else 3)
+    assert {getattr(model, "features", "") for model in trained} == {"pixels"}
+    assert {row.state for row in done.trials} <= {"COMPLETE", "PRUNED"}
+    # The run is of the space that was asked for, so that it can go on elsewhere.
+    assert SearchSpace.load(tmp_path / "run" / "space.yaml").sha256 == space.sha256

@@ -83,12 +83,12 @@ In the recipe both are `optim.lr`. In Optuna's study each has a name of its own,
 each name.
 
 **Families.** A parameter of `model` waits for the families that have it: `model.patch` is drawn
-only where `model.family` is `vit`, without a `when` of its own. Of the other sections much is read by
-networks only: `when: {model.family: network}` holds for every family of networks. The families
+only where `model.family` is `vit`, without a `when` of its own. Much of the other sections is read
+by networks only: `when: {model.family: network}` holds for every family of networks. The families
 `logreg`, `xgboost`, `hist-gbdt` and `dense` learn from features. Where a space draws `backbone`
-features and their weights are not on the machine, these draws are left out, and a line says so; the
-same goes for `measured` features of crops that are too small. A family that has no other features is
-refused.
+features and their weights are not on the machine, these draws are left out, and a line says so;
+the same goes for `measured` features of crops that are too small. A family that has no other
+features is refused.
 
 **Small spaces.** Of a space with 64 recipes at most every one is tried once, and then the search
 ends, whatever is left of the budget.
