@@ -2,7 +2,12 @@
 
 OptunaSearch and ASHA, a DataLoader with torchvision transforms, fp32, the mean of the folds'
 balanced accuracies. The networks and the search space are cellsearch's own, so that only the way
-of searching differs. Run by against_handwritten.py.
+of searching differs. Run by against_handwritten.py and quality.py.
+
+With --minutes Ray stops the search after that time, and --trials is only an upper bound. The best
+is then a trial of all folds where there is one, else one of the most folds, else, where not even a
+first fold was finished, one of the most epochs of it; it is refitted with all its epochs. Where the
+folder of the development cells holds folds.npy, these are the folds.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import PredefinedSplit, StratifiedKFold
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -47,8 +52,8 @@ class Cells(Dataset):
         return self.transform(image), int(self.labels[index])
 
 
-def train_and_score(recipe, train, test, classes, epochs):
-    """One fold: train, return the predictions of the test cells."""
+def train_and_score(recipe, train, test, classes, epochs, on_epoch=None):
+    """One fold: train, return the predictions of the test cells; ``on_epoch`` gets them earlier."""
     images, labels = train
     mean = images.mean((0, 2, 3)).tolist()
     std = images.std((0, 2, 3)).tolist()
@@ -74,38 +79,75 @@ def train_and_score(recipe, train, test, classes, epochs):
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay
     )
-    network.train()
-    for _ in range(epochs):
+
+    def predict():
+        network.eval()
+        predicted = []
+        with torch.no_grad():
+            for batch, _ in DataLoader(Cells(*test, normalise), batch_size=256):
+                predicted.append(network(batch).argmax(1).numpy())
+        return np.concatenate(predicted)
+
+    for epoch in range(1, epochs + 1):
+        network.train()
         for batch, target in loader:
             optimiser.zero_grad()
             loss = criterion(network(batch), target)
             loss.backward()
             optimiser.step()
-    network.eval()
-    predicted = []
-    with torch.no_grad():
-        for batch, _ in DataLoader(Cells(*test, normalise), batch_size=256):
-            predicted.append(network(batch).argmax(1).numpy())
-    return np.concatenate(predicted)
+        if on_epoch is not None and epoch < epochs:
+            on_epoch(epoch, predict())
+    return predict()
 
 
-def trainable(config, folder, folds, seed):
-    """Cross-validate one recipe; report the running mean of the folds' scores."""
+def folds_of(folder, labels, folds, seed):
+    """(train, test) of each fold: those of ``folds.npy``, or drawn."""
+    given = Path(folder) / "folds.npy"
+    if given.exists():
+        return PredefinedSplit(np.load(given)).split()
+    return StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+
+
+def trainable(config, folder, folds, seed, hurried):
+    """Cross-validate one recipe; report the running mean of the folds' scores.
+
+    ``hurried``: report the epochs of the first fold too, since there may be no time for more.
+    """
     torch.manual_seed(seed)
     recipe = Recipe.from_params(config)
     images, labels = np.load(f"{folder}/images.npy"), np.load(f"{folder}/labels.npy")
     scores = []
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for train, test in splitter.split(labels, labels):
+    for train, test in folds_of(folder, labels, folds, seed):
+
+        def early(epoch, predicted, truth=labels[test]):
+            score = balanced_accuracy_score(truth, predicted)
+            tune.report({"score": float(score), "folds": 0, "epochs": epoch})
+
         predicted = train_and_score(
             recipe,
             (images[train], labels[train]),
             (images[test], labels[test]),
             int(labels.max()) + 1,
             recipe.train.epochs,
+            early if hurried and not scores else None,
         )
         scores.append(balanced_accuracy_score(labels[test], predicted))
-        tune.report({"score": float(np.mean(scores))})
+        epochs = len(scores) * recipe.train.epochs
+        tune.report({"score": float(np.mean(scores)), "folds": len(scores), "epochs": epochs})
+
+
+def best_of(results):
+    """The best score among the results with the most folds, or epochs; None without any.
+
+    A score of one fold is not held against one of five.
+    """
+    known = [result for result in results if result.metrics and "score" in result.metrics]
+
+    def rank(result):
+        found = result.metrics
+        return found["folds"], 0 if found["folds"] else found["epochs"], found["score"]
+
+    return max(known, key=rank, default=None)
 
 
 def draw(path, trial):
@@ -118,6 +160,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="images.npy and labels.npy of the development")
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--minutes", type=float, help="of the search, its refit not counted")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--holdout", type=Path, required=True, help="the same of the hold-out")
@@ -129,22 +172,39 @@ def main() -> None:
     )
     tuner = tune.Tuner(
         tune.with_parameters(
-            trainable, folder=str(options.folder.resolve()), folds=options.folds, seed=options.seed
+            trainable,
+            folder=str(options.folder.resolve()),
+            folds=options.folds,
+            seed=options.seed,
+            hurried=options.minutes is not None,
         ),
         tune_config=tune.TuneConfig(
             metric="score",
             mode="max",
             num_samples=options.trials,
+            time_budget_s=None if options.minutes is None else 60 * options.minutes,
             search_alg=OptunaSearch(
                 partial(draw, str(options.space)), seed=options.seed, metric="score", mode="max"
             ),
-            scheduler=ASHAScheduler(max_t=options.folds, grace_period=1, reduction_factor=2),
+            scheduler=ASHAScheduler(
+                time_attr="folds", max_t=options.folds, grace_period=1, reduction_factor=2
+            ),
         ),
         run_config=tune.RunConfig(verbose=0, storage_path=str(options.out.resolve().parent)),
     )
     results = tuner.fit()
-    best = results.get_best_result()
     searched = time.monotonic() - began
+    facts = {
+        "search_seconds": searched,
+        "total_seconds": searched,
+        "trials": len(results),
+        "folds_run": sum(r.metrics.get("folds", 0) for r in results if r.metrics),
+        "whole_trials": sum(r.metrics.get("folds") == options.folds for r in results if r.metrics),
+    }
+    best = best_of(results)
+    if best is None:
+        options.out.write_text(json.dumps(facts | {"best": None}, indent=2))
+        return
     recipe = Recipe.from_params(best.config)
     development = (
         np.load(options.folder / "images.npy"),
@@ -155,14 +215,14 @@ def main() -> None:
     predicted = train_and_score(
         recipe, development, holdout, int(development[1].max()) + 1, recipe.train.epochs
     )
-    facts = {
-        "search_seconds": searched,
+    facts |= {
         "total_seconds": time.monotonic() - began,
         "best_mean_fold_score": best.metrics["score"],
+        "best_folds": best.metrics["folds"],
+        "best_epochs": best.metrics["epochs"],
         "holdout_balanced_accuracy": float(balanced_accuracy_score(holdout[1], predicted)),
+        "holdout_predicted": predicted.tolist(),
         "best": recipe.to_params(),
-        "folds_run": sum(r.metrics.get("training_iteration", 0) for r in results if r.metrics),
-        "trials": len(results),
     }
     options.out.write_text(json.dumps(facts, indent=2))
 
