@@ -295,8 +295,11 @@ def hand(scene: Scene) -> list[Outcome]:
     command += ["--minutes", str(scene.minutes), "--trials", str(MOST_TRIALS)]
     command += ["--folds", str(splits.k), "--seed", str(scene.config.seed), "--out", str(out)]
     began = time.monotonic()
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    ended = subprocess.run(command, check=False, env=quiet, capture_output=True, text=True)
     seconds = time.monotonic() - began
+    if ended.returncode:
+        raise SystemExit(f"the script by hand failed:\n{ended.stderr[-2000:]}")
     facts = json.loads(out.read_text())
     tried = (
         f"{facts['trials']} trials begun, {facts['whole_trials']} with all folds, "
