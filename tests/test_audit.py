@@ -13,9 +13,11 @@ import pytest
 
 from cellsearch import CellDataset, SearchSpace, cli, search
 from cellsearch.audit import AuditReport, audit_run
+from cellsearch.audit.parts import holds_recipe
 from cellsearch.audit.report import Check
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.run.folder import read_record
+from cellsearch.space.recipe import BASELINE
 
 from conftest import squares
 from run_cases import TINY, Stopper, tiny_search
@@ -127,3 +129,13 @@ def test_folds_of_older_versions_say_nothing_and_are_not_failed(
     found = states(audit_run(run))
     assert found["networks were trained on training cells only"] == "not applicable"
     assert found["out-of-fold predictions cover the cells of their fold"] == "passed"
+
+
+def test_a_recipe_that_was_stored_before_a_parameter_existed_is_the_same() -> None:
+    stored = BASELINE.to_params()
+    older = {k: v for k, v in stored.items() if k not in ("model.stem", "input.most")}
+    assert holds_recipe(older, BASELINE)
+    assert not holds_recipe({**older, "model.depth": 1, "model.kernel.1": 3}, BASELINE)
+    assert not holds_recipe({**older, "model.stem": 2}, BASELINE)
+    assert not holds_recipe({"no.such": 1}, BASELINE)
+    assert not holds_recipe(None, BASELINE)

@@ -17,7 +17,7 @@ from cellsearch.errors import CardError, RunError
 from cellsearch.learn import fit as fit_module
 from cellsearch.learn.transfer import read_backbone
 from cellsearch.run.search import search
-from cellsearch.run.warm_start import begin_from
+from cellsearch.run.warm_start import _fixed, begin_from
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.tune.job import SearchJob
@@ -96,6 +96,14 @@ def test_other_images_and_no_card_are_refused(
         begin_from(case.card.folder, SPACE, one)
     with pytest.raises(CardError, match="is not a card"):
         begin_from(tmp_path, SPACE, others)
+
+
+def test_what_waits_for_any_network_is_searched_with_every_card() -> None:
+    kept = _fixed(SearchSpace.load("default"), {"model.family": "resnet", "input.most": 0})
+    names = {entry.target: entry for entry in kept}
+    assert {"optim.lr", "train.epochs", "augment.mixup"} <= set(names)
+    assert names["input.most"].kind == "constant"
+    assert "model.features" not in names
 
 
 def test_what_waits_for_another_network_is_left_out(case: Made, others: CellDataset) -> None:

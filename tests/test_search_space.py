@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -538,6 +539,41 @@ def test_conditions_must_be_able_to_hold(when: dict[str, Any], told: str) -> Non
     lines = refusal(CONDITIONAL | {"augment.shift": {"int": [0, 2], "when": when}})
     assert len(lines) == 1
     assert told in lines[0]
+
+
+def test_odds_are_no_part_of_what_a_parameter_takes() -> None:
+    lines = refusal(
+        {
+            "loss.kind": {"choice": {"cross_entropy": 3, "focal": 1}},
+            "loss.gamma": {"value": 1.0, "when": {"loss.kind": "focl"}},
+        }
+    )
+    assert "never takes focl; it takes cross_entropy, focal; did you mean 'focal'?" in lines[0]
+
+
+def test_odds_are_told_with_their_line(tmp_path: Path) -> None:
+    text = (
+        "parameters:\n"
+        "  augment.flip:\n"
+        "    choice:\n"
+        "      true: 9\n"
+        "      false: none\n"
+        "  augment.mixup: {choice: {0.0: 2, 0.1: 0}}\n"
+    )
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace.load(write(tmp_path, text))
+    assert str(caught.value).splitlines() == [
+        "augment.flip.choice.false: expected odds, a number > 0 and <= 1e+06, got 'none'; leave "
+        "out what is never to be drawn (my.yaml:5)",
+        "augment.mixup.choice.0.1: expected odds, a number > 0 and <= 1e+06, got 0; leave out what "
+        "is never to be drawn (my.yaml:6)",
+    ]
+
+
+def test_odds_from_numpy_are_those_of_plain_numbers() -> None:
+    plain = space(augment__mixup={"choice": {0.0: 2, 0.1: 1}})
+    given = {np.float64(0.0): np.int64(2), np.float64(0.1): np.float64(1.0)}
+    assert space(augment__mixup={"choice": given}).sha256 == plain.sha256
 
 
 def test_circles_are_refused_with_their_names() -> None:

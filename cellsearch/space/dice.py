@@ -1,7 +1,5 @@
 """A stand-in for an Optuna trial that draws at random."""
 
-# The signatures are Optuna's, used or not.
-
 from __future__ import annotations
 
 import math

@@ -225,7 +225,7 @@ class _Expander:
             hint = near_miss(condition.name, self._names) if not others else ""
             stays = f"; it stays at {others[0].range}" if others else ""
             return f"not a parameter of this space{hint}{stays}"
-        takes = " or ".join(e.range for e in others) or "no value"
+        takes = " or ".join(replace(e, odds=(), centre=None).range for e in others) or "no value"
         for value in condition.values:
             if not _all_networks(condition, value) and not any(e.can_take(value) for e in others):
                 near = near_miss(str(value), [str(v) for e in others for v in e.reachable])
