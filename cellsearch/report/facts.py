@@ -46,7 +46,7 @@ class Trial:
     @property
     def stopped(self) -> bool:
         """By the race, after some of its folds."""
-        return self.row.state == "PRUNED"
+        return self.row.state == "PRUNED" and not self.row.only_short
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ def run_page(
         space=_space(facts),
         racing=tables.racing_sentence(facts),
         stopped=tables.stopped_table(facts),
+        short=tables.short_table(facts),
         trials=tables.trial_table(facts) if facts.trials else None,
         recipe=None
         if winner is None

@@ -18,7 +18,7 @@ class Saving:
         all_folds: that all these trials would have had together with those that went through.
         seconds: that the spared folds would have taken, each at the mean of its trial's own
             folds; an estimate.
-        spent: seconds of all folds that were trained.
+        spent: seconds of all folds of these trials.
     """
 
     stopped: int
@@ -30,7 +30,7 @@ class Saving:
 
 def saving(trials: Sequence[Trial], k: int) -> Saving:
     """Folds and time that stopped trials were spared; failed and unfinished ones do not count."""
-    raced = [each for each in trials if each.row.state in ("COMPLETE", "PRUNED")]
+    raced = [each for each in trials if each.row.state == "COMPLETE" or each.stopped]
     stopped = [each for each in raced if each.stopped]
     left = [(each, max(0, k - each.row.folds)) for each in stopped]
     return Saving(
@@ -38,7 +38,7 @@ def saving(trials: Sequence[Trial], k: int) -> Saving:
         folds=sum(n for _, n in left),
         all_folds=k * len(raced),
         seconds=sum(each.row.seconds / max(1, each.row.folds) * n for each, n in left),
-        spent=sum(each.row.seconds for each in trials),
+        spent=sum(each.row.seconds for each in raced),
     )
 
 

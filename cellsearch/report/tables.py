@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -78,7 +79,7 @@ def trial_table(facts: RunFacts) -> Table:
         rows.append(
             (
                 f"{row.number}{' (baseline)' if row.baseline else ''}",
-                STATES.get(row.state, row.state.lower()),
+                state_of(each),
                 "-" if row.score is None else f"{row.score:.4f}",
                 f"{row.folds} of {facts.folds}",
                 f"{row.seconds / 60:.1f}",
@@ -92,6 +93,41 @@ def trial_table(facts: RunFacts) -> Table:
         *(Column("recipe", "long"), Column("why it stopped early", "long")),
     )
     return Table(names, rows, marked=frozenset(marked), sortable=True)
+
+
+def state_of(trial: Trial) -> str:
+    """What became of a trial, for people."""
+    if trial.row.only_short:
+        return "only trained briefly"
+    return STATES.get(trial.row.state, trial.row.state.lower())
+
+
+def short_table(facts: RunFacts) -> Table | None:
+    """Short trainings of networks, best first, and how much further each was trained."""
+    from cellsearch.space.recipe import brief
+
+    tried = [(each.row.short_loss, each) for each in facts.trials]
+    short = sorted(
+        ((loss, each.number, each) for loss, each in tried if loss is not None), key=lambda t: t[:2]
+    )
+    if not short:
+        return None
+    rows = [
+        (
+            str(number),
+            f"{loss:.3f}",
+            "" if each.row.half_loss is None else f"{each.row.half_loss:.3f}",
+            state_of(each) if each.row.score is None else f"{each.row.score:.3f}",
+            brief(each.row.recipe),
+            each.row.origin or "named by the space",
+        )
+        for loss, number, each in short
+    ]
+    names = (
+        *map(Column, ("trial", "log loss, short", "log loss, half", "score, in full")),
+        *(Column("recipe", "long"), Column("where it comes from", "long")),
+    )
+    return Table(names, rows, sortable=True)
 
 
 def stopped_table(facts: RunFacts) -> Table | None:
@@ -183,8 +219,8 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
     config = facts.record.config
     bound = [] if config.budget is None else [f"{config.budget} trials"]
     bound += [] if config.seconds is None else [f"{spoken(config.seconds)} of wall clock"]
-    counts = {s: sum(t.row.state == s for t in facts.trials) for s in STATES}
-    came = [f"{n} {STATES[state]}" for state, n in counts.items() if n]
+    states = Counter(state_of(each) for each in facts.trials)
+    came = [f"{n} {state}" for state, n in states.items()]
     came += [f"{facts.beyond} draws over budget"] if facts.beyond else []
     split = (
         f"one fixed split, {config.split}"

@@ -324,12 +324,14 @@ def findings(
     observer.message("comparing the trials with the baseline")
     trials = trial_predictions(folder, outcome.rows, cells, splits)
     corrected = None
+    briefly = sum(row.only_short for row in outcome.rows)
     if baseline is not None:
         corrected = corrected_differences(
             trials,
             metric,
             baseline=baseline,
-            more_looks=StudyRule.load(folder).looks,
+            # Each short training was a look at the validation cells, too.
+            more_looks=StudyRule.load(folder).looks + briefly,
             seed=seed,
         )
     if corrected is not None and best.number not in (*corrected.numbers, baseline):
@@ -340,6 +342,7 @@ def findings(
         corrected,
         winner=best.number,
         baseline=baseline,
+        briefly=briefly,
     )
     observer.message("ranking which choices mattered")
     study = _study(record, folder, observer)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +68,8 @@ class Terminal(RunObserver):
         self._began = 0.0
         self._done = 0
         self._failed = 0
-        self._best: tuple[float, int] | None = None
+        self._best: dict[str, tuple[float, int]] = {}
+        self._short: Counter[str] = Counter()
         self._stage = ("", 0.0)
 
     def message(self, text: str) -> None:
@@ -147,6 +150,7 @@ class Terminal(RunObserver):
         took = f" in {spoken(time.monotonic() - running.began)}" if running else ""
         score = "" if running is None or running.score is None else f", {running.score:.3f}"
         name = RUNG_NAMES[task.rung]
+        self._short[name] += 1
         self.message(f"trial {task.number} {name} training{took}: log loss {loss:.3f}{score}")
 
     def trial_done(self, task: Task, state: str, score: float | None, reason: str) -> None:
@@ -157,7 +161,8 @@ class Terminal(RunObserver):
         else:
             self._done += 1
         if state == "COMPLETE" and score is not None:
-            self._best = max(self._best or (score, task.number), (score, task.number))
+            family, found = task.recipe.model.family, (score, task.number)
+            self._best[family] = max(self._best.get(family, found), found)
             figure = f"{score:.3f}"
         else:
             figure = reason
@@ -207,14 +212,18 @@ class Terminal(RunObserver):
             parts = [f"{self._done} of {job.budget} trials done"]
         if self._failed:
             parts.append(f"{self._failed} failed")
-        if self._best is not None:
-            parts.append(f"best {self._best[0]:.3f} (trial {self._best[1]})")
+        if self._short:
+            parts.append(", ".join(f"{count} {name}" for name, count in self._short.items()))
+        if self._best:
+            best = sorted(self._best.items(), key=lambda each: each[1], reverse=True)
+            named = [f"{family} {score:.3f} (trial {number})" for family, (score, number) in best]
+            parts.append(f"best: {', '.join(named)}")
         parts.append(f"elapsed {spoken(elapsed)}")
+        left = math.inf if job is None or job.seconds is None else job.seconds - elapsed
         if job is not None and job.budget is not None and self._done:
-            left = elapsed / self._done * max(0, job.budget - self._done)
-            if job.seconds is not None:
-                left = min(left, max(0.0, job.seconds - elapsed))
-            parts.append(f"about {spoken(left)} left")
+            left = min(left, elapsed / self._done * max(0, job.budget - self._done))
+        if left < math.inf:
+            parts.append(f"about {spoken(max(0.0, left))} left")
         return "  ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -156,9 +157,10 @@ def leaderboard(rows: Sequence[TrialRow], metric: str, *, limit: int = 10) -> No
     for row in complete[limit:]:
         if row.baseline:
             say(f"baseline (trial {row.number}): {row.score:.4f}")
-    counts = {state: sum(r.state == state for r in rows) for state in ("PRUNED", "FAIL", "RUNNING")}
+    counts = Counter("short" if row.only_short else row.state for row in rows)
     say(
         f"{len(complete)} complete, {counts['PRUNED']} stopped early, {counts['FAIL']} failed"
+        + (f", {counts['short']} only trained briefly" if counts["short"] else "")
         + (f", {counts['RUNNING']} unfinished" if counts["RUNNING"] else "")
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cellsearch.space.models import ClassicalModel
 from cellsearch.tune.driver import Driver
+from cellsearch.tune.head_start import HeadStart
 from cellsearch.tune.interrupt import Interrupts
-from cellsearch.tune.job import Report, Task
+from cellsearch.tune.job import Report, SearchJob, Task
 
 WORKER_RETRIES = 2
 """How often a trial whose worker died is started anew."""
@@ -27,18 +29,39 @@ class Bridge:
         self.driver, self.interrupts = driver, interrupts
         self.error: BaseException | None = None
         self._tasks: dict[str, Task] = {}
+        self._pending: list[Task] = []
+        self._ahead: HeadStart | None = None
         self._deaths: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tuner pickles its arguments for a ``restore`` that is never called."""
         return {}
 
+    def start_ahead(self, job: SearchJob) -> None:
+        """Begin a trial that takes seconds, where there is one among the first, before Ray is up.
+
+        The tasks before it wait for Ray.
+        """
+        for _ in range(min(2, job.slots)):
+            task = self.driver.ask()
+            if task is None:
+                return
+            if self._ahead is None and isinstance(task.recipe.model, ClassicalModel):
+                self._ahead = HeadStart(job, task)
+            else:
+                self._pending.append(task)
+
+    def stop_ahead(self) -> None:
+        """End what was begun before Ray was up."""
+        if self._ahead is not None:
+            self._ahead.stop()
+
     def ask(self, trial_id: str) -> Task | None:
         """The driver's next task, known from now on by Tune's name."""
         if self.error is not None:
             return None
         try:
-            task = self.driver.ask()
+            task = self._pending.pop(0) if self._pending else self.driver.ask()
         except Exception as error:
             self.error = error
             return None
@@ -67,9 +90,23 @@ class Bridge:
         self.receive(trial_id, Report("failed", text=reason).to_dict())
 
     def check(self) -> None:
-        """Leave Tune's loop where there is a reason to."""
+        """Take in what was begun before Ray was up; leave Tune's loop if there is a reason."""
+        self._take_in()
         if self.error is not None or self.interrupts.requested:
             raise Stop
+
+    def _take_in(self) -> None:
+        ahead = self._ahead
+        if ahead is None or ahead.over:
+            return
+        try:
+            for report in ahead.reports():
+                if self.driver.receive(ahead.task, report).stop:
+                    ahead.stop()
+        except Exception as error:
+            self.error = error
+        if ahead.lost:
+            self._pending.append(ahead.task)
 
 
 def _last_line(error_file: str | None) -> str:

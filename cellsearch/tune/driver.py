@@ -20,23 +20,35 @@ from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import BASELINE, Recipe
-from cellsearch.space.search_space import SearchSpace
+from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.tune.climb import Climb, Rested, rested, set_rested
 from cellsearch.tune.clock import Clock
 from cellsearch.tune.draw import Kind, Refuse, Scored, draw, unfit
 from cellsearch.tune.job import Report, SearchJob, Task, fold_path
-from cellsearch.tune.ladder import FULL_SHARE, HALF_UNTIL, Climber, Step, next_step
+from cellsearch.tune.ladder import (
+    DRAW_UNTIL,
+    FULL_SHARE,
+    HALF_UNTIL,
+    Climber,
+    Plan,
+    Step,
+    next_step,
+)
 from cellsearch.tune.limits import REDRAWS, Bounds
 from cellsearch.tune.pool import Pool
 from cellsearch.tune.record import Record
 from cellsearch.tune.rungs import climbs, rung_numbered
 from cellsearch.tune.study import has_recipe, keep_recipe, recipe_params
 from cellsearch.tune.watch import SearchObserver
+from cellsearch.util.durations import spoken
 
 __all__ = ["Decision", "Driver", "SearchObserver", "Task"]
 
 UNBOUNDED = 40
 """Stands for the budget where there is none, when failures are counted."""
+
+PLAN_DRAWS = 100
+"""From which the share of networks among the draws is told."""
 
 LEAST_EPOCHS = 5
 """To which a network that the space names may be shortened where time is limited."""
@@ -88,7 +100,7 @@ class Driver:
         self.stopped = ""
         self._job, self._space, self._study = job, space, record.study
         self._record, self._pool, self._observer = record, pool, observer
-        self._refuse = refuse
+        self._refuse, self._left_out = refuse, left_out
         self._clock = Clock(job.seconds, job.final_folds)
         self._climb = Climb(pool.sizes(seed=job.seed))
         self._live: dict[int, _Live] = {}
@@ -120,6 +132,31 @@ class Driver:
                         "spared": recipe in named,
                     },
                 )
+
+    def plan(self) -> str:
+        """What is going to be trained, in one line; "" where all trials are trained in full."""
+        chances = sample(self._space, PLAN_DRAWS)
+        climbing = sum(self._climbs(recipe, baseline=False) for recipe in chances)
+        if not climbing:
+            return ""
+        if self._job.seconds is not None and (end := self._clock.end()) is not None:
+            span = end - self._clock.began
+            short, half = spoken(DRAW_UNTIL * span), spoken(HALF_UNTIL * span)
+            return (
+                f"plan: quick models and short trainings of networks for {short}; the best of them "
+                f"half until {half} and in full until {spoken(span)}; then the final model and card"
+            )
+        if self._job.budget is None:
+            return ""
+        given = [recipe for recipe in self._given if recipe not in self._left_out]
+        given = given[: self._job.budget]
+        named = sum(self._climbs(recipe, baseline=recipe == BASELINE) for recipe in given)
+        drawn = round((self._job.budget - len(given)) * climbing / PLAN_DRAWS)
+        full = self._job.budget - named - drawn
+        return (
+            f"plan: {full} trials in full at once, the baseline and models that take seconds; "
+            f"about {Plan.of(named + drawn)}"
+        )
 
     @property
     def finished(self) -> bool:

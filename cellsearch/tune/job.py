@@ -61,6 +61,18 @@ class SearchJob:
     precision: str | None = None
     final_folds: float = 1.25
 
+    def to_json(self) -> str:
+        """One line, for another process."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of ``to_json``."""
+        facts = json.loads(text)
+        for name in ("run_folder", "dataset_folder", "splits_path", "init_from"):
+            facts[name] = None if facts[name] is None else Path(facts[name])
+        return cls(**facts)
+
 
 @dataclass(frozen=True)
 class Task:

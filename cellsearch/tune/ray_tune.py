@@ -74,7 +74,11 @@ class RayBackend:
         Raises:
             RunError: Ray does not start, or the cluster does not answer.
         """
+        bridge = Bridge(driver, interrupts)
         with ExitStack() as stack:
+            stack.callback(bridge.stop_ahead)
+            if self.compute is train and job.address is None:
+                bridge.start_ahead(job)
             with interrupts.breakable():
                 up = cluster(slots=job.slots, threads=job.threads, address=job.address)
                 stack.enter_context(up)
@@ -83,7 +87,6 @@ class RayBackend:
             stack.enter_context(_quiet())
             # Else Tune starts one worker after the other, some seconds each.
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(job.slots)
-            bridge = Bridge(driver, interrupts)
             results = job.run_folder / "ray"
             shutil.rmtree(results, ignore_errors=True)
             try:
@@ -107,7 +110,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         task = self._bridge.ask(trial_id)
         if task is not None:
-            return {"task": task.to_json(), "number": task.number}
+            return {"task": task.to_json(), "number": task.number, "rung": task.rung}
         self._bridge.check()
         return str(Searcher.FINISHED) if self._bridge.driver.finished else None
 
@@ -190,7 +193,8 @@ def _tuner(
 
 
 def _name_of(trial: Any) -> str:
-    return f"trial-{trial.config['number']:04d}"
+    """Unlike those of the trial's other trainings."""
+    return f"trial-{trial.config['number']:04d}-{trial.config['rung']}"
 
 
 def _share(gpus: float, slots: int) -> float:

@@ -73,6 +73,8 @@ def search(
         )
         refuse = _refuse(Bounds.of(space.limits), dataset, impossible)
         driver = Driver(job, space, record, pool, observer, refuse=refuse, left_out=left_out)
+        if plan := driver.plan():
+            observer.message(plan)
         warm_up()
         state = "failed"
         try:

@@ -57,6 +57,11 @@ class TrialRow:
     half_loss: float | None = None
     origin: str = ""
 
+    @property
+    def only_short(self) -> bool:
+        """Whether it was trained briefly and no further."""
+        return self.state == "PRUNED" and self.short_loss is not None and not self.folds
+
 
 @dataclass(frozen=True)
 class SearchOutcome:

@@ -54,6 +54,7 @@ def judge(
     *,
     winner: int,
     baseline: int | None,
+    briefly: int = 0,
 ) -> Verdict:
     """The verdict on a search.
 
@@ -68,8 +69,10 @@ def judge(
         corrected: from ``corrected_differences``; None where trial 0 has no folds.
         winner: number of the trial.
         baseline: of trial 0; None where there is none.
+        briefly: trials that were only trained briefly, which ``corrected`` counts among its other
+            looks.
     """
-    trials = 0 if corrected is None else len(corrected.numbers)
+    trials = 0 if corrected is None else len(corrected.numbers) + briefly
     named = TITLES[metric]
     if baseline is None or (hold_out is None and corrected is None):
         said = "no verdict: there is no baseline to compare with, because trial 0 did not finish"
@@ -79,7 +82,7 @@ def judge(
         return Verdict(metric, "no evidence", said, None, None, None, trials)
     oof, p = (None, None) if corrected is None else corrected.of(winner)
     looked = f"corrected for the {trials:,} trial{'s' * (trials != 1)} looked at"
-    if corrected is not None and corrected.more_looks:
+    if corrected is not None and corrected.more_looks > briefly:
         looked += " and the choice of the decision rule"
     parts = []
     if hold_out is not None:
