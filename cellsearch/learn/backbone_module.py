@@ -20,6 +20,7 @@ from cellsearch.learn.normalise import Normalise
 from cellsearch.learn.view import View
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.sections import Input
+from cellsearch.util.progress import Progress
 
 CELLS_AT_ONCE = 8
 """Always so many, the last ones filled up: a cell's features are those of any company."""
@@ -142,7 +143,9 @@ class BackboneModule(CellModule):
         """(B, C, H, W) float32 raw intensities to (B, K) float32 probabilities."""
         return self.judge(self.measure(images))
 
-    def features_of(self, images: NDArray[Any]) -> NDArray[np.float32]:
+    def features_of(
+        self, images: NDArray[Any], on_stage: Progress | None = None
+    ) -> NDArray[np.float32]:
         """(n, F) float32 features of (n, C, H, W) raw intensities of any dtype."""
         out = np.empty((len(images), self.features), dtype=np.float32)
         with torch.inference_mode():
@@ -152,4 +155,6 @@ class BackboneModule(CellModule):
                 full[: len(piece)] = piece
                 rows = self.measure(torch.from_numpy(full)).numpy()
                 out[at : at + len(piece)] = rows[: len(piece)]
+                if on_stage is not None:
+                    on_stage(f"features of {self.name}", at + len(piece), len(images))
         return out

@@ -16,6 +16,7 @@ from cellsearch.learn.cell_source import CellSource
 from cellsearch.learn.kept_features import kept_features
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
+from cellsearch.util.progress import Progress
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -63,6 +64,7 @@ def cell_values(
     *,
     rng: np.random.Generator,
     device: torch.device,
+    on_stage: Progress | None = None,
 ) -> Floats:
     """(n (1 + copies), F) float32 of what the network sees; the normalisation is fitted first."""
     model = recipe.model
@@ -70,7 +72,7 @@ def cell_values(
     cells, first = np.unique(order, return_index=True)
     real, first = cells[cells < len(source.dataset)], first[cells < len(source.dataset)]
     images = source.dataset.images
-    table = _features(module, source, order) if _tabular(module) else None
+    table = _features(module, source, order, on_stage) if _tabular(module) else None
     if table is None:
         module.normalise.fit(images, real)
     else:
@@ -113,11 +115,13 @@ def _width(module: CellModule, channels: int) -> int:
     return channels * int(np.prod(module.view.seen))
 
 
-def _features(module: CellModule, source: CellSource, chosen: Indices) -> Floats:
+def _features(
+    module: CellModule, source: CellSource, chosen: Indices, on_stage: Progress | None
+) -> Floats:
     """(n, F) features: of real cells from the cache, of generated ones made now."""
     real = chosen < len(source.dataset)
     found = np.empty((len(chosen), len(module.normalise.mean)), dtype=np.float32)
-    found[real] = kept_features(module, source.dataset, chosen[real])
+    found[real] = kept_features(module, source.dataset, chosen[real], on_stage)
     if not real.all():
         made, _ = source.load(chosen[~real], device=CPU)
         found[~real] = _features_now(module, made)

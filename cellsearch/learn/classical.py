@@ -19,6 +19,7 @@ from cellsearch.learn.precision import Precision
 from cellsearch.learn.predictor import Predictor
 from cellsearch.space.models import ClassicalModel
 from cellsearch.space.recipe import Recipe
+from cellsearch.util.progress import Progress
 
 OnEpoch = Callable[[int, dict[str, float]], object]
 
@@ -32,6 +33,7 @@ def fit_classical(
     seed: int,
     device: torch.device,
     on_epoch: OnEpoch | None = None,
+    on_stage: Progress | None = None,
 ) -> Predictor:
     """Fit a classical family to one epoch of cells.
 
@@ -47,6 +49,7 @@ def fit_classical(
         seed: of augmentation and of the libraries.
         device: where copies are augmented.
         on_epoch: called once, after the fit, with 1 and the record.
+        on_stage: told how many cells a frozen network has seen.
 
     Returns:
         A predictor with one record: the mean weighted log loss on what was fitted.
@@ -67,7 +70,9 @@ def fit_classical(
     if isinstance(module, BackboneModule):
         module.begin(dataset.images.dtype)
     try:
-        values = cell_values(module, recipe, source, order, rng=rng, device=device)
+        values = cell_values(
+            module, recipe, source, order, rng=rng, device=device, on_stage=on_stage
+        )
         table = CellTable.of(values, np.tile(source.labels[order], 1 + model.copies), weights)
         module.network = fitted(model, module.network, table, seed)
     except MemoryError as error:

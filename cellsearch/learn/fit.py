@@ -63,7 +63,8 @@ def fit(
         backbone: weights to begin with, where the recipe has the same model; with
             ``train.pretrain`` the first training begins with them.
         on_epoch: called after each epoch with its number, from 1, and its record in the history.
-        on_stage: told of what comes before the epochs: generators, by their steps.
+        on_stage: told of what comes before the epochs: generators, by their steps, and features
+            of a frozen network, by cells.
         estimate_priors: estimate a network's effective prior from its predictions on training
             cells, because it is trained too briefly to have learnt that of the counts.
 
@@ -123,6 +124,7 @@ def _train(
             seed=seed,
             device=device,
             on_epoch=on_epoch,
+            on_stage=on_stage,
         )
         return predictor, predictor.module, cells, natural
     if recipe.train.pretrain:

@@ -12,13 +12,17 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.feature_cache import computed_once
 from cellsearch.learn.backbone_module import BackboneModule
 from cellsearch.learn.cell_module import CellModule
+from cellsearch.util.progress import Progress
 
 VERSION = 1
 """Raised whenever the way from pixels to features changes."""
 
 
 def kept_features(
-    module: CellModule, dataset: CellDataset, indices: NDArray[np.int64]
+    module: CellModule,
+    dataset: CellDataset,
+    indices: NDArray[np.int64],
+    on_stage: Progress | None = None,
 ) -> NDArray[np.float32]:
     """(n, F) float32 features of some cells, in the order of ``indices``, not standardised.
 
@@ -30,6 +34,7 @@ def kept_features(
         module: that takes measured features, or has a backbone.
         dataset: the cells.
         indices: (n,) int64.
+        on_stage: told how many cells a backbone has seen; what it raises ends the computation.
 
     Raises:
         DataError: the cache cannot be written, or crops are too small to be measured.
@@ -41,11 +46,11 @@ def kept_features(
     if dataset.folder is not None:
         shape = (len(dataset), module.features)
         kept = computed_once(
-            _name(module, dataset), shape, lambda: module.features_of(dataset.images)
+            _name(module, dataset), shape, lambda: module.features_of(dataset.images, on_stage)
         )
         return np.asarray(kept[indices])
     chosen, places = np.unique(indices, return_inverse=True)
-    return module.features_of(dataset.images[chosen])[places]
+    return module.features_of(dataset.images[chosen], on_stage)[places]
 
 
 def _name(module: BackboneModule, dataset: CellDataset) -> str:

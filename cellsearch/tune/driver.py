@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.space.models import ClassicalModel
+from cellsearch.space.models import ClassicalModel, NetworkModel
 from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.tune.climb import Climb, Rested, rested, set_rested
@@ -46,6 +46,9 @@ __all__ = ["Decision", "Driver", "SearchObserver", "Task"]
 
 UNBOUNDED = 40
 """Stands for the budget where there is none, when failures are counted."""
+
+TOO_SLOW = 3
+"""Networks in a row that the time is too short for, after which none is drawn any more."""
 
 PLAN_DRAWS = 100
 """From which the share of networks among the draws is told."""
@@ -109,6 +112,7 @@ class Driver:
         self._quick_left = True
         self._failures = 0
         self._redraws = 0
+        self._too_slow = 0
         self._counted = 0
         self._orphans: list[FrozenTrial] = []
         grid = list(space.whole)
@@ -295,6 +299,8 @@ class Driver:
             time=self._clock.time(),
             close=self._close,
         )
+        if step.kind == "draw" and self._too_slow >= TOO_SLOW:
+            step = Step("draw_quick")
         return Step("wait") if step.kind == "draw_quick" and not self._quick_left else step
 
     def _close(self, first: Climber, second: Climber) -> bool:
@@ -457,6 +463,8 @@ class Driver:
     def _on_started(self, live: _Live, epochs: int) -> Decision:
         self._redraws = 0
         recipe = live.task.recipe
+        if isinstance(recipe.model, NetworkModel):
+            self._too_slow = 0
         if epochs and epochs != recipe.train.epochs:
             # The study keeps what was drawn; what is trained is the recipe.
             live.trial.set_user_attr("epochs", f"{epochs} of {recipe.train.epochs}, for the time")
@@ -512,6 +520,7 @@ class Driver:
         self._tried.discard(live.task.recipe)
         del self._live[live.task.number]
         self._redraws += 1
+        self._too_slow += self._job.seconds is not None
         if self._redraws >= REDRAWS:
             raise RunError(unfit(self._space, self._redraws, reason))
 
