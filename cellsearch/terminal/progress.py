@@ -147,7 +147,7 @@ class Terminal(RunObserver):
 
     def rung_done(self, task: Task, loss: float) -> None:
         running = self._running.pop(task.number, None)
-        took = f" in {spoken(time.monotonic() - running.began)}" if running else ""
+        took = _took(running)
         score = "" if running is None or running.score is None else f", {running.score:.3f}"
         name = RUNG_NAMES[task.rung]
         self._short[name] += 1
@@ -155,7 +155,7 @@ class Terminal(RunObserver):
 
     def trial_done(self, task: Task, state: str, score: float | None, reason: str) -> None:
         running = self._running.pop(task.number, None)
-        took = f" in {spoken(time.monotonic() - running.began)}" if running else ""
+        took = _took(running)
         if state == "FAIL":
             self._failed += 1
         else:
@@ -225,6 +225,12 @@ class Terminal(RunObserver):
         if left < math.inf:
             parts.append(f"about {spoken(max(0.0, left))} left")
         return "  ".join(parts)
+
+
+def _took(running: _Running | None) -> str:
+    """How long a training took; of one that was over before anybody looked, nothing is known."""
+    elapsed = 0.0 if running is None else time.monotonic() - running.began
+    return f" in {spoken(elapsed)}" if elapsed >= 1.0 else ""
 
 
 def after(seconds: float, on_progress: Progress) -> Progress:

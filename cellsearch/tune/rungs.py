@@ -22,7 +22,7 @@ from cellsearch.space.recipe import Recipe
 LEAST_STEPS = 100
 """Optimiser steps below which a network has hardly moved, so that its score says nothing."""
 
-WORTH_CLIMBING = 0.5
+WORTH_CLIMBING = 0.25
 """A recipe whose first rung takes more than this share of its epochs is trained in full at once."""
 
 
