@@ -95,6 +95,17 @@ def test_the_best_of_the_short_trainings_are_trained_further(tmp_path: Path) -> 
     assert outcome.baseline.short_loss is None
 
 
+def test_a_budget_smaller_than_the_recipes_of_the_space_ends(tmp_path: Path) -> None:
+    named = [{"optim.lr": rate, "train.epochs": 20} for rate in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)]
+    plain = {"train.epochs": 20, "train.batch_size": 2, "optim.lr": {"float": [1e-4, 1e-2]}}
+    initial = [{**recipe, "train.batch_size": 2} for recipe in named]
+    space = SearchSpace.from_dict({"name": "named", "initial": initial, "parameters": plain})
+    job = cases.prepare(squares(), tmp_path, budget=3)
+    outcome = search(job, space, cases.Recorder(), LocalBackend(swift))
+    assert [row.number for row in sorted(outcome.rows, key=lambda row: row.number)] == [0, 1, 2]
+    assert {row.state for row in outcome.rows} <= {"COMPLETE", "PRUNED"}
+
+
 def test_without_the_ladder_every_trial_is_trained_in_full(tmp_path: Path) -> None:
     job = cases.prepare(squares(), tmp_path, budget=3, ladder=False)
     outcome = finish(job)

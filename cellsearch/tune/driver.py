@@ -178,7 +178,7 @@ class Driver:
         if self._orphans:
             stored = self._orphans.pop(0)
             return self._enter(optuna.trial.Trial(self._study, stored._trial_id), adopted=True)
-        if self._places() != 0 and self._given_left():
+        if self._given_left():
             return self._enter(self._study.ask(), adopted=False)
         step = self._step()
         if step.kind == "train":
@@ -284,7 +284,9 @@ class Driver:
         return max(0, self._job.budget - taken)
 
     def _given_left(self) -> bool:
-        """Whether a recipe that the space names waits to be tried, and there is time for it."""
+        """Whether a recipe that the space names waits to be tried, with a place and time for it."""
+        if self._places() == 0:
+            return False
         time = self._clock.time()
         if time is not None and time.used >= HALF_UNTIL and self._counted:
             return False
