@@ -43,8 +43,8 @@ def estimate(
 ) -> Estimate | None:
     """Time some recipes; None where too few can be timed within ``MOST_SECONDS``.
 
-    Early stopping and racing shorten a search, the refit and the card lengthen it; neither is
-    counted.
+    Of networks that are trained briefly first, the mean over their rungs is counted. Early stopping
+    and racing shorten a search, the refit and the card lengthen it; neither is counted.
 
     Args:
         cells: some of the cells, at the size that they would be learnt from.
@@ -56,6 +56,7 @@ def estimate(
     """
     from cellsearch.learn.cost import minutes_per_fold
     from cellsearch.tune.limits import Bounds, too_large
+    from cellsearch.tune.rungs import expected_share
 
     loaded = SearchSpace.load(space)
     bounds = Bounds.of(loaded.limits) or Bounds()
@@ -82,7 +83,7 @@ def estimate(
             if on_progress:
                 on_progress(stage, 1, 1)
         if bounds.minutes_per_fold is None or took <= bounds.minutes_per_fold:
-            minutes.append(took)
+            minutes.append(took * expected_share(recipe, training_cells))
     if len(minutes) < FEWEST:
         return None
     slots = os.cpu_count() or 1

@@ -12,11 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-HALF_OF = 3
-"""One of so many short trainings is followed by a half one."""
-
-FULL_OF = 8
-"""And one of so many by a full one."""
+from cellsearch.tune.rungs import FULL_OF, HALF_OF
 
 DRAW_UNTIL = 0.45
 """Share of the time after which no more networks are drawn."""

@@ -50,6 +50,14 @@ class Rung:
 RUNGS: tuple[Rung, ...] = (Rung(1, 1 / 8, most=4.0), Rung(2, 1 / 2, folds=2))
 """In order; above the last of them a trial is trained in full."""
 
+HALF_OF = 3
+"""One of so many short trainings is followed by a half one."""
+
+FULL_OF = 8
+"""And one of so many by a full one."""
+
+USUAL_FOLDS = 5
+
 RUNG_NAMES: tuple[str, ...] = ("full", "short", "half")
 """By number, 0 being the full training."""
 
@@ -102,6 +110,24 @@ def climbs(recipe: Recipe, cells: int) -> bool:
         return False
     short = shortened(recipe, RUNGS[0], cells)
     return short.train.epochs <= WORTH_CLIMBING * recipe.train.epochs
+
+
+def expected_share(recipe: Recipe, cells: int) -> float:
+    """What a trial of a recipe costs on average, as a share of its full training on all folds.
+
+    Of the networks that climb, most are only trained briefly. Common classes are taken to be whole
+    on the first rung, so it is no more than that.
+
+    Args:
+        recipe: of a trial.
+        cells: that a fold trains on, in full.
+    """
+    if not climbs(recipe, cells):
+        return 1.0
+    short, half = (shortened(recipe, rung, cells).train.epochs for rung in RUNGS)
+    folds = (RUNGS[1].folds or 0) / USUAL_FOLDS
+    full = recipe.train.epochs
+    return short / full + folds * half / full / HALF_OF + 1 / FULL_OF
 
 
 def training_cells(
