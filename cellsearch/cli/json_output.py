@@ -48,6 +48,9 @@ def trial_facts(row: TrialRow | None) -> dict[str, Any] | None:
         "seconds": row.seconds,
         "baseline": row.baseline,
         "reason": row.reason or None,
+        "short_loss": row.short_loss,
+        "half_loss": row.half_loss,
+        "origin": row.origin or None,
         "recipe": row.recipe.model_dump(mode="json"),
     }
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 _TEXTS = ("id", "source", "true_class", "predicted_class", "decision", "set")
 _FIGURES = ("precision", "recall", "specificity", "f1")
 _SECTIONS: Mapping[Part, Section] = {"holdout": "hold_out", "oof": "out_of_fold"}
-_OF_TRIAL = ("trial", "state", "score", "folds", "seconds", "baseline", "reason")
+_OF_TRIAL = (
+    *("trial", "state", "score", "folds", "seconds", "baseline", "reason"),
+    *("short_loss", "half_loss", "origin"),
+)
 _OF_FOLD = ("trial", "state", "fold", "cells", "score", "seconds", "epochs", "images_per_second")
 _ABSENT = Estimate(np.nan, np.nan, np.nan)
 
@@ -43,9 +46,10 @@ def trials_frame(run: SearchResult | Path | str) -> DataFrame:
 
     Returns:
         ``trial``, ``state`` (COMPLETE, PRUNED, FAIL, RUNNING), ``score`` (out-of-fold, pooled over
-        the finished folds; NaN without any), ``folds``, ``seconds``, ``baseline``, ``reason``, and
-        a column for each parameter of a recipe by its dotted name; NaN where a trial had no such
-        parameter.
+        the finished folds; NaN without any), ``folds``, ``seconds``, ``baseline``, ``reason``,
+        ``short_loss`` and ``half_loss`` (mean log loss in nats after a short or half training; NaN
+        without one), ``origin`` (where a drawn recipe comes from), and a column for each parameter
+        of a recipe by its dotted name; NaN where a trial had no such parameter.
 
     Raises:
         RunError: not the folder of a run.
@@ -65,6 +69,9 @@ def trials_frame(run: SearchResult | Path | str) -> DataFrame:
             "seconds": row.seconds,
             "baseline": row.baseline,
             "reason": row.reason,
+            "short_loss": np.nan if row.short_loss is None else row.short_loss,
+            "half_loss": np.nan if row.half_loss is None else row.half_loss,
+            "origin": row.origin,
             **row.recipe.to_params(),
         }
         for row in rows

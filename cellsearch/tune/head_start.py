@@ -47,7 +47,8 @@ class HeadStart:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{job.to_json()}\n{task.to_json()}\n")
         self._process.stdin.close()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def reports(self) -> Iterator[Report]:
         """What it has reported since the last call."""
@@ -66,12 +67,16 @@ class HeadStart:
         """End the process; what it has finished is on disk."""
         self.over = True
         self._process.kill()
-        self._process.wait()
+        self._reader.join()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._reports.put(Report.from_dict(json.loads(line)))
+        with self._process.stdout as lines:
+            for line in lines:
+                # Of a process that is killed the last line may be torn.
+                if line.endswith("\n"):
+                    self._reports.put(Report.from_dict(json.loads(line)))
+        self._process.wait()
         self._reports.put(None)
 
 
