@@ -656,10 +656,10 @@ def test_default_begins_with_cheap_models_and_three_networks() -> None:
     starts = SearchSpace.load("default").starts
     epochs = [r.train.epochs for r in starts if isinstance(r.model, CnnModel)]
     assert epochs == [20, 40, 80]
-    assert len(starts) == 9
-    for recipe in starts[6:]:
+    assert len(starts) == 8
+    for recipe in starts[5:]:
         assert (recipe.input.most, recipe.optim.schedule) == (96, "onecycle")
-    assert SearchSpace.load("quick").starts == starts[:6]
+    assert SearchSpace.load("quick").starts == starts[:5]
 
 
 def test_default_holds_the_best_known_recipe() -> None:
