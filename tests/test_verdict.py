@@ -120,6 +120,15 @@ def test_a_choice_on_the_same_cells_is_a_look_more_and_is_told() -> None:
     assert "decision rule" not in judge("mcc", None, plain, winner=1, baseline=0).sentence
 
 
+def test_trials_that_were_only_trained_briefly_are_counted_as_looked_at() -> None:
+    cells = trials([0.7, 0.78, 0.7])
+    looked = corrected_differences(cells, "mcc", baseline=0, noise=0.0, more_looks=7)
+    verdict = judge("mcc", None, looked, winner=1, baseline=0, briefly=7)
+    assert verdict.trials == 2 + 7
+    assert "corrected for the 9 trials looked at" in verdict.sentence
+    assert "decision rule" not in verdict.sentence
+
+
 def test_groups_that_err_together_widen_the_interval() -> None:
     planted = trials([0.7, 0.7])
     groups = rng(1).integers(0, 12, len(planted.labels))
