@@ -45,7 +45,8 @@ def swift(job: SearchJob, work: Work) -> Iterator[FoldResult]:
     number = 0 if work.rung is None else work.rung.number
     recipe = work.recipe
     name = f"{recipe.optim.lr:.12g} {recipe.loss.weighting} {recipe.model.brief()}"
-    for result in cases.fake(job, Work(work.recipe, work.dataset, work.splits, work.folds)):
+    instant = recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 1})})
+    for result in cases.fake(job, Work(instant, work.dataset, work.splits, work.folds)):
         cases.note(job, f"trained {name} rung {number} fold {result.fold}")
         yield result
 

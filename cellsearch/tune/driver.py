@@ -23,7 +23,7 @@ from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.tune.climb import Climb, Rested, rested, set_rested
 from cellsearch.tune.clock import Clock
-from cellsearch.tune.draw import Kind, Refuse, Scored, draw, unfit
+from cellsearch.tune.draw import Draw, Kind, Refuse, Scored, draw, unfit
 from cellsearch.tune.job import Report, SearchJob, Task, fold_path
 from cellsearch.tune.ladder import (
     DRAW_UNTIL,
@@ -392,8 +392,24 @@ class Driver:
         if found is None:
             self._quick_left = False
             return None
-        self._study.enqueue_trial(dict(found.params), user_attrs={"origin": found.origin})
-        return self._enter(self._study.ask(), adopted=False)
+        return self._enter(self._added(found), adopted=False)
+
+    def _added(self, found: Draw) -> optuna.Trial:
+        """A trial with the parameters of a draw.
+
+        Enqueued, it would stand behind recipes of the space for which there is no time left.
+        """
+        distributions = self._space.distributions
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=dict(found.params),
+                distributions={name: distributions[name] for name in found.params},
+                user_attrs={"origin": found.origin},
+            )
+        )
+        stored = self._study.get_trials(deepcopy=False)[-1]
+        return optuna.trial.Trial(self._study, stored._trial_id)
 
     def _further(self, step: Step) -> Task:
         """Give a waiting trial its next training."""
