@@ -10,10 +10,11 @@ import pytest
 from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.space.search_space import SearchSpace
+from cellsearch.tune.attachments import read_note
 from cellsearch.tune.backend import LocalBackend
 from cellsearch.tune.job import SearchJob, finished_folds
 from cellsearch.tune.search import search
-from cellsearch.tune.study import SearchOutcome, TrialRow
+from cellsearch.tune.study import SearchOutcome, TrialRow, read_study
 from cellsearch.tune.work import Work
 
 import search_cases as cases
@@ -90,6 +91,11 @@ def test_the_best_of_the_short_trainings_are_trained_further(tmp_path: Path) -> 
         assert row.score is None
         assert row.reason.startswith(f"log loss {row.short_loss:.3f} after its short training")
         assert row.seconds > 0
+        notes = read_study(job.storage_url, job.study_name)
+        trial = notes.trials[row.number]
+        note = read_note(notes._storage, notes._study_id, trial._trial_id)
+        assert "| optim.lr | " in note
+        assert "after its short training" in note
     (best,) = found["full"]
     assert best.state in ("COMPLETE", "PRUNED")
     assert outcome.baseline is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from cellsearch.space.search_space import SearchSpace, sample
 from cellsearch.tune.climb import Climb, Rested, rested, set_rested
 from cellsearch.tune.clock import Clock
 from cellsearch.tune.draw import Draw, Kind, Refuse, Scored, draw, unfit
-from cellsearch.tune.job import Report, SearchJob, Task, fold_path
+from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
 from cellsearch.tune.ladder import (
     DRAW_UNTIL,
     FULL_SHARE,
@@ -37,7 +37,7 @@ from cellsearch.tune.ladder import (
 from cellsearch.tune.limits import REDRAWS, Bounds
 from cellsearch.tune.pool import Pool
 from cellsearch.tune.record import Record
-from cellsearch.tune.rungs import climbs, rung_numbered
+from cellsearch.tune.rungs import RUNGS, climbs, rung_numbered
 from cellsearch.tune.study import has_recipe, keep_recipe, recipe_params
 from cellsearch.tune.watch import SearchObserver
 from cellsearch.util.durations import spoken
@@ -274,7 +274,16 @@ class Driver:
             del self._climb.waiting[number]
             task = Task(number, waiting.recipe)
             self._live[number] = live = _Live(waiting.trial, task, adopted=False)
-            self._end(live, TrialState.PRUNED, None, reasons[number])
+            short = self._folds_on(waiting.climber)
+            self._end(live, TrialState.PRUNED, None, reasons[number], short=short)
+
+    def _folds_on(self, climber: Climber) -> list[FoldResult]:
+        """Folds of the rung that a trial waits above; none where they are lost."""
+        folds = RUNGS[climber.rung - 1].folds_of(self._pool.folds)
+        try:
+            return finished_folds(self._job.run_folder, climber.number, folds, climber.rung)
+        except RunError:
+            return []
 
     def _places(self) -> int | None:
         """Trials that may still be begun; None is no bound."""
@@ -542,15 +551,23 @@ class Driver:
         if self._redraws >= REDRAWS:
             raise RunError(unfit(self._space, self._redraws, reason))
 
-    def _end(self, live: _Live, state: TrialState, score: float | None, reason: str) -> None:
+    def _end(
+        self,
+        live: _Live,
+        state: TrialState,
+        score: float | None,
+        reason: str,
+        *,
+        short: Sequence[FoldResult] = (),
+    ) -> None:
         # What was trained on a rung is not out-of-fold predictions of the whole trial.
         folds = [] if live.task.rung else live.results
-        matrix = self._pool.confusion(folds) if folds else None
+        matrix = self._pool.confusion(folds or short) if folds or short else None
         recipe = live.task.recipe
         stored = live.trial.storage.get_trial(live.trial._trial_id)
         spent = sum(each.seconds for each in rested(stored.user_attrs).values())
         complaint = self._record.end(
-            live.trial, recipe, state, folds, matrix, score, reason, spent=spent
+            live.trial, recipe, state, folds, matrix, score, reason, spent=spent, short=short
         )
         if complaint:
             self._observer.message(complaint)

@@ -71,6 +71,7 @@ class Record:
         reason: str,
         *,
         spent: float = 0.0,
+        short: Sequence[FoldResult] = (),
     ) -> str:
         """Write how a trial ended; a complaint where the dashboard's picture could not be made.
 
@@ -78,11 +79,12 @@ class Record:
             trial: whose.
             recipe: of the trial.
             state: COMPLETE, PRUNED or FAIL.
-            folds: those finished.
-            matrix: (K, K) counts of all of them; None without folds.
+            folds: those finished of its full training.
+            matrix: (K, K) counts of all folds that are shown; None without any.
             score: of all folds; told to Optuna where the trial is COMPLETE.
             reason: why it was stopped or failed.
             spent: seconds of its short trainings, which are in its time too.
+            short: folds of its last short training, which are shown where it had no other.
         """
         seconds = float(sum(result.seconds for result in folds))
         trial.set_user_attr("seconds", seconds + spent)
@@ -91,11 +93,13 @@ class Record:
             trial.set_user_attr("reason", reason)
         complaint = ""
         if matrix is not None:
-            images = sum(result.images_per_second * result.seconds for result in folds)
-            trial.set_user_attr("images_per_second", float(images / max(seconds, 1e-9)))
+            timed = folds or short
+            images = sum(result.images_per_second * result.seconds for result in timed)
+            trained = sum(result.seconds for result in timed)
+            trial.set_user_attr("images_per_second", float(images / max(trained, 1e-9)))
             shown = reason or f"{self.metric.replace('_', ' ')} {score:.4f}"
             headline = f"trial {trial.number}, {state.name.lower()}: {shown}"
-            complaint = self._picture(trial, recipe, matrix, headline, folds)
+            complaint = self._picture(trial, recipe, matrix, headline, folds or short)
         value = score if state == TrialState.COMPLETE else None
         self.study.tell(trial, value, state=state)
         return complaint

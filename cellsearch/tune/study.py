@@ -203,7 +203,7 @@ def row_of(trial: FrozenTrial) -> TrialRow:
         state="RUNNING" if trial.state == TrialState.WAITING else trial.state.name,
         score=score,
         folds=len(trial.intermediate_values),
-        seconds=float(attrs.get("seconds", 0.0)),
+        seconds=float(attrs.get("seconds", sum(each.seconds for each in rested(attrs).values()))),
         baseline=bool(attrs.get("baseline", False)),
         recipe=Recipe.from_params(recipe_params(trial)),
         reason=str(attrs.get("reason", "")),
