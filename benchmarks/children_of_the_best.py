@@ -4,7 +4,7 @@ Trains new draws of a space on the first rung, then children of their best quart
 draws again; a child and a draw of the second lot cost the same. The mean of the best three of each
 lot is compared, and each recipe with the others on the same cells and folds.
 
-    python benchmarks/children_of_the_best.py ../shared/data --set jurkat --recipes 16
+    python benchmarks/children_of_the_best.py ../shared/data --set jurkat --space cheap_networks.yaml
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOP = 3
 
 
 def short(folder: Path, splits: Splits, recipe: Recipe) -> Scores:
-    found = trained(folder, splits, recipe, RUNGS[0], range(splits.k))
+    found = trained(folder, splits, recipe, RUNGS[0], RUNGS[0].folds_of(splits.k))
     return scores(CellDataset.open(folder), splits, found)
 
 

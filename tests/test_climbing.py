@@ -24,7 +24,7 @@ BUDGET = 6
 
 
 def space() -> SearchSpace:
-    """Networks of 20 epochs of 24 steps: a short training has 5."""
+    """Networks of 20 epochs of 24 steps: a short training has 5, on two of three folds."""
     return SearchSpace.from_dict(
         {
             "name": "climbing",
@@ -73,7 +73,7 @@ def as_planned(job: SearchJob, outcome: SearchOutcome) -> dict[str, list[TrialRo
     assert len(full) == 1
     assert {row.number for row in full} <= {row.number for row in half}
     for row in rows:
-        assert len(finished_folds(job.run_folder, row.number, range(3), 1)) == 3
+        assert len(finished_folds(job.run_folder, row.number, range(2), 1)) == 2
     for row in half:
         assert len(finished_folds(job.run_folder, row.number, range(2), 2)) == 2
     return {"half": half, "full": full, "short": [row for row in rows if row not in half]}
@@ -119,9 +119,9 @@ def test_without_the_ladder_every_trial_is_trained_in_full(tmp_path: Path) -> No
     assert all(row.short_loss is None and row.folds for row in outcome.rows)
 
 
-@pytest.mark.parametrize("at", [4, 7, 19, 22, 24])
+@pytest.mark.parametrize("at", [4, 7, 14, 16, 19])
 def test_a_crash_loses_nothing_and_the_plan_is_kept(tmp_path: Path, at: int) -> None:
-    """3 folds of the baseline, 15 of the short trainings, 4 or 6 half ones, 3 in full."""
+    """3 folds of the baseline, 10 of the short trainings, 4 or 6 half ones, 3 in full."""
     job = cases.prepare(squares(), tmp_path, budget=BUDGET)
     left = at
 

@@ -20,7 +20,7 @@ class Sizes:
     Attributes:
         folds: k of the study.
         cells: that a fold trains on in full.
-        short_cells: that a fold trains on, on the first rung.
+        short_cells: that a fold trains on, on the first rung; common classes are capped there.
     """
 
     folds: int
