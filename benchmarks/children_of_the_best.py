@@ -4,7 +4,7 @@ Trains new draws of a space on the first rung, then children of their best quart
 draws again; a child and a draw of the second lot cost the same. The mean of the best three of each
 lot is compared, and each recipe with the others on the same cells and folds.
 
-    python benchmarks/children_of_the_best.py ../shared/data --set jurkat --space cheap_networks.yaml
+    python children_of_the_best.py ../../shared/data --set jurkat --space cheap_networks.yaml
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Draws recipes of a space, trains each with an eighth and with a quarter of its e
 classes capped), with half of them, and in full on two folds, and asks how well the cheap scores
 rank the recipes by the full folds. One full fold, which is a part of that truth, is the rival.
 
-    python benchmarks/rung_ranking.py ../shared/data --set jurkat --space cheap_networks.yaml
+    python rung_ranking.py ../../shared/data --set jurkat --space cheap_networks.yaml
 """
 
 from __future__ import annotations
