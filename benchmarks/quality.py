@@ -258,7 +258,8 @@ def story(run: Path, metrics: CardMetrics, typed: datetime, seconds: float) -> I
         f"{final:.3f}): trial {worth[2]} after {worth[0]:.0f} s, {worth[0] / seconds:.0%} of the "
         f"wall and {worth[0] / searched:.0%} of the time to the end of the search"
     )
-    folds = [FoldResult.load(path) for path in sorted(run.glob("trials/*/fold-*.npz"))]
+    paths = [*run.glob("trials/*/fold-*.npz"), *run.glob("trials/*/rung-*/fold-*.npz")]
+    folds = [FoldResult.load(path) for path in sorted(paths)]
     busy = sum(fold.seconds for fold in folds)
     slots = record.config.slots or max(1, (os.cpu_count() or 1) // (record.config.threads or 1))
     yield (

@@ -54,7 +54,7 @@ PLAN_DRAWS = 100
 """From which the share of networks among the draws is told."""
 
 LEAST_EPOCHS = 5
-"""To which a network that the space names may be shortened where time is limited."""
+"""To which a network may be shortened where time is limited."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Driver:
         if reason:
             self._end(live, TrialState.PRUNED, score, reason)
             return Decision(stop=True, reason=reason)
-        if live.task.deadline is not None and self._late():
+        if live.task.deadline is not None and not self._time_for(result.seconds):
             self._suspend(live)
             return Decision(stop=True, reason="the time is up")
         return Decision(stop=False)
@@ -328,6 +328,11 @@ class Driver:
     def _late(self) -> bool:
         self.timed_out = self.timed_out or self._clock.late
         return self.timed_out
+
+    def _time_for(self, seconds: float) -> bool:
+        """Whether a fold that takes so long can still end in time."""
+        time = self._clock.time()
+        return not self._late() and (time is None or seconds <= time.left)
 
     def _folds_of(self, task: Task) -> int:
         rung = rung_numbered(task.rung)
@@ -479,13 +484,13 @@ class Driver:
         return None if bounds == Bounds() else bounds
 
     def _fewest_epochs(self) -> int:
-        """That the space draws."""
+        """To which a draw may be shortened: half of the fewest that the space draws."""
         lows = [
             int(entry.low)
             for entry in self._space.entries
             if entry.target == "train.epochs" and entry.kind == "int"
         ]
-        return min(lows, default=LEAST_EPOCHS)
+        return max(LEAST_EPOCHS, min(lows, default=LEAST_EPOCHS) // 2)
 
     def _on_started(self, live: _Live, epochs: int) -> Decision:
         self._redraws = 0
