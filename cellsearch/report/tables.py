@@ -124,7 +124,8 @@ def short_table(facts: RunFacts) -> Table | None:
         for loss, number, each in short
     ]
     names = (
-        *map(Column, ("trial", "log loss, short", "log loss, half", "score, in full")),
+        Column("trial", "text"),
+        *map(Column, ("log loss, short", "log loss, half", "score, in full")),
         *(Column("recipe", "long"), Column("where it comes from", "long")),
     )
     return Table(names, rows, sortable=True)
