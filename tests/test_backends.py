@@ -14,6 +14,7 @@ from cellsearch.errors import RunError
 from cellsearch.learn.cost import cost
 from cellsearch.space.recipe import Recipe
 from cellsearch.tune.job import SearchJob
+from cellsearch.tune.limits import Fitted
 from cellsearch.tune.search import search
 from cellsearch.tune.storage import open_storage
 from cellsearch.tune.study import SearchOutcome, read_study
@@ -120,8 +121,10 @@ def test_a_draw_that_takes_too_long_is_told_by_the_worker(
     if name == "ray":
         pytest.skip("the estimate is replaced in this process; workers are others")
     monkeypatch.setattr(
-        "cellsearch.tune.work.beyond",
-        lambda bounds, recipe, *_, **__: "9 minutes" if recipe.model.depth == 2 else "",
+        "cellsearch.tune.work.fitted",
+        lambda bounds, recipe, *_, **__: Fitted(
+            recipe, "9 minutes" if recipe.model.depth == 2 else ""
+        ),
     )
     job = cases.prepare(squares(), tmp_path, budget=6, race=False)
     seen = cases.Recorder()
