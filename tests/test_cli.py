@@ -156,7 +156,7 @@ def test_an_empty_class_folder_is_named(command, tmp_path: Path) -> None:
 def test_mixed_sizes_are_brought_to_one_and_counted(command, tmp_path: Path) -> None:
     root = write_folder(tmp_path / "cells", squares())
     Image.fromarray(np.zeros((20, 16), np.uint8)).save(root / "class-0" / "odd.png")
-    code, out, _ = command("datasets", "describe", root)
+    code, out, _ = command("datasets", "describe", root, "--sheet", tmp_path / "s.png")
     assert code == 0
     assert "crops of 2 sizes (16x16 to 20x16 px)" in out
 
