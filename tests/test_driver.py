@@ -25,7 +25,7 @@ from cellsearch.tune.attachments import read_note
 from cellsearch.tune.backend import LocalBackend
 from cellsearch.tune.interrupt import EXIT_STATUS
 from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
-from cellsearch.tune.limits import Bounds
+from cellsearch.tune.limits import Bounds, Fitted
 from cellsearch.tune.search import search
 from cellsearch.tune.storage import open_storage
 from cellsearch.tune.study import SearchOutcome, read_study, recipe_params
@@ -360,6 +360,27 @@ def test_real_limits_are_counted_before_training(tmp_path: Path) -> None:
     (report,) = attempt(job, task, compute=cases.hopeless)
     assert report.event == "beyond_limits"
     assert report.text.endswith("parameters, limit 10")
+
+
+def test_a_network_that_got_fewer_epochs_keeps_them_when_it_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study then holds the shortened recipe; timing it anew would lose its folds."""
+    job = cases.prepare(squares(), tmp_path)
+    drawn = Recipe.from_params({"train.epochs": 4})
+    shorter = Recipe.from_params({"train.epochs": 3})
+    bounds = Bounds(minutes_per_fold=1.0, least_epochs=1)
+    monkeypatch.setattr("cellsearch.tune.work.fitted", lambda *_, **__: Fitted(shorter))
+    first = list(attempt(job, Task(3, drawn, bounds=bounds), compute=cases.fake))
+    assert (first[0].event, first[0].epochs) == ("started", 3)
+    done = cases.computed(job)
+    slower = Recipe.from_params({"train.epochs": 2})
+    monkeypatch.setattr("cellsearch.tune.work.fitted", lambda *_, **__: Fitted(slower))
+    for recipe in (drawn, shorter):
+        again = list(attempt(job, Task(3, recipe, bounds=bounds), compute=cases.fake))
+        assert [report.event for report in again] == [report.event for report in first]
+        assert again[0].epochs == 3
+    assert cases.computed(job) == done, "no fold is trained again"
 
 
 def test_tasks_and_reports_travel_as_plain_values() -> None:

@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from cellsearch.errors import MismatchError, StorageError
-from cellsearch.space.recipe import BASELINE
+from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.tune import study as studies
 from cellsearch.tune.dashboard import note, save_note
 from cellsearch.tune.lock import driver_lock
@@ -185,3 +185,18 @@ def test_who_lets_go_of_a_storage_leaves_no_connection(url: str) -> None:
     del storage
     gc.collect()
     assert pool.checkedin() == 0
+
+
+def test_a_short_training_counts_as_a_look_until_the_full_one_is_judged() -> None:
+    def row(state: str, folds: int, loss: float | None = 0.4) -> studies.TrialRow:
+        return studies.TrialRow(3, state, None, folds, 1.0, False, Recipe(), "", short_loss=loss)
+
+    assert row("PRUNED", 0).only_short
+    assert row("PRUNED", 0).looked_at_briefly
+    assert row("RUNNING", 0).looked_at_briefly, "the time ended it between two trainings"
+    assert row("RUNNING", 2).looked_at_briefly, "its full training is in no comparison"
+    assert row("FAIL", 0).looked_at_briefly
+    assert not row("RUNNING", 0).only_short
+    assert not row("COMPLETE", 5).looked_at_briefly
+    assert not row("PRUNED", 2).looked_at_briefly
+    assert not row("PRUNED", 2, None).looked_at_briefly

@@ -324,7 +324,7 @@ def findings(
     observer.message("comparing the trials with the baseline")
     trials = trial_predictions(folder, outcome.rows, cells, splits)
     corrected = None
-    briefly = sum(row.only_short for row in outcome.rows)
+    briefly = sum(row.looked_at_briefly for row in outcome.rows)
     if baseline is not None:
         corrected = corrected_differences(
             trials,

@@ -60,7 +60,13 @@ class TrialRow:
     @property
     def only_short(self) -> bool:
         """Whether it was trained briefly and no further."""
-        return self.state == "PRUNED" and self.short_loss is not None and not self.folds
+        return self.state == "PRUNED" and self.looked_at_briefly
+
+    @property
+    def looked_at_briefly(self) -> bool:
+        """Whether its short training is all that was looked at, also where the time ended it."""
+        judged = self.state in ("COMPLETE", "PRUNED") and self.folds > 0
+        return self.short_loss is not None and not judged
 
 
 @dataclass(frozen=True)

@@ -215,13 +215,10 @@ def _fitted(job: SearchJob, task: Task) -> Fitted:
     if task.bounds is None:
         return Fitted(task.recipe)
     path = trial_folder(job.run_folder, task.number) / "fitted.json"
-    try:
-        stored = json.loads(path.read_text())
-        if stored["recipe"] == task.recipe.to_params():
-            train = task.recipe.train.model_copy(update={"epochs": stored["epochs"]})
-            return Fitted(task.recipe.model_copy(update={"train": train}))
-    except (OSError, ValueError, KeyError):
-        pass
+    epochs = _fitted_before(path, task.recipe)
+    if epochs is not None:
+        train = task.recipe.train.model_copy(update={"epochs": epochs})
+        return Fitted(task.recipe.model_copy(update={"train": train}))
     dataset = CellDataset.open(job.dataset_folder)
     splits = Splits.load(job.splits_path, dataset)
     threads = threads_of(job, task.recipe)
@@ -231,6 +228,17 @@ def _fitted(job: SearchJob, task: Task) -> Fitted:
         facts = {"recipe": task.recipe.to_params(), "epochs": found.recipe.train.epochs}
         write_whole_text(path, json.dumps(facts) + "\n")
     return found
+
+
+def _fitted_before(path: Path, recipe: Recipe) -> int | None:
+    """Epochs that a recipe was given before, be it the drawn one or already the shortened one."""
+    try:
+        stored = json.loads(path.read_text())
+        drawn, epochs = stored["recipe"], int(stored["epochs"])
+    except (OSError, ValueError, KeyError):
+        # Not there yet, or torn: it is timed now.
+        return None
+    return epochs if recipe.to_params() in (drawn, drawn | {"train.epochs": epochs}) else None
 
 
 def read_fold(path: Path) -> FoldResult | None:
