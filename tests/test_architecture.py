@@ -45,7 +45,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 """Package to the packages that it may import; ``docs/design.md`` says what each holds."""
 
 ROOT = {"__init__.py", "__main__.py", "errors.py", "py.typed"}
-TORCH = {"learn", "card/export.py", "card/explain.py"}
+TORCH = {"learn", "card/export.py", "card/explain.py", "card/graph.py"}
 USES_TORCH = {"torch", "timm", "captum", "safetensors.torch"}
 RAY = {"tune/ray_tune.py"}
 

@@ -189,7 +189,7 @@ def test_the_graph_takes_raw_crops_and_agrees(
     head: str, cells: CellDataset, tmp_path: Path
 ) -> None:
     predictor = fit(recipe(head, model__scaling="cell"), cells, TRAINING, seed=0)
-    done = export(whole_module([predictor]), cells.images, tmp_path)
+    done = export(whole_module([predictor]), {"image": cells.images}, tmp_path)
     assert done.input == "image"
     assert done.largest_difference < 1e-4
 

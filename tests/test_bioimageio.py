@@ -235,8 +235,7 @@ def test_one_onnx_file_says_what_it_takes(case: Made, tmp_path: Path) -> None:
 
     found = run_session(
         open_session(path),
-        np.load(case.card.folder / "test_input.npy"),
-        input_name="image",
+        {"image": np.load(case.card.folder / "test_input.npy")},
         output_name="probabilities",
     )
     np.testing.assert_allclose(found, np.load(case.card.folder / "test_output.npy"), atol=1e-5)

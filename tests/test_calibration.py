@@ -191,7 +191,7 @@ def test_ensembles_are_scaled_after_their_mean(tmp_path: Path) -> None:
     members = [SimpleNamespace(module=Net(seed), history=[]) for seed in range(2)]
     images = np.random.default_rng(0).integers(0, 255, (5, 2, 4, 4)).astype(np.uint8)
     module = whole_module(members)
-    export(module, images, tmp_path, temperature=2.5)
+    export(module, {"image": images}, tmp_path, temperature=2.5)
     floats = images.astype(np.float32)
     mean = module(torch.from_numpy(floats)).detach().numpy()
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cellsearch.card import export as exporting
-from cellsearch.card.export import Ensemble, export, whole_module
+from cellsearch.card.export import FoldEnsemble, export, whole_module
 from cellsearch.card.session import open_session, run_session
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
@@ -31,7 +31,7 @@ def case(tiny_dataset: CellDataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def run(path: Path, images: np.ndarray) -> np.ndarray:
-    return run_session(open_session(path), images, input_name="image", output_name="probabilities")
+    return run_session(open_session(path), {"image": images}, output_name="probabilities")
 
 
 class Net(nn.Module):
@@ -86,7 +86,7 @@ def test_the_graph_names_nothing_of_this_machine(case: Made) -> None:
 def test_an_ensemble_is_one_graph_that_averages(tmp_path: Path) -> None:
     members = [fitted(seed) for seed in range(3)]
     images = np.random.default_rng(0).integers(0, 255, (5, 2, 4, 4)).astype(np.uint8)
-    exported = export(whole_module(members), images, tmp_path)
+    exported = export(whole_module(members), {"image": images}, tmp_path)
     floats = torch.from_numpy(images.astype(np.float32))
     each = [member.module(floats).detach().numpy() for member in members]
     assert np.abs(each[0] - each[1]).max() > 0.01
@@ -118,7 +118,7 @@ class ForgetsItsBatch(Net):
 def test_an_export_that_differs_is_refused(tmp_path: Path) -> None:
     images = np.full((3, 2, 4, 4), 7, np.uint8)
     with pytest.raises(CardError, match=r"differs from the trained one by 0\.\d+ on"):
-        export(ForgetsItsBatch(), images, tmp_path)
+        export(ForgetsItsBatch(), {"image": images}, tmp_path)
 
 
 def test_outputs_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_outputs_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
             return self.linear(image.mean(dim=(2, 3))).square() + 1.0
 
     with pytest.raises(CardError, match="do not add up to 1"):
-        export(Logits(), np.ones((2, 2, 4, 4), np.uint8), tmp_path)
+        export(Logits(), {"image": np.ones((2, 2, 4, 4), np.uint8)}, tmp_path)
 
 
 def test_a_network_that_onnx_cannot_hold_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_network_that_onnx_cannot_hold_is_refused_in_one_line(tmp_path: Path) 
             return super().forward(-image)
 
     with pytest.raises(CardError, match="cannot be exported to ONNX") as caught:
-        export(Branches(), np.ones((2, 2, 4, 4), np.uint8), tmp_path)
+        export(Branches(), {"image": np.ones((2, 2, 4, 4), np.uint8)}, tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -151,7 +151,9 @@ def test_the_exporter_is_quiet_and_leaves_loggers_alone(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     before = [logging.getLogger(name).level for name in exporting._NOISY]
-    export(Ensemble([Net(0), Net(1)]).eval(), np.ones((1, 2, 4, 4), np.uint8), tmp_path)
+    export(
+        FoldEnsemble([Net(0), Net(1)]).eval(), {"image": np.ones((1, 2, 4, 4), np.uint8)}, tmp_path
+    )
     out = capfd.readouterr()
     assert out.out == out.err == ""
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
@@ -167,7 +169,7 @@ def test_a_graph_for_formats_of_one_output_gives_the_same_probabilities(
     assert [value.name for value in onnx.load(path).graph.output] == ["probabilities"]
     images = case.dataset.images[:8].astype(np.float32)
     found, whole = (
-        run_session(open_session(each), images, input_name="image", output_name="probabilities")
+        run_session(open_session(each), {"image": images}, output_name="probabilities")
         for each in (path, case.card.folder / "model.onnx")
     )
     np.testing.assert_array_equal(found, whole)

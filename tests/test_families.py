@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from cellsearch.card.export import export
+from cellsearch.card.export import export, inputs_of
 from cellsearch.errors import TrialError
 from cellsearch.learn.cost import cost
 from cellsearch.learn.models import FAMILIES, build_network
@@ -167,7 +167,7 @@ def test_export_gives_the_same_probabilities(family: str, tmp_path: Path) -> Non
     recipe = Recipe(model=least(family), input=Input(normalise="image"))
     module = build_module(recipe, channels=3, classes=4, size=size).eval()
     cells = np.random.default_rng(0).integers(0, 255, (5, 3, *size), dtype=np.uint8)
-    done = export(module, cells, tmp_path)
+    done = export(module, inputs_of(module, cells), tmp_path)
     assert done.largest_difference < 1e-5
     assert done.parameters == sum(p.numel() for p in module.parameters())
 

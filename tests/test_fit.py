@@ -384,5 +384,5 @@ def test_the_module_exports_with_a_free_batch(
     from cellsearch.card.export import export, whole_module
 
     predictor = fit(recipe, tiny_dataset, everyone(tiny_dataset), seed=0, device="cpu")
-    exported = export(whole_module([predictor]), tiny_dataset.images[:40], tmp_path)
+    exported = export(whole_module([predictor]), {"image": tiny_dataset.images[:40]}, tmp_path)
     assert exported.largest_difference < 1e-5

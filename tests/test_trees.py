@@ -203,7 +203,7 @@ def test_onnx_gives_the_same(tmp_path: Path) -> None:
         columns=range(3),
     )
     some = probes(ensemble, values)
-    exported = export(Softmax(ensemble).eval(), some, tmp_path)
+    exported = export(Softmax(ensemble).eval(), {"features": some}, tmp_path)
     assert exported.largest_difference < 1e-5
     assert exported.input == "features"
     assert exported.parameters == ROUNDS * 3 * 2**DEPTH

@@ -72,7 +72,7 @@ def test_a_card_of_resized_crops_gives_the_same_in_onnx(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = build_module(recipe, channels=2, classes=3, size=(40, 30)).eval()
     images = random_images(5, 2, 40, 30).numpy()
-    assert export(module, images, tmp_path).largest_difference < 1e-5
+    assert export(module, {"image": images}, tmp_path).largest_difference < 1e-5
     # The matrices follow from sizes; they are not weights to be kept.
     assert not any("view" in name for name in module.state_dict())
 
@@ -118,4 +118,4 @@ def test_a_card_of_a_strided_network_on_scaled_views_gives_the_same_in_onnx(tmp_
     torch.manual_seed(0)
     module = build_module(recipe, channels=2, classes=3, size=(40, 30)).eval()
     images = random_images(5, 2, 40, 30).numpy()
-    assert export(module, images, tmp_path).largest_difference < 1e-5
+    assert export(module, {"image": images}, tmp_path).largest_difference < 1e-5

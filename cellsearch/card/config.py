@@ -66,18 +66,21 @@ class DatasetFacts(_Part):
 class OnnxFacts(_Part):
     """How ``model.onnx`` is called.
 
-    ``decided`` names the output that holds the class each cell is given, (N,) int64; None in
+    ``input`` takes the images or, of a card whose networks all take measured features, those;
+    ``features`` names a second input for them, where some networks take the one and some the
+    other. ``decided`` names the output that holds the class each cell is given, (N,) int64; None in
     cards of older versions, whose graph has none.
     """
 
     input: str = "image"
+    features: str | None = None
     output: str = "probabilities"
     decided: str | None = None
     opset: int
 
 
 class FeatureFacts(_Part):
-    """Which features of an image enter the graph, where it does not take pixels.
+    """Which features of an image enter the graph, where it does not take pixels alone.
 
     ``version`` is the ``FEATURES_VERSION`` of ``cellsearch.data.features`` that measured them.
     """

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +18,18 @@ from safetensors.torch import save
 from torch import nn
 
 from cellsearch.card.config import FeatureFacts
+from cellsearch.card.graph import (
+    Calibrated,
+    Decided,
+    FoldEnsemble,
+    Part,
+    TrialEnsemble,
+    measures,
+    takes_both,
+)
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
-from cellsearch.stats.decision import CLEAR_MARGIN, FLOOR, Decision, decided, margin
+from cellsearch.stats.decision import CLEAR_MARGIN, Decision, decided, margin
 
 INPUT = "image"
 FEATURES = "features"
@@ -43,69 +52,17 @@ class Fitted(Protocol):
         """Figures of each epoch."""
 
 
-class Ensemble(nn.Module):
-    """Mean of the probabilities of its members.
+@dataclass(frozen=True)
+class Share:
+    """How a predictor enters an ensemble of trials.
 
-    Args:
-        members: each (B, C, H, W) float32 to (B, K), or each (B, F).
+    Attributes:
+        weight: its share of the mean; shares add up to 1.
+        decision: of the predictor, which holds the prior of its training.
     """
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.member = nn.ModuleList(members)
-        self.measures = measures(members[0])
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) float32 raw intensities, or (B, F) features, to (B, K) probabilities."""
-        total = self.member[0](image)
-        for member in list(self.member)[1:]:
-            total = total + member(image)
-        return torch.as_tensor(total / len(self.member))
-
-
-class Calibrated(nn.Module):
-    """A network whose probabilities are brought to a temperature: softmax(log(p) / T).
-
-    Args:
-        module: float32 to probabilities (B, K); an ensemble's are means already.
-        temperature: T, above 0.
-    """
-
-    def __init__(self, module: nn.Module, temperature: float) -> None:
-        super().__init__()
-        self.module = module
-        self.temperature = temperature
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) float32 raw intensities, or (B, F) features, to (B, K) probabilities."""
-        logits = self.module(image).clamp(min=FLOOR).log()
-        return torch.softmax(logits / self.temperature, dim=1)
-
-
-class Decided(nn.Module):
-    """A network that also gives each cell a class: the two outputs of the graph.
-
-    Args:
-        module: float32 to probabilities (B, K), as they are served.
-        bias: (K,) what is added to their logarithms; None takes the greatest probability.
-    """
-
-    bias: torch.Tensor
-
-    def __init__(self, module: nn.Module, bias: NDArray[np.float64] | None) -> None:
-        super().__init__()
-        self.module = module
-        self.moved = bias is not None
-        given = np.zeros(1) if bias is None else bias
-        self.register_buffer("bias", torch.from_numpy(given.astype(np.float32)))
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, K) float32 probabilities and (B,) int64 classes."""
-        probabilities = self.module(image)
-        if not self.moved:
-            return probabilities, probabilities.argmax(dim=1)
-        logs = probabilities.clamp(min=FLOOR).log()
-        return probabilities, (logs + self.bias).argmax(dim=1)
+    weight: float
+    decision: Decision
 
 
 @dataclass(frozen=True)
@@ -114,7 +71,8 @@ class Exported:
 
     Attributes:
         opset: of ``model.onnx``.
-        input: name of the graph's input.
+        input: name of the graph's first input.
+        features: name of its second one; None where it has none.
         decided: name of its output of classes; the other is ``OUTPUT``.
         parameters: trained numbers, all members together.
         largest_difference: between torch and onnxruntime, over all cells compared.
@@ -122,16 +80,26 @@ class Exported:
 
     opset: int
     input: str
+    features: str | None
     decided: str
     parameters: int
     largest_difference: float
 
 
-def whole_module(predictors: Sequence[Fitted]) -> nn.Module:
+def whole_module(
+    predictors: Sequence[Fitted],
+    shares: Sequence[Share] = (),
+    decision: Decision | None = None,
+) -> nn.Module:
     """The network that the card holds: on the CPU, float32, in evaluation mode.
 
-    A copy: the predictors stay as they are. One predictor gives its own module, several their
-    mean, whose state is prefixed ``member.0.``, ``member.1.`` and so on.
+    A copy: the predictors stay as they are. One predictor gives its own module. Several give
+    their mean, whose state is prefixed ``member.0.``, ``member.1.`` and so on.
+
+    Args:
+        predictors: of one recipe, or of the trials of an ensemble.
+        shares: of each predictor in an ensemble of trials; empty where they are of one recipe.
+        decision: of that ensemble.
     """
     if not predictors:
         raise CardError("nothing to export: no predictor was given")
@@ -142,26 +110,33 @@ def whole_module(predictors: Sequence[Fitted]) -> nn.Module:
         .eval()
         for predictor in predictors
     ]
-    return members[0] if len(members) == 1 else Ensemble(members).eval()
+    if shares:
+        if decision is None:
+            raise CardError("an ensemble of trials needs the decision that it was joined by")
+        parts = [
+            Part(module, share.weight, share.decision)
+            for module, share in zip(members, shares, strict=True)
+        ]
+        return TrialEnsemble(parts, decision).eval()
+    return members[0] if len(members) == 1 else FoldEnsemble(members).eval()
 
 
-def measures(module: nn.Module) -> bool:
-    """Whether a module takes features measured on the images, (B, F), in place of the images."""
-    return bool(getattr(module, "measures", False))
+def inputs_of(module: nn.Module, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What a module takes of raw (n, C, H, W) images: themselves, their (n, F) features, or both.
 
-
-def inputs_of(module: nn.Module, images: NDArray[Any]) -> NDArray[Any]:
-    """What a module takes of raw (n, C, H, W) images: themselves, or (n, F) float32 features."""
-    if not measures(module):
-        return images
+    By the names that the graph's inputs have, in their order.
+    """
+    if not measures(module) and not takes_both(module):
+        return {INPUT: images}
     from cellsearch.data.features import measure
 
-    return measure(images)
+    pictures = {} if measures(module) else {INPUT: images}
+    return {**pictures, FEATURES: measure(images)}
 
 
 def feature_facts(module: nn.Module, channels: Sequence[str]) -> FeatureFacts | None:
-    """Version and names of the features that a module takes; None where it takes images."""
-    if not measures(module):
+    """Version and names of the features that a module takes; None where it takes images alone."""
+    if not measures(module) and not takes_both(module):
         return None
     from cellsearch.data.features import FEATURES_VERSION, feature_names
 
@@ -170,7 +145,7 @@ def feature_facts(module: nn.Module, channels: Sequence[str]) -> FeatureFacts | 
 
 def export(
     module: nn.Module,
-    inputs: NDArray[Any],
+    inputs: Mapping[str, NDArray[Any]],
     folder: Path,
     *,
     temperature: float = 1.0,
@@ -179,11 +154,9 @@ def export(
     """Write ``model.onnx`` and ``model.safetensors``, and compare torch with onnxruntime.
 
     Args:
-        module: (B, C, H, W) float32 raw intensities, or (B, F) features, to (B, K)
-            probabilities; on the CPU.
-        inputs: (n, C, H, W) real cells of any dtype, or their (n, F) features (``inputs_of``); at
-            least one. All are compared in batches, and the first also alone, since a fixed batch
-            would show there.
+        module: of ``whole_module``; on the CPU.
+        inputs: of ``inputs_of``, of at least one real cell. All are compared in batches, and the
+            first also alone, since a fixed batch would show there.
         folder: where the files go.
         temperature: of the graph's probabilities; ``model.safetensors`` holds the network without.
         decision: of the graph's classes; None takes the greatest probability.
@@ -193,57 +166,65 @@ def export(
             differ by more than 1e-4, or in the class of a cell that is not on the edge of two.
     """
     path = folder / "model.onnx"
-    cells = np.ascontiguousarray(inputs, dtype=np.float32)
-    name = INPUT if cells.ndim == 4 else FEATURES
+    inputs = {name: np.ascontiguousarray(v, np.float32) for name, v in inputs.items()}
+    names = tuple(inputs)
+    cells = len(inputs[names[0]])
     served = module if temperature == 1.0 else Calibrated(module, temperature).eval()
     bias = None if decision is None else decision.bias(temperature)
-    _write_onnx(Decided(served, bias).eval(), cells, path, name)
+    _write_onnx(Decided(served, bias).eval(), inputs, path)
     opset = _strip(path)
     _write_state(module, folder / "model.safetensors")
     session = open_session(path)
     largest = 0.0
-    starts = range(0, len(cells), CELLS_AT_ONCE)
-    for batch in (cells[:1], *(cells[start : start + CELLS_AT_ONCE] for start in starts)):
+    starts = range(0, cells, CELLS_AT_ONCE)
+    for part in (slice(0, 1), *(slice(start, start + CELLS_AT_ONCE) for start in starts)):
+        batch = {name: values[part] for name, values in inputs.items()}
         with torch.inference_mode():
-            expected = served(torch.from_numpy(batch.copy())).numpy()
-        found = run_session(session, batch, input_name=name, output_name=OUTPUT)
+            tensors = [torch.from_numpy(values.copy()) for values in batch.values()]
+            expected = served(*tensors).numpy()
+        found = run_session(session, batch, output_name=OUTPUT)
         if found.shape != expected.shape:
             raise CardError(f"ONNX gives shape {found.shape} where torch gives {expected.shape}")
         _require_probabilities(expected)
         largest = max(largest, float(np.abs(found - expected).max()))
-        classes = run_session(session, batch, input_name=name, output_name=DECIDED)
+        classes = run_session(session, batch, output_name=DECIDED)
         clear = margin(expected, decision, temperature=temperature) > CLEAR_MARGIN
         same = classes == decided(expected, decision, temperature=temperature)
         if not same[clear].all():
             raise CardError(
-                f"the exported model gives {int((~same[clear]).sum())} of {len(batch)} cells "
+                f"the exported model gives {int((~same[clear]).sum())} of {len(same)} cells "
                 "another class than the trained one; no card is written"
             )
     # Written so that a NaN fails too.
     if not largest <= TOLERANCE:
         raise CardError(
             f"the exported model differs from the trained one by {largest:.2g} on "
-            f"{len(cells)} cells (at most {TOLERANCE:g} is allowed); no card is written"
+            f"{cells} cells (at most {TOLERANCE:g} is allowed); no card is written"
         )
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Exported(opset, name, DECIDED, parameters, largest)
+    second = names[1] if len(names) > 1 else None
+    return Exported(opset, names[0], second, DECIDED, parameters, largest)
 
 
-def _write_onnx(module: nn.Module, cells: NDArray[np.float32], path: Path, name: str) -> None:
+def _write_onnx(module: nn.Module, inputs: Mapping[str, NDArray[np.float32]], path: Path) -> None:
     # The exporter takes a batch of one for a constant, so at least two cells are traced.
-    example = torch.from_numpy(np.resize(cells, (2, *cells.shape[1:])).copy())
+    examples = tuple(
+        torch.from_numpy(np.resize(values, (2, *values.shape[1:])).copy())
+        for values in inputs.values()
+    )
+    batch = torch.export.Dim("batch")
     try:
         with _silence():
             torch.onnx.export(
                 module,
-                (example,),
+                examples,
                 path,
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                input_names=[name],
+                input_names=list(inputs),
                 output_names=[OUTPUT, DECIDED],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=tuple({0: batch} for _ in examples),
             )
     except OSError as error:
         raise CardError(f"cannot write {path}: {error.strerror}") from None

@@ -59,18 +59,25 @@ def fit_rule(config: CardConfig, asked: str | None) -> str:
     return rule
 
 
-def measured(images: NDArray[Any]) -> NDArray[np.float32]:
-    """(N, F) float32 features of (N, C, H, W) images that ``prepare`` gave, without torch.
+def graph_inputs(cells: NDArray[Any], config: CardConfig) -> dict[str, NDArray[Any]]:
+    """What a card's graph takes of (N, C, H, W) images that ``prepare`` gave, without torch.
+
+    By the names of its inputs: the images, the (N, F) float32 features measured on them, or both.
 
     Raises:
         CardError: images too small to be measured.
     """
+    if config.features is None:
+        return {config.onnx.input: cells}
     from cellsearch.data.features import measure
 
     try:
-        return measure(images)
+        features = measure(cells)
     except DataError as error:
         raise CardError(error) from None
+    if config.onnx.features is None:
+        return {config.onnx.input: features}
+    return {config.onnx.input: cells, config.onnx.features: features}
 
 
 def require_known_features(folder: Path, config: CardConfig) -> None:

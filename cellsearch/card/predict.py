@@ -15,7 +15,7 @@ from cellsearch.card.abstain import UNCERTAIN, Abstention, kept
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CONFIG, MODEL, CardConfig, read_config
 from cellsearch.card.conformal import PredictionSets, members
-from cellsearch.card.inputs import Images, measured, prepare, require_known_features
+from cellsearch.card.inputs import Images, graph_inputs, prepare, require_known_features
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
 from cellsearch.stats.decision import decided
@@ -108,8 +108,7 @@ class CardPredictor:
         cells = prepare(images, self.config, fit=fit)
         probabilities = run_session(
             self.session,
-            cells if self.config.features is None else measured(cells),
-            input_name=self.config.onnx.input,
+            graph_inputs(cells, self.config),
             output_name=self.config.onnx.output,
             batch=batch,
         )
@@ -256,8 +255,7 @@ def predict_cells(
         parts.append(
             run_session(
                 predictor.session,
-                piece if config.features is None else measured(piece),
-                input_name=config.onnx.input,
+                graph_inputs(piece, config),
                 output_name=config.onnx.output,
             )
         )

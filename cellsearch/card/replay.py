@@ -10,7 +10,7 @@ import numpy as np
 
 from cellsearch.card.checksums import CHECKSUMS, problems_with, read_checksums
 from cellsearch.card.config import CONFIG, MODEL
-from cellsearch.card.inputs import measured, prepare
+from cellsearch.card.inputs import graph_inputs, prepare
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.session import run_session
 from cellsearch.errors import CardError
@@ -108,8 +108,7 @@ def _replay(folder: Path) -> tuple[int, float]:
         images = prepare(images, config)
         given = run_session(
             predictor.session,
-            images if config.features is None else measured(images),
-            input_name=config.onnx.input,
+            graph_inputs(images, config),
             output_name=config.onnx.decided,
         )
         temperature = config.temperature or 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,16 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
 
 def run_session(
     session: Any,
-    inputs: NDArray[Any],
+    inputs: Mapping[str, NDArray[Any]],
     *,
-    input_name: str,
     output_name: str,
     batch: int | None = None,
 ) -> NDArray[np.float32]:
-    """(N, C, H, W) images or (N, F) features, as float32, to the graph's (N, K) float32 output.
+    """(N, C, H, W) images, (N, F) features or both, as float32, to the graph's (N, K) output.
 
     Args:
         session: of ``open_session``.
-        inputs: of any dtype, in the shape that the graph takes.
-        input_name: of the graph.
+        inputs: by the names of the graph's inputs; of any dtype, in the shape that it takes.
         output_name: of the graph.
         batch: cells in one call; by default at most 256, and of images about 100,000 pixels'
             worth, so that wide feature maps of large crops stay within some hundred MB.
@@ -72,12 +71,16 @@ def run_session(
         CardError: the graph does not take these inputs.
     """
     parts = []
-    pixels = math.prod(inputs.shape[2:])
+    cells = len(next(iter(inputs.values())))
+    pixels = max(math.prod(values.shape[2:]) for values in inputs.values())
     batch = batch or max(1, min(MOST_IMAGES, PIXELS_AT_ONCE // pixels))
     try:
-        for start in range(0, len(inputs), batch):
-            piece = np.ascontiguousarray(inputs[start : start + batch], dtype=np.float32)
-            parts.append(session.run([output_name], {input_name: piece})[0])
+        for start in range(0, cells, batch):
+            pieces = {
+                name: np.ascontiguousarray(values[start : start + batch], dtype=np.float32)
+                for name, values in inputs.items()
+            }
+            parts.append(session.run([output_name], pieces)[0])
     except Exception as error:
         raise CardError(f"the card's model cannot be run: {first_line(error)}") from error
     return np.concatenate(parts).astype(np.float32, copy=False)

@@ -75,6 +75,7 @@ def only_probabilities(path: Path, config: CardConfig) -> None:
     if config.onnx.decided is None:
         return
     whole = onnx.load(path)
-    cut = Extractor(whole).extract_model([config.onnx.input], [config.onnx.output])
+    inputs = [name for name in (config.onnx.input, config.onnx.features) if name is not None]
+    cut = Extractor(whole).extract_model(inputs, [config.onnx.output])
     onnx.checker.check_model(cut)
     onnx.save(cut, path)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsearch.card.inputs import measured
+from cellsearch.card.inputs import graph_inputs
 from cellsearch.card.predict import CardPredictor
 from cellsearch.card.session import run_session
 
@@ -99,8 +99,7 @@ def _log_probability(
     # Not by predictor.predict: covered cells need not look like those of training.
     probabilities = run_session(
         predictor.session,
-        cells if predictor.config.features is None else measured(cells),
-        input_name=predictor.config.onnx.input,
+        graph_inputs(cells, predictor.config),
         output_name=predictor.config.onnx.output,
     )
     one = probabilities[:, target].astype(np.float64)

@@ -178,6 +178,34 @@ def decided(
     return np.asarray((logs + decision.bias(temperature)).argmax(axis=1), dtype=np.int64)
 
 
+def aimed_at(probabilities: Probabilities, decision: Decision) -> Floats:
+    """(n, K) probabilities under the mix of classes that a decision aims at.
+
+    Their greatest is the class that is decided. Those of models with different training priors
+    can be averaged, which their own cannot.
+
+    Args:
+        probabilities: (n, K) of the model; rows add up to 1.
+        decision: of the same model.
+    """
+    logs = np.log(np.maximum(probabilities.astype(np.float64), FLOOR)) + decision.bias()
+    values = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+
+def natural_again(aimed: Floats, decision: Decision) -> Floats:
+    """The inverse of ``aimed_at``, for a decision of a model whose prior is the natural one.
+
+    Args:
+        aimed: (n, K) of ``aimed_at``, or means of such.
+        decision: whose ``priors.effective`` are its ``priors.natural``.
+    """
+    logs = np.log(np.maximum(aimed, FLOOR)) - decision.bias()
+    logs[:, np.array(decision.priors.natural) <= 0.0] = NEVER
+    values = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+
 def margin(
     probabilities: Probabilities, decision: Decision | None, *, temperature: float = 1.0
 ) -> Floats:
