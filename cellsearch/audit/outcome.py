@@ -14,11 +14,13 @@ from cellsearch.audit.report import Check, nothing, verdict
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.predictions import predictions_of
 from cellsearch.card.rules import find_rules
-from cellsearch.data.splits import SplitsFile
+from cellsearch.data.splits import Splits, SplitsFile
 from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
 from cellsearch.run.warm_start import seen_cells
+from cellsearch.stats.metrics import metric_named
+from cellsearch.tune.ensemble import Choice, Ensemble, join_run
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold
 
@@ -104,7 +106,8 @@ def card_of_this_run(evidence: Evidence) -> Check:
         problems.append(f"its recipe is not that of trial {winner}")
     scores = [each.score for each in evidence.rows or () if each.state == "COMPLETE"]
     best = max((score for score in scores if score is not None), default=None)
-    if row is not None and best is not None and row.score is not None and row.score < best:
+    alone = not card.ensemble
+    if alone and row is not None and best is not None and (row.score or 0.0) < best:
         problems.append(
             f"trial {winner} scored {row.score:.4f} out of fold, another trial {best:.4f}: the "
             "best trial was not chosen"
@@ -125,6 +128,16 @@ def calibration(evidence: Evidence) -> Check:
     folds.sort(key=lambda fold: fold.fold)
     rule = StudyRule.load(evidence.folder)
     pooled = out_of_fold(folds, evidence.cells, splits, rule)
+    problems = []
+    if card.ensemble:
+        joined = _joined_again(evidence, splits)
+        if joined is None:
+            return nothing(name, "folds of the trials that were joined are missing")
+        pooled = joined.predictions
+        if [each.trial for each in joined.members] != [each.trial for each in card.ensemble]:
+            problems.append(
+                "the card joins other trials than those that out-of-fold predictions choose"
+            )
     again = find_rules(
         pooled,
         card.classes,
@@ -132,7 +145,6 @@ def calibration(evidence: Evidence) -> Check:
         sets=None if card.sets is None else card.sets.level,
         seed=evidence.record.config.seed,
     )
-    problems = []
     if not np.isclose(again.temperature.value, card.temperature, rtol=SAME):
         problems.append(
             f"the card's temperature is {card.temperature:.4f}, out-of-fold predictions give "
@@ -146,6 +158,22 @@ def calibration(evidence: Evidence) -> Check:
         if stored is not None and (found is None or not _alike(found, stored)):
             problems.append(f"{what} do not match the out-of-fold predictions")
     return verdict(name, problems, f"temperature {card.temperature:.3f} of {len(pooled):,} cells")
+
+
+def _joined_again(evidence: Evidence, splits: Splits) -> Ensemble | None:
+    """The ensemble of a run, found again in its folds."""
+    config, choice = evidence.record.config, Choice.load(evidence.folder)
+    if choice is None or evidence.rows is None:
+        return None
+    return join_run(
+        evidence.folder,
+        evidence.rows,
+        evidence.cells,
+        splits,
+        metric_named(config.metric),
+        only=set(choice.pool),
+        seed=config.seed,
+    )
 
 
 def first_weights(evidence: Evidence) -> Check:

@@ -89,6 +89,20 @@ class FeatureFacts(_Part):
     names: tuple[str, ...] = Field(min_length=1)
 
 
+class EnsembleMember(_Part):
+    """A trial whose network is in the graph, joined with others.
+
+    Attributes:
+        trial: its number.
+        weight: its share of the mean of probabilities.
+        recipe: that it was trained by.
+    """
+
+    trial: int = Field(ge=0)
+    weight: float = Field(gt=0.0, le=1.0)
+    recipe: dict[str, bool | int | float | str]
+
+
 class CardConfig(_Part):
     """``config.json``: everything that a program needs to use the model.
 
@@ -99,6 +113,8 @@ class CardConfig(_Part):
         fit: what is done with a crop of another size: refused, padded (or cut) about its centre,
             resized, or padded after what is larger was shrunk, its aspect kept.
         members: networks whose probabilities are averaged.
+        recipe: of the winner; of an ensemble of trials, that of its heaviest member.
+        ensemble: the trials whose networks are joined; empty where all are of one recipe.
         features: what is measured on each image for the graph; None where it takes the pixels.
         temperature: that is in the graph; None in cards that were made before there was any.
         abstention: confidence below which a cell is ``uncertain``; None where none was asked for.
@@ -125,6 +141,7 @@ class CardConfig(_Part):
     dataset: DatasetFacts
     splits_sha256: str
     recipe: dict[str, bool | int | float | str]
+    ensemble: tuple[EnsembleMember, ...] = ()
     onnx: OnnxFacts
     features: FeatureFacts | None = None
     temperature: float | None = Field(None, gt=0.0)
@@ -139,6 +156,8 @@ class CardConfig(_Part):
             raise ValueError("classes: every name once")
         if tuple(part.channel for part in self.ranges) != self.channels:
             raise ValueError("ranges: one entry a channel, in the order of channels")
+        if self.ensemble and len(self.ensemble) != self.members:
+            raise ValueError("ensemble: one entry a member")
         lengths = {}
         if self.abstention is not None:
             lengths["abstention.thresholds"] = len(self.abstention.thresholds)

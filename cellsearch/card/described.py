@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, get_args
 
 from cellsearch.card.config import (
     CardConfig,
     DatasetFacts,
+    EnsembleMember,
     FeatureFacts,
     Fit,
     OnnxFacts,
@@ -36,6 +38,7 @@ def described(
     decision: Decision | None,
     *,
     members: int,
+    ensemble: Sequence[EnsembleMember] = (),
 ) -> CardConfig:
     """What a program needs to know of the exported model.
 
@@ -49,6 +52,7 @@ def described(
         features: that the graph takes; None where it takes images.
         decision: of the classes; None where the greatest probability decides.
         members: networks in it.
+        ensemble: the trials that these are of; empty where they are of one recipe.
     """
     return CardConfig(
         cellsearch_version=__version__,
@@ -67,7 +71,13 @@ def described(
         dataset=_dataset_facts(dataset, variant),
         splits_sha256=splits.sha256,
         recipe=recipe.to_params(),
-        onnx=OnnxFacts(input=exported.input, decided=exported.decided, opset=exported.opset),
+        ensemble=tuple(ensemble),
+        onnx=OnnxFacts(
+            input=exported.input,
+            features=exported.features,
+            decided=exported.decided,
+            opset=exported.opset,
+        ),
         features=features,
         temperature=rules.temperature.value,
         abstention=rules.abstention,

@@ -30,7 +30,7 @@ class Evidence:
     """What was drawn.
 
     Attributes:
-        members: networks in the card; the first is the one looked into.
+        members: networks in the card; the first that looks at pixels is looked into.
         curves_holdout: of each class.
         curves_oof: of each class; None where no out-of-fold probabilities were given.
         saliency: None where the network has no gradient.
@@ -66,7 +66,7 @@ def write_evidence(
 
     Args:
         folder: of the card; ``plots`` lies in it.
-        predictors: of the card; the first is looked into.
+        predictors: of the card; the first that looks at pixels is looked into.
         dataset: all cells.
         held: (n,) positions of the hold-out.
         probabilities: (n, K) of the hold-out.
@@ -102,12 +102,12 @@ def write_evidence(
         )
     of_oof = curves[1] if len(curves) > 1 else None
     _write_curves(folder, curves[0], of_oof)
-    found, reason = _write_saliency(
-        folder, predictors[0], dataset, held, labels, probabilities, predicted
-    )
+    # Of an ensemble, one that looks at pixels.
+    shown = next((each for each in predictors if not _measures(each)), predictors[0])
+    found, reason = _write_saliency(folder, shown, dataset, held, labels, probabilities, predicted)
     laid, notes = _write_embedding(
         folder,
-        predictors[0],
+        shown,
         dataset,
         held,
         probabilities,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,6 +15,7 @@ from cellsearch.stats.comparison import Scores, comparison_as_json
 from cellsearch.stats.decision import Decide
 from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, Evaluation, as_json, as_plain
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
+from cellsearch.tune.ensemble import Choice
 from cellsearch.tune.findings import Found, Outcome, optimism
 
 Part = Literal["hold_out", "out_of_fold"]
@@ -245,6 +246,41 @@ class GeneratedEntry(_Value):
     picture: str
 
 
+class MemberEntry(_Value):
+    """A trial that was joined, and its share of the mean."""
+
+    trial: int
+    weight: float
+
+
+class EnsembleEntry(_Value):
+    """Trials that were joined, or would have been, and what that is worth out-of-fold.
+
+    Attributes:
+        accepted: whether the card is made of them.
+        members: heaviest first.
+        gain: over the best single trial; both chosen on the other folds than they are scored on.
+        chance: of being better at all, over bootstrap samples.
+        optimism: what the members chosen on all folds seem better by than they are.
+    """
+
+    accepted: bool
+    members: list[MemberEntry]
+    gain: Estimate
+    chance: float
+    optimism: float
+
+    @property
+    def sentence(self) -> str:
+        """What was joined and why, for people."""
+        named = [f"{each.trial} ({100 * each.weight:.0f} %)" for each in self.members]
+        trials = f"trials {', '.join(named[:-1])} and {named[-1]}" if named[1:] else "one trial"
+        gained = f"{self.gain.value:+.3f} ({self.gain.low:+.3f} to {self.gain.high:+.3f})"
+        if self.accepted:
+            return f"{trials} joined; out-of-fold {gained} against the best single trial"
+        return f"no trials joined: out-of-fold {gained} against the best single trial"
+
+
 class CardMetrics(_Value):
     """All figures of a card.
 
@@ -262,6 +298,7 @@ class CardMetrics(_Value):
         verdict: on the search; None in cards of older versions.
         limits: of the model; empty in cards of older versions.
         generated: cells that were generated for the training, by class.
+        ensemble: of trials; None where none was looked for.
     """
 
     level: float = LEVEL
@@ -278,6 +315,7 @@ class CardMetrics(_Value):
     verdict: VerdictEntry | None = None
     limits: list[Limit] = []
     generated: list[GeneratedEntry] = []
+    ensemble: EnsembleEntry | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -317,6 +355,8 @@ class CardMetrics(_Value):
     def baseline_won(self) -> bool:
         """Whether trial 0 is the winner."""
         search = self.search
+        if self.ensemble is not None and self.ensemble.accepted:
+            return False
         # Cards of older versions do not name the baseline's trial, which was always 0.
         named = "baseline_trial" in search.model_fields_set
         first = search.baseline_trial if named else 0
@@ -334,6 +374,7 @@ def card_metrics(
     decisions: Mapping[Decide, Evaluation],
     limits: Sequence[Limit] = (),
     generated: Sequence[GeneratedEntry] = (),
+    choice: Choice | None = None,
 ) -> CardMetrics:
     """All that ``metrics.json`` holds.
 
@@ -347,6 +388,7 @@ def card_metrics(
         decisions: of ``decided_both_ways``.
         limits: of the model.
         generated: cells, by class.
+        choice: of trials to join; None where none was looked for.
 
     Raises:
         CardError: a value that does not fit.
@@ -371,6 +413,7 @@ def card_metrics(
                 "verdict": None if found.verdict is None else found.verdict.to_dict(),
                 "limits": [each.model_dump() for each in limits],
                 "generated": [each.model_dump() for each in generated],
+                "ensemble": None if choice is None else asdict(choice),
             }
         )
     except ValidationError as error:

@@ -20,6 +20,7 @@ from cellsearch.card.evidence import Evidence
 from cellsearch.card.front_matter import front_matter
 from cellsearch.card.limits import shape_of
 from cellsearch.card.metrics import Calibration, CardMetrics, SearchFacts
+from cellsearch.space.recipe import Recipe, brief
 from cellsearch.stats.calibration import FEWEST_CALLED
 from cellsearch.stats.curves import REPEATS as DRAWN
 from cellsearch.stats.curves import curves_as_json
@@ -139,6 +140,14 @@ def write_readme(story: Story) -> str:
                 [parameter, "none" if value == "" else str(value)]
                 for parameter, value in config.recipe.items()
             ],
+        ),
+        joined=Table.of(
+            ("trial", "share", "recipe"),
+            [
+                [each.trial, f"{100 * each.weight:.0f} %", brief(Recipe.from_params(each.recipe))]
+                for each in config.ensemble
+            ],
+            numbers=(1,),
         ),
         fewest_kept=FEWEST_KEPT,
         fewest_called=FEWEST_CALLED,

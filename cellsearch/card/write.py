@@ -18,11 +18,11 @@ from cellsearch.card.confidence import (
     measure_confidence,
     write_confidence,
 )
-from cellsearch.card.config import CONFIG, SEEN_CELLS
+from cellsearch.card.config import CONFIG, SEEN_CELLS, EnsembleMember
 from cellsearch.card.described import described
 from cellsearch.card.embedding import Projection
 from cellsearch.card.evidence import write_evidence
-from cellsearch.card.export import Fitted, export, feature_facts, inputs_of, whole_module
+from cellsearch.card.export import Fitted, Share, export, feature_facts, inputs_of, whole_module
 from cellsearch.card.generated import GeneratorFigures, entries
 from cellsearch.card.limits import limits_of
 from cellsearch.card.metrics import METRICS_FILE, SearchFacts, card_metrics
@@ -49,6 +49,7 @@ from cellsearch.stats.decision import Decision
 from cellsearch.stats.evaluation import predicted_classes
 from cellsearch.stats.metrics import confusion
 from cellsearch.stats.predictions import Predictions
+from cellsearch.tune.ensemble import Choice
 from cellsearch.tune.findings import Found
 from cellsearch.util.atomic import whole_folder
 
@@ -60,18 +61,36 @@ COMPARED_CELLS = 256
 SAME_PROBABILITIES = 1e-2
 
 
+@dataclass(frozen=True)
+class JoinedTrial:
+    """A trial of the ensemble that is handed over.
+
+    Attributes:
+        trial: its number.
+        recipe: that its predictor was trained by.
+        share: how its predictor enters the mean.
+    """
+
+    trial: int
+    recipe: Recipe
+    share: Share
+
+
 @dataclass(frozen=True, eq=False)
 class Winner:
     """The model that is handed over, and what it predicts.
 
     Attributes:
-        predictors: one refitted network, or those of the folds, whose probabilities are averaged.
-        recipe: of the winner.
+        predictors: one refitted network, those of the folds, whose probabilities are averaged, or
+            one of each trial of an ensemble.
+        recipe: of the winner; of an ensemble that of its heaviest member.
         holdout_probabilities: (n, K) float32 of the predictors, not calibrated; rows in the order
             of ``splits.holdout``.
         oof: its out-of-fold predictions.
         generators: of the classes that cells were generated for.
         decision: how its probabilities become classes; None takes the greatest.
+        joined: the trials of an ensemble, in the order of the predictors.
+        choice: what joining them is worth; None where none was looked for.
     """
 
     predictors: Sequence[Fitted]
@@ -80,6 +99,8 @@ class Winner:
     oof: Predictions
     generators: Sequence[GeneratorFigures] = ()
     decision: Decision | None = None
+    joined: Sequence[JoinedTrial] = ()
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +203,7 @@ def _write_into(
     rules = find_rules(oof, dataset.classes, abstain=options.abstain, sets=options.sets, seed=seed)
     probabilities = scaled(uncalibrated, rules.temperature.value)
     compared = held[np.linspace(0, len(held) - 1, min(len(held), COMPARED_CELLS)).astype(int)]
-    module = whole_module(predictors)
+    module = whole_module(predictors, [each.share for each in winner.joined], decision)
     exported = export(
         module,
         inputs_of(module, dataset.images[compared]),
@@ -200,6 +221,12 @@ def _write_into(
         feature_facts(module, dataset.channels),
         decision,
         members=len(predictors),
+        ensemble=[
+            EnsembleMember(
+                trial=each.trial, weight=each.share.weight, recipe=each.recipe.to_params()
+            )
+            for each in winner.joined
+        ],
     )
     write_json(folder / CONFIG, config.model_dump(mode="json"))
     write_checksums(folder)
@@ -226,6 +253,7 @@ def _write_into(
             config, scores.hold_out.winner, search, grouped=dataset.groups is not None
         ),
         generated=entries(winner.generators),
+        choice=winner.choice,
     )
     write_json(folder / METRICS_FILE, metrics.model_dump(exclude_unset=True))
     splits.save(folder / "splits.json")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import TrialError
 from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.models.timm_net import TimmNet, head_parameters
-from cellsearch.space.models import Model, unpretrained
+from cellsearch.space.models import ClassicalModel, Model, unpretrained
 from cellsearch.space.recipe import Recipe
 
 
@@ -34,8 +35,21 @@ def read_backbone(card: Path) -> Backbone:
     from safetensors.torch import load_file
 
     config = json.loads((card / "config.json").read_text(encoding="utf-8"))
-    recipe = Recipe.from_params(config["recipe"])
-    return Backbone(unpretrained(recipe.model), load_file(card / "model.safetensors"))
+    recipe, prefix = _network(config)
+    state = load_file(card / "model.safetensors")
+    own = {
+        name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)
+    }
+    return Backbone(unpretrained(recipe.model), own)
+
+
+def _network(config: Mapping[str, Any]) -> tuple[Recipe, str]:
+    """The network of a card and the prefix of its weights; the heaviest one of an ensemble."""
+    for place, member in enumerate(config.get("ensemble", ())):
+        recipe = Recipe.from_params(member["recipe"])
+        if not isinstance(recipe.model, ClassicalModel):
+            return recipe, f"member.{place}."
+    return Recipe.from_params(config["recipe"]), ""
 
 
 def begin_with(module: CellModule, backbone: Backbone) -> int:

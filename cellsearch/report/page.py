@@ -93,6 +93,7 @@ def run_page(
         facts=facts,
         title=_title(facts),
         verdict=_sentence(facts.verdict),
+        joined=_joined(card),
         headline=_headline(card) if card is not None else [],
         synthetic=card is not None and card.config.dataset.synthetic,
         pictures=shown,
@@ -162,6 +163,12 @@ def _title(facts: RunFacts) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
+def _joined(card: CardFacts | None) -> str:
+    """Which trials the card joins; "" where it is of one."""
+    found = None if card is None else card.metrics.ensemble
+    return found.sentence if found is not None and found.accepted else ""
 
 
 def _headline(card: CardFacts) -> list[tuple[str, str, str]]:

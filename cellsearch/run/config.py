@@ -35,6 +35,8 @@ METRIC_NAMES = (
     "accuracy",
 )
 """Keys of ``stats.metrics.METRICS``, without its numpy: the command line shows them in no time."""
+OLDER_FINALS = {"refit": "single", "ensemble": "folds"}
+"""What ``final`` was called in older versions, whose runs are still read."""
 _PREFIX: dict[Kind, str] = {"outer": "outer", "repeats": "repeat"}
 
 
@@ -180,10 +182,11 @@ class RunConfig(BaseModel):
         default=True,
         description="Train networks briefly first, and only the best of them in full.",
     )
-    final: Literal["refit", "ensemble"] = Field(
-        default="refit",
-        description="The card's model: refit (trained again on all folds) or ensemble (of their "
-        "networks).",
+    final: Literal["best", "single", "folds"] = Field(
+        default="best",
+        description="The card's model: single (the best trial, trained again on all folds), folds "
+        "(the mean of its folds' networks) or best (single, or up to three trials joined, where "
+        "out-of-fold predictions say that this is better).",
     )
     abstain: str | None = Field(
         default=None,
@@ -256,12 +259,17 @@ class RunConfig(BaseModel):
             raise ValueError("expected at most 0.5")
         return value
 
+    @field_validator("final", mode="before")
+    @classmethod
+    def _by_its_older_names(cls, value: object) -> object:
+        return OLDER_FINALS.get(value, value) if isinstance(value, str) else value
+
     @field_validator("final")
     @classmethod
-    def _an_ensemble_of_folds(cls, value: str, info: ValidationInfo) -> str:
-        if value == "ensemble" and info.data.get("split") is not None:
+    def _of_several_folds(cls, value: str, info: ValidationInfo) -> str:
+        if value == "folds" and info.data.get("split") is not None:
             raise ValueError(
-                "an ensemble needs the networks of several folds, and a fixed split has only one"
+                "folds needs the networks of several folds, and a fixed split has only one"
             )
         return value
 

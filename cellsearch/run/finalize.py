@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
+from cellsearch.card.metrics import EnsembleEntry
 from cellsearch.errors import RunError, StorageError
 from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
@@ -22,10 +24,19 @@ from cellsearch.stats.decision import decided
 from cellsearch.stats.evaluation import BaselineFigures
 from cellsearch.stats.metrics import metric_named
 from cellsearch.stats.predictions import Predictions
+from cellsearch.tune.clock import CARD_SECONDS
+from cellsearch.tune.ensemble import (
+    MOST_MEMBERS,
+    Choice,
+    Ensemble,
+    join_run,
+    joined_probabilities,
+    natural_decision,
+)
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
 from cellsearch.tune.rule import StudyRule
-from cellsearch.tune.trial_predictions import out_of_fold, trial_predictions
+from cellsearch.tune.trial_predictions import ENSEMBLE, out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
 from cellsearch.util.atomic import remove
 
@@ -44,6 +55,9 @@ if TYPE_CHECKING:
     from cellsearch.tune.study import SearchOutcome, TrialRow
 
 
+SCORING = "holdout.json"
+"""Of a run's folder; there once the hold-out is scored."""
+
 REFITS = 4
 """Times that a training which died is begun with another seed."""
 
@@ -55,33 +69,48 @@ def hand_over(
     splits: Splits,
     outcome: SearchOutcome,
     observer: RunObserver,
+    *,
+    seconds: float | None = None,
 ) -> ModelCard:
     """Refit the winner and the baseline, score the hold-out once, write ``card/``.
+
+    Args:
+        record: of the run.
+        folder: of the run.
+        cells: the data set.
+        splits: of the run.
+        outcome: of the search.
+        observer: who watches.
+        seconds: that are left for all of it; None is no bound.
 
     Raises:
         RunError: the hold-out was scored before for another trial of this run.
     """
     from cellsearch.card.scoring import score
-    from cellsearch.card.write import CardOptions, Winner, write_card
+    from cellsearch.card.write import CardOptions, write_card
 
     best = outcome.best
     if best is None:
         raise ValueError("hand_over needs a complete trial")
-    _record_scoring(folder, best, outcome)
+    config = record.config
+    ensemble = _ensemble(config, folder, cells, splits, outcome, observer, seconds)
+    members = [best]
+    if ensemble is not None and ensemble.accepted:
+        rows = {row.number: row for row in outcome.rows}
+        members = [rows[each.trial] for each in ensemble.members]
+    lead = members[0]
+    _record_scoring(folder, lead, outcome)
     for leftover in folder.glob(".card.*.tmp"):  # of a process that was killed
         remove(leftover)
-    config = record.config
-    predictors = _final(best, folder, cells, splits, config, observer, "winner")
+    predictors: list[Predictor] = []
+    for row in members:
+        who = "winner" if row is best else f"model of trial {row.number}"
+        predictors += _final(row, folder, cells, splits, config, observer, who)
     _write_provenance(folder, "winner", predictors)
-    rule = StudyRule.load(folder)
-    winner = Winner(
-        predictors=predictors,
-        recipe=best.recipe,
-        holdout_probabilities=_mean_probabilities(predictors, cells, splits.holdout),
-        oof=_out_of_fold(folder, best, cells, splits),
-        generators=_generators(predictors[0], cells),
-        decision=rule.decision([each.priors for each in predictors]),
-    )
+    if ensemble is not None and ensemble.accepted:
+        winner = _joined_winner(predictors, members, ensemble, folder, cells, splits)
+    else:
+        winner = _single_winner(predictors, best, ensemble, folder, cells, splits)
     baseline = _baseline(folder, cells, splits, outcome, config, observer, winner)
     observer.message("finding the intervals of the hold-out's figures")
     scores = score(
@@ -99,9 +128,9 @@ def hand_over(
         dataset=cells,
         splits=splits,
         scores=scores,
-        search=_facts(record, outcome, best, precision=str(predictors[0].precision)),
+        search=_facts(record, outcome, lead, precision=str(predictors[0].precision)),
         command=record.command,
-        found=findings(record, folder, cells, splits, outcome, scores.hold_out, observer),
+        found=findings(record, folder, cells, splits, outcome, scores.hold_out, observer, ensemble),
         options=CardOptions(
             abstain=config.abstain,
             sets=config.sets,
@@ -111,6 +140,110 @@ def hand_over(
     )
     _record_card(record, folder, observer)
     return card
+
+
+def _ensemble(
+    config: RunConfig,
+    folder: Path,
+    cells: CellDataset,
+    splits: Splits,
+    outcome: SearchOutcome,
+    observer: RunObserver,
+    seconds: float | None,
+) -> Ensemble | None:
+    """What joining trials is worth; the same once the hold-out was scored."""
+    if config.final != "best" or outcome.best is None:
+        return None
+    rows, only = outcome.rows, None
+    if (folder / SCORING).exists():
+        known = Choice.load(folder)
+        if known is None:
+            return None
+        only = set(known.pool)
+    elif seconds is not None:
+        only = _in_time(rows, outcome, splits, seconds)
+    metric = metric_named(config.metric)
+    found = join_run(folder, rows, cells, splits, metric, only=only, seed=config.seed)
+    if found is None:
+        return None
+    choice = Choice.of(found)
+    choice.save(folder)
+    observer.message(EnsembleEntry.model_validate(asdict(choice)).sentence)
+    return found
+
+
+def _in_time(
+    rows: Sequence[TrialRow], outcome: SearchOutcome, splits: Splits, seconds: float
+) -> set[int]:
+    """Trials of which any ``MOST_MEMBERS`` can be trained again in the time that is left."""
+    again = len(splits.development) / len(splits.training(0))
+
+    def cost(row: TrialRow) -> float:
+        return again * row.seconds / max(1, row.folds)
+
+    best, baseline = outcome.best, outcome.baseline
+    spent = CARD_SECONDS + sum(cost(row) for row in (best, baseline) if row is not None)
+    share = max(0.0, seconds - spent) / (MOST_MEMBERS - 1)
+    return {row.number for row in rows if row is best or cost(row) <= share}
+
+
+def _single_winner(
+    predictors: Sequence[Predictor],
+    best: TrialRow,
+    ensemble: Ensemble | None,
+    folder: Path,
+    cells: CellDataset,
+    splits: Splits,
+) -> Winner:
+    """The best trial, trained again."""
+    from cellsearch.card.write import Winner
+
+    return Winner(
+        predictors=predictors,
+        recipe=best.recipe,
+        holdout_probabilities=_mean_probabilities(predictors, cells, splits.holdout),
+        oof=_out_of_fold(folder, best, cells, splits),
+        generators=_generators(predictors[0], cells),
+        decision=StudyRule.load(folder).decision([each.priors for each in predictors]),
+        choice=None if ensemble is None else Choice.of(ensemble),
+    )
+
+
+def _joined_winner(
+    predictors: Sequence[Predictor],
+    members: Sequence[TrialRow],
+    ensemble: Ensemble,
+    folder: Path,
+    cells: CellDataset,
+    splits: Splits,
+) -> Winner:
+    """The trials of an ensemble, each trained again on all development cells."""
+    from cellsearch.card.export import Share
+    from cellsearch.card.write import JoinedTrial, Winner
+
+    rule = StudyRule.load(folder)
+    decisions = []
+    for row, predictor in zip(members, predictors, strict=True):
+        decision = rule.decision([predictor.priors])
+        if decision is None:
+            raise ValueError(f"trial {row.number} was trained without keeping its priors")
+        decisions.append(decision)
+    whole = natural_decision(decisions[0])
+    weights = [each.weight for each in ensemble.members]
+    held = [each.predict_proba(cells, splits.holdout) for each in predictors]
+    return Winner(
+        predictors=predictors,
+        recipe=members[0].recipe,
+        holdout_probabilities=joined_probabilities(held, weights, decisions, whole),
+        oof=ensemble.predictions,
+        generators=[each for predictor in predictors for each in _generators(predictor, cells)],
+        decision=whole,
+        joined=[
+            JoinedTrial(row.number, row.recipe, Share(weight, decision))
+            for row, weight, decision in zip(members, weights, decisions, strict=True)
+        ],
+        choice=Choice.of(ensemble),
+    )
 
 
 def _baseline(
@@ -127,7 +260,7 @@ def _baseline(
     if reference is None or reference.state != "COMPLETE":
         return BaselineFigures()
     probabilities, decision = winner.holdout_probabilities, winner.decision
-    if outcome.best is None or reference.number != outcome.best.number:
+    if winner.joined or outcome.best is None or reference.number != outcome.best.number:
         members = _final(reference, folder, cells, splits, config, observer, "baseline")
         _write_provenance(folder, "baseline", members)
         probabilities = _mean_probabilities(members, cells, splits.holdout)
@@ -154,7 +287,7 @@ def _record_card(record: RunRecord, folder: Path, observer: RunObserver) -> None
 
 def _record_scoring(folder: Path, best: TrialRow, outcome: SearchOutcome) -> None:
     """Write down that the hold-out is read, before it is; a second winner is refused."""
-    path = folder / "holdout.json"
+    path = folder / SCORING
     if path.exists():
         scored = json.loads(path.read_text())
         if scored["trial"] != best.number:
@@ -197,13 +330,13 @@ def _final(
         return on_epoch
 
     epochs = recipe.train.epochs
-    members = 1 if config.final == "refit" else splits.k
+    members = splits.k if config.final == "folds" else 1
     backbone = None if config.init_from is None else read_backbone(config.init_from)
     # As in the folds by which the recipe was judged, rather than what a stopwatch says today.
     precision = Precision.parse(finished_folds(folder, row.number, range(1))[0].precision)
     trained = []
     for member in range(members):
-        cells_of = splits.development if config.final == "refit" else splits.training(member)
+        cells_of = splits.development if config.final != "folds" else splits.training(member)
         for attempt in range(REFITS):
             predictor = fit(
                 recipe,
@@ -242,7 +375,7 @@ def _collapsed(predictor: Predictor, cells: CellDataset, indices: NDArray[np.int
 
 
 def _mean_probabilities(
-    predictors: list[Predictor], cells: CellDataset, indices: NDArray[np.int64]
+    predictors: Sequence[Predictor], cells: CellDataset, indices: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     members = np.stack([p.predict_proba(cells, indices) for p in predictors])
     mean: NDArray[np.float32] = members.mean(axis=0, dtype=np.float32)
@@ -309,8 +442,19 @@ def findings(
     outcome: SearchOutcome,
     holdout: Comparison,
     observer: RunObserver,
+    ensemble: Ensemble | None = None,
 ) -> Found:
     """The verdict on the search, and which choice mattered.
+
+    Args:
+        record: of the run.
+        folder: of the run.
+        cells: the data set.
+        splits: of the run.
+        outcome: of the search.
+        holdout: winner and baseline.
+        observer: who watches.
+        ensemble: that was looked at; the winner, where it was accepted.
 
     Raises:
         ValueError: no trial is complete.
@@ -323,26 +467,34 @@ def findings(
     seed = record.config.seed
     observer.message("comparing the trials with the baseline")
     trials = trial_predictions(folder, outcome.rows, cells, splits)
-    corrected = None
+    corrected, looked_at = None, trials
+    joined = ensemble is not None and ensemble.accepted
+    if ensemble is not None and joined:
+        looked_at = trials.with_ensemble(_in_order(ensemble, splits, cells), splits.k)
+    winner = ENSEMBLE if joined else best.number
+    rule = StudyRule.load(folder)
     briefly = sum(row.looked_at_briefly for row in outcome.rows)
     if baseline is not None:
         corrected = corrected_differences(
-            trials,
+            looked_at,
             metric,
             baseline=baseline,
-            # Each short training was a look at the validation cells, too.
-            more_looks=StudyRule.load(folder).looks + briefly,
+            # Each short training was a look at the validation cells, too, and so was an ensemble
+            # that was not taken.
+            more_looks=rule.looks + briefly + (ensemble is not None and not joined),
             seed=seed,
         )
-    if corrected is not None and best.number not in (*corrected.numbers, baseline):
+    if corrected is not None and winner not in (*corrected.numbers, baseline):
         corrected = None
     verdict = judge(
         metric,
         holdout.differences.get(metric),
         corrected,
-        winner=best.number,
+        winner=winner,
         baseline=baseline,
         briefly=briefly,
+        also=["their ensemble"] * (ensemble is not None)
+        + ["the choice of the decision rule"] * rule.looks,
     )
     observer.message("ranking which choices mattered")
     study = _study(record, folder, observer)
@@ -351,6 +503,13 @@ def findings(
     if study is not None:
         _tell_dashboard(study, folder, found, observer)
     return found
+
+
+def _in_order(ensemble: Ensemble, splits: Splits, cells: CellDataset) -> NDArray[np.int64]:
+    """(n,) classes of an ensemble, cells as ``trial_predictions`` has them."""
+    called = np.full(len(cells), -1, np.int64)
+    called[ensemble.predictions.cells] = ensemble.predictions.predicted
+    return called[np.concatenate(splits.folds)]
 
 
 def _study(record: RunRecord, folder: Path, observer: RunObserver) -> optuna.Study | None:

@@ -142,6 +142,8 @@ def verdict_lines(card: Path) -> list[str]:
     figures = ModelCard.load(card).figures
     metric, verdict = figures.metric, figures.verdict
     lines = [f"verdict: {verdict.sentence}"] if verdict else []
+    if figures.ensemble is not None and figures.ensemble.accepted:
+        lines.append(f"the card's model: {figures.ensemble.sentence}")
     oof, held = (part.winner.metrics[metric] for part in (figures.out_of_fold, figures.hold_out))
     return [*lines, optimism_line(optimism_of(oof, held), metric)]
 

@@ -464,7 +464,7 @@ class Run:
     def _final_folds(self) -> float:
         """How many trainings of a fold the final model costs."""
         k = self.splits.k
-        if self.record.config.final == "ensemble":
+        if self.record.config.final == "folds":
             return float(k)
         return len(self.splits.development) / len(self.splits.training(0))
 
@@ -529,7 +529,15 @@ class Run:
                 "no trial was completed, so there is no model: "
                 + ("; ".join(reasons[:3]) or "the budget or the time limit was too small")
             )
-        return hand_over(self.record, self.folder, self.cells, self.splits, outcome, self.observer)
+        return hand_over(
+            self.record,
+            self.folder,
+            self.cells,
+            self.splits,
+            outcome,
+            self.observer,
+            seconds=None if self.record.config.seconds is None else self._seconds_left(),
+        )
 
 
 def require_unfinished(folder: Path) -> RunRecord:

@@ -46,7 +46,7 @@ def begin_from(card: Path, space: SearchSpace, cells: CellDataset) -> SearchSpac
             on these very cells, as may be the card that it began with itself.
     """
     config = read_config(card)
-    recipe = Recipe.from_params(config.recipe)
+    recipe = network_recipe(config)
     _require_network(card, config, recipe)
     _require_shape(card, config, cells)
     _refuse_seen(card, config, cells)
@@ -59,6 +59,13 @@ def begin_from(card: Path, space: SearchSpace, cells: CellDataset) -> SearchSpac
     networks = [start for start in space.starts if not isinstance(start.model, ClassicalModel)]
     starts = (_with_network(start, recipe) for start in networks)
     return replace(space, entries=_fixed(space, fixed), starts=tuple(dict.fromkeys(starts)))
+
+
+def network_recipe(config: CardConfig) -> Recipe:
+    """The recipe of a card's network; of an ensemble, of the heaviest member that is one."""
+    several = [Recipe.from_params(each.recipe) for each in config.ensemble]
+    networks = [each for each in several if not isinstance(each.model, ClassicalModel)]
+    return networks[0] if networks else Recipe.from_params(config.recipe)
 
 
 def _fixed(space: SearchSpace, values: dict[str, ParamValue]) -> tuple[Entry, ...]:
@@ -91,11 +98,11 @@ def _require_network(card: Path, config: CardConfig, recipe: Recipe) -> None:
         raise RunError(
             CARD, f": expected the card of a network, {card} holds {recipe.model.family}"
         )
-    if config.members > 1:
+    if config.members > 1 and not config.ensemble:
         raise RunError(
             CARD,
             f": expected a card of one network, {card} holds {config.members}; make it with ",
-            Setting("final", "refit"),
+            Setting("final", "single"),
         )
 
 

@@ -24,27 +24,30 @@ class Clock:
     Attributes:
         seconds: of the whole run from now on; None is no limit.
         final_folds: how many trainings of a fold a final model costs.
+        final_trials: how many of the best trials a final model may be made of; room is kept for
+            the dearest of them.
         began: seconds since the epoch.
     """
 
     seconds: float | None
     final_folds: float = 1.25
+    final_trials: int = 3
     began: float = field(default_factory=time.time)
     _fold_seconds: dict[int, float] = field(default_factory=dict)
-    _best: tuple[float, int] | None = None
+    _scores: dict[int, float] = field(default_factory=dict)
     _baseline: int | None = None
 
     @property
     def has_model(self) -> bool:
         """Whether a trial is complete."""
-        return self._best is not None
+        return bool(self._scores)
 
     def completed(
         self, number: int, score: float, fold_seconds: float, *, baseline: bool = False
     ) -> None:
         """Take in a trial that is complete: it may be refitted in the end."""
         self._fold_seconds[number] = fold_seconds
-        self._best = max(self._best or (score, number), (score, number))
+        self._scores[number] = score
         if baseline:
             self._baseline = number
 
@@ -56,9 +59,9 @@ class Clock:
         """
         if self.seconds is None:
             return None
-        best = 0.0 if self._best is None else self._fold_seconds[self._best[1]]
-        fits = max(best, fold_seconds)
-        if self._baseline is not None and (self._best is None or self._best[1] != self._baseline):
+        best = sorted(self._scores, key=lambda number: -self._scores[number])[: self.final_trials]
+        fits = max([fold_seconds, *(self._fold_seconds[number] for number in best)])
+        if self._baseline is not None and self._baseline not in best[:1]:
             fits += self._fold_seconds[self._baseline]
         kept = min(CARD_SECONDS, CARD_SHARE * self.seconds)
         kept += min(self.final_folds * fits, FITS_SHARE * self.seconds)

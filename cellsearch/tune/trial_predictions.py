@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from cellsearch.data.splits import Splits
     from cellsearch.learn.fold_result import FoldResult
     from cellsearch.tune.study import TrialRow
+
+
+ENSEMBLE = -1
+"""In place of a trial's number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,16 @@ class TrialPredictions:
     classes: tuple[str, ...]
     estimable: NDArray[np.bool_]
     groups: Codes | None = None
+
+    def with_ensemble(self, called: NDArray[np.int64], folds: int) -> TrialPredictions:
+        """The same and a row ``ENSEMBLE``, (n,) classes in the order of the cells."""
+        return replace(
+            self,
+            numbers=(*self.numbers, ENSEMBLE),
+            complete=np.append(self.complete, True),
+            predicted=np.vstack([self.predicted, called[None]]),
+            folds=np.append(self.folds, folds),
+        )
 
 
 def out_of_fold(

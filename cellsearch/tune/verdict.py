@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from cellsearch.stats.intervals import PRIOR
 from cellsearch.stats.metrics import TITLES, Metric, confusion, score
 from cellsearch.tune.findings import Outcome, Verdict
 from cellsearch.tune.race import Rule
-from cellsearch.tune.trial_predictions import TrialPredictions
+from cellsearch.tune.trial_predictions import ENSEMBLE, TrialPredictions
 
 CHUNK = 250
 """Bootstrap samples drawn at a time, which bounds memory."""
@@ -55,6 +56,7 @@ def judge(
     winner: int,
     baseline: int | None,
     briefly: int = 0,
+    also: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a search.
 
@@ -71,8 +73,10 @@ def judge(
         baseline: of trial 0; None where there is none.
         briefly: trials that were only trained briefly, which ``corrected`` counts among its other
             looks.
+        also: what else was chosen on the same cells, such as ``the rule of decision``.
     """
     trials = 0 if corrected is None else len(corrected.numbers) + briefly
+    trials -= int(corrected is not None and ENSEMBLE in corrected.numbers)
     named = TITLES[metric]
     if baseline is None or (hold_out is None and corrected is None):
         said = "no verdict: there is no baseline to compare with, because trial 0 did not finish"
@@ -82,8 +86,7 @@ def judge(
         return Verdict(metric, "no evidence", said, None, None, None, trials)
     oof, p = (None, None) if corrected is None else corrected.of(winner)
     looked = f"corrected for the {trials:,} trial{'s' * (trials != 1)} looked at"
-    if corrected is not None and corrected.more_looks > briefly:
-        looked += " and the choice of the decision rule"
+    looked += "".join(f" and {each}" for each in also)
     parts = []
     if hold_out is not None:
         parts.append(f"{_signed(hold_out)} on the hold-out")
