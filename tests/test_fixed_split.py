@@ -169,7 +169,7 @@ def test_what_is_no_split_is_refused(split: str, told: str) -> None:
     [
         ({"folds": 5}, "folds: leave it out"),
         ({"holdout": 0.3}, "holdout: leave it out"),
-        ({"final": "ensemble"}, "final: an ensemble"),
+        ({"final": "folds"}, "final: folds needs"),
     ],
 )
 def test_a_split_refuses_what_contradicts_it(other: dict[str, object], told: str) -> None:

@@ -130,8 +130,8 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_ensemble_card_averages_the_folds(tmp_path: Path) -> None:
-    result = tiny_search(tmp_path / "run", budget=1, final="ensemble")
+def test_a_card_of_the_folds_averages_their_networks(tmp_path: Path) -> None:
+    result = tiny_search(tmp_path / "run", budget=1, final="folds")
     assert result.card.verify().cells > 0
     assert result.card.config.members == 2
 

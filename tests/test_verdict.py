@@ -24,7 +24,7 @@ from cellsearch.stats.intervals import (
 )
 from cellsearch.stats.metrics import confusion, score
 from cellsearch.tune.findings import optimism, optimism_of
-from cellsearch.tune.trial_predictions import TrialPredictions
+from cellsearch.tune.trial_predictions import ENSEMBLE, TrialPredictions
 from cellsearch.tune.verdict import Corrected, corrected_differences, judge
 from cellsearch.util.markdown import table
 
@@ -115,8 +115,9 @@ def test_a_choice_on_the_same_cells_is_a_look_more_and_is_told() -> None:
     np.testing.assert_allclose(looked.value, plain.value)
     assert (looked.high - looked.low > plain.high - plain.low).all()
     np.testing.assert_allclose(looked.p, np.minimum(1.0, 1.5 * plain.p))
-    said = judge("mcc", None, looked, winner=1, baseline=0).sentence
-    assert "trials looked at and the choice of the decision rule" in said
+    also = ("their ensemble", "the choice of the decision rule")
+    said = judge("mcc", None, looked, winner=1, baseline=0, also=also).sentence
+    assert "trials looked at and their ensemble and the choice of the decision rule" in said
     assert "decision rule" not in judge("mcc", None, plain, winner=1, baseline=0).sentence
 
 
@@ -269,3 +270,16 @@ def test_optimism_is_the_difference_of_both_with_both_spreads() -> None:
     labels = np.repeat([0, 1], 20)
     one = evaluate(labels, labels, ("a", "b"))
     assert optimism(one, one)["balanced_accuracy"].value == 0.0
+
+
+def test_an_ensemble_is_compared_like_a_trial_and_not_counted_as_one() -> None:
+    cells = trials([0.7, 0.78, 0.7])
+    right = cells.labels.copy()
+    looked = corrected_differences(
+        cells.with_ensemble(right, folds=5), "mcc", baseline=0, noise=0.0
+    )
+    assert looked is not None
+    assert looked.numbers == (1, 2, ENSEMBLE)
+    verdict = judge("mcc", None, looked, winner=ENSEMBLE, baseline=0, also=("their ensemble",))
+    assert verdict.outcome == "better"
+    assert verdict.trials == 2

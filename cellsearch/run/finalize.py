@@ -111,7 +111,7 @@ def hand_over(
         winner = _joined_winner(predictors, members, ensemble, folder, cells, splits)
     else:
         winner = _single_winner(predictors, best, ensemble, folder, cells, splits)
-    baseline = _baseline(folder, cells, splits, outcome, config, observer, winner)
+    baseline = _baseline(folder, cells, splits, outcome, config, observer, winner, predictors)
     observer.message("finding the intervals of the hold-out's figures")
     scores = score(
         cells,
@@ -254,14 +254,19 @@ def _baseline(
     config: RunConfig,
     observer: RunObserver,
     winner: Winner,
+    predictors: Sequence[Predictor],
 ) -> BaselineFigures:
     """Trial 0 refitted like the winner, on the same cells; empty where it did not finish."""
     reference = outcome.baseline
     if reference is None or reference.state != "COMPLETE":
         return BaselineFigures()
     probabilities, decision = winner.holdout_probabilities, winner.decision
-    if winner.joined or outcome.best is None or reference.number != outcome.best.number:
-        members = _final(reference, folder, cells, splits, config, observer, "baseline")
+    again = {each.trial: at for at, each in enumerate(winner.joined)}
+    if again or outcome.best is None or reference.number != outcome.best.number:
+        if reference.number in again:
+            members = [predictors[again[reference.number]]]
+        else:
+            members = _final(reference, folder, cells, splits, config, observer, "baseline")
         _write_provenance(folder, "baseline", members)
         probabilities = _mean_probabilities(members, cells, splits.holdout)
         decision = StudyRule.load(folder).decision([each.priors for each in members])

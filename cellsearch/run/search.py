@@ -50,6 +50,7 @@ from cellsearch.run.preflight import (
 )
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.space.without_effect import without_effect
+from cellsearch.tune.ensemble import MOST_MEMBERS
 from cellsearch.tune.lock import HeldError
 from cellsearch.util.html import Markup, block, line, note, table
 from cellsearch.util.messages import Setting
@@ -454,6 +455,7 @@ class Run:
             init_from=None if config.init_from is None else config.init_from.resolve(),
             precision=None if config.precision == "auto" else config.precision,
             final_folds=self._final_folds(),
+            final_trials=MOST_MEMBERS if config.final == "best" and self.splits.k > 1 else 1,
         )
 
     def _seconds_left(self) -> float | None:

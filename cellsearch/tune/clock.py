@@ -31,7 +31,7 @@ class Clock:
 
     seconds: float | None
     final_folds: float = 1.25
-    final_trials: int = 3
+    final_trials: int = 1
     began: float = field(default_factory=time.time)
     _fold_seconds: dict[int, float] = field(default_factory=dict)
     _scores: dict[int, float] = field(default_factory=dict)
@@ -60,8 +60,9 @@ class Clock:
         if self.seconds is None:
             return None
         best = sorted(self._scores, key=lambda number: -self._scores[number])[: self.final_trials]
-        fits = max([fold_seconds, *(self._fold_seconds[number] for number in best)])
-        if self._baseline is not None and self._baseline not in best[:1]:
+        others = [self._fold_seconds[number] for number in best if number != self._baseline]
+        fits = max([fold_seconds, *others])
+        if self._baseline is not None:
             fits += self._fold_seconds[self._baseline]
         kept = min(CARD_SECONDS, CARD_SHARE * self.seconds)
         kept += min(self.final_folds * fits, FITS_SHARE * self.seconds)

@@ -104,7 +104,7 @@ class Driver:
         self._job, self._space, self._study = job, space, record.study
         self._record, self._pool, self._observer = record, pool, observer
         self._refuse, self._left_out = refuse, left_out
-        self._clock = Clock(job.seconds, job.final_folds)
+        self._clock = Clock(job.seconds, job.final_folds, job.final_trials)
         self._climb = Climb(pool.sizes(seed=job.seed))
         self._live: dict[int, _Live] = {}
         self._scored: list[Scored] = []

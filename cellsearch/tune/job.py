@@ -40,6 +40,7 @@ class SearchJob:
         init_from: a card with whose weights networks of the same model begin.
         precision: as ``bf16+channels_last``; None times what the device offers, once a trial.
         final_folds: how many trainings of a fold the final model will cost.
+        final_trials: how many of the best trials it may be made of.
     """
 
     run_folder: Path
@@ -60,6 +61,7 @@ class SearchJob:
     init_from: Path | None = None
     precision: str | None = None
     final_folds: float = 1.25
+    final_trials: int = 1
 
     def to_json(self) -> str:
         """One line, for another process."""
