@@ -24,7 +24,7 @@ def chances(cells: np.ndarray, wrong: int) -> np.ndarray:
     return np.eye(3, dtype=np.float32)[labels]
 
 
-def write_run(folder: Path, splits: Splits, *, pooled_wrong: int = 12) -> Path:
+def write_run(folder: Path, splits: Splits, *, pooled_wrong: int = 12, held_wrong: int = 8) -> Path:
     card = folder / "card"
     card.mkdir(parents=True)
     config = CardConfig(
@@ -51,7 +51,7 @@ def write_run(folder: Path, splits: Splits, *, pooled_wrong: int = 12) -> Path:
     splits.save(card / "splits.json")
     pooled = np.concatenate(splits.folds)
     for name, cells, wrong in (
-        ("predictions.csv", splits.holdout, 8),
+        ("predictions.csv", splits.holdout, held_wrong),
         ("out_of_fold.csv", pooled, pooled_wrong),
     ):
         rows = to_rows(CELLS, chances(cells, wrong), CELLS.classes, cells=cells, truth=True)

@@ -19,9 +19,9 @@ from cellsearch.stats.permutation import swap_test
 from answer_cases import CELLS, SPLITS, write_run
 
 
-def run_of(folder: Path, *, wrong: int = 12, splits: Splits = SPLITS) -> Path:
-    """A run whose model has ``wrong`` errors out of fold, and 8 in the hold-out."""
-    made = write_run(folder, splits, pooled_wrong=wrong)
+def run_of(folder: Path, *, wrong: int = 12, held: int = 8, splits: Splits = SPLITS) -> Path:
+    """A run whose model has ``wrong`` errors out of fold, and ``held`` in the hold-out."""
+    made = write_run(folder, splits, pooled_wrong=wrong, held_wrong=held)
     labels = CELLS.labels[splits.holdout]
     pair = comparison_as_json(compare(labels, labels, None, CELLS.classes))
     facts = {"search": {"metric": "balanced_accuracy"}, "hold_out": pair, "out_of_fold": pair}
@@ -38,26 +38,36 @@ def run_of(folder: Path, *, wrong: int = 12, splits: Splits = SPLITS) -> Path:
 def runs(tmp_path: Path) -> list[Path]:
     return [
         run_of(tmp_path / "first"),
-        run_of(tmp_path / "worse", wrong=50),
-        run_of(tmp_path / "like", wrong=13),
+        run_of(tmp_path / "worse", wrong=50, held=19),
+        run_of(tmp_path / "like", wrong=13, held=9),
     ]
 
 
 def test_a_worse_run_a_like_one_and_the_numbers(runs: list[Path]) -> None:
-    report = compare_runs(runs, part="oof")
+    report = compare_runs(runs)
     first, worse, like = report.runs
-    assert report.cells == 160
-    assert report.support == {"class-0": 80, "class-1": 48, "class-2": 32}
+    assert report.cells == 40
+    assert report.support == {"class-0": 20, "class-1": 12, "class-2": 8}
     assert (first.p, first.verdict, first.metric_differences) == (None, "", {})
     gap = worse.metric_differences["balanced_accuracy"]
-    assert gap.value == pytest.approx(-38 / 80 / 3)
+    assert gap.value == pytest.approx(-11 / 20 / 3)
     assert gap.low < gap.value < gap.high < 0.0
     recall = worse.recall_differences["class-0"]
     assert recall is not None
-    assert recall.value == pytest.approx(-38 / 80)
+    assert recall.value == pytest.approx(-11 / 20)
     assert worse.p_holm == pytest.approx(2 * worse.p)
-    assert worse.verdict.startswith("worse by 0.158 (0.1")
+    assert worse.verdict.startswith("worse by 0.183 (0.")
     assert like.verdict == "no evidence of a difference"
+
+
+def test_figures_that_chose_the_winners_give_no_verdict(runs: list[Path]) -> None:
+    report = compare_runs(runs, part="oof")
+    assert report.cells == 160
+    gap = report.runs[1].metric_differences["balanced_accuracy"]
+    assert gap.value == pytest.approx(-38 / 80 / 3)
+    for run in report.runs[1:]:
+        assert (run.p, run.p_holm) == (None, None)
+        assert run.verdict.startswith("no verdict: each run chose its winner by these cells")
 
 
 def test_other_splits_and_no_card_are_refused(tmp_path: Path, runs: list[Path]) -> None:
@@ -92,15 +102,17 @@ def test_the_command_writes_a_table_csv_json_and_one_picture(
         "compare", *runs, "--part", "oof", "--csv", figures, "--plot", picture
     )
     assert code == 0, error
-    assert "worse against first: worse by 0.158" in printed
-    assert "like against first: no evidence of a difference" in printed
+    assert "worse against first: no verdict: each run chose its winner" in printed
     rows = list(csv.DictReader(figures.read_text().splitlines()))
     assert len(rows) == 3 * (6 + 3)
     row = next(r for r in rows if r["run"].endswith("worse") and r["figure"] == "recall of class-0")
     assert float(row["difference"]) == pytest.approx(-38 / 80)
     assert picture.stat().st_size > 10_000
     assert picture.with_suffix(".svg").is_file()
-    code, printed, _ = command("compare", *runs, "--part", "oof", "--json")
+    code, printed, _ = command("compare", *runs)
+    assert "worse against first: worse by 0.183" in printed
+    assert "like against first: no evidence of a difference" in printed
+    code, printed, _ = command("compare", *runs, "--json")
     assert json.loads(printed)["runs"][1]["p_holm"] < 0.05
     code, _, error = command("compare", *runs, "--plot", tmp_path / "both.pdf")
     assert code == 2

@@ -161,8 +161,18 @@ def corrected(value: float, low: float, high: float) -> Corrected:
 @pytest.mark.parametrize(
     ("hold_out", "oof", "outcome", "says"),
     [
-        ((0.12, 0.05, 0.19), (0.1, 0.04, 0.2), "better", "better by 0.120 (0.050 to 0.190) bal"),
-        ((-0.12, -0.2, -0.05), (0.1, 0.04, 0.2), "worse", "worse by 0.120 (0.050 to 0.200)"),
+        (
+            (0.12, 0.05, 0.19),
+            (0.1, 0.04, 0.2),
+            "better",
+            "the baseline's by 0.120 (0.050 to",
+        ),
+        (
+            (-0.12, -0.2, -0.05),
+            (0.1, 0.04, 0.2),
+            "worse",
+            "worse than the baseline's by 0.120",
+        ),
         ((0.02, -0.05, 0.1), (0.1, -0.04, 0.2), "no evidence", "no evidence that the search help"),
         ((0.02, -0.05, 0.1), (0.1, 0.04, 0.2), "better", "the hold-out is too small to decide"),
         ((-0.02, -0.05, 0.1), (0.1, 0.04, 0.2), "no evidence", "no evidence that the search he"),

@@ -292,6 +292,8 @@ class CardMetrics(_Value):
         confidence: of the probabilities.
         hold_out: scored once, by winner and baseline.
         out_of_fold: the same for the folds, by which the search chose.
+        baseline_by_greatest: the baseline on the hold-out by its greatest probability, without
+            the rule of decision; None where it has no rule, and in cards of older versions.
         decisions: the winner on the hold-out, as ``balanced`` and as ``natural`` decision; empty
             in cards without a rule of decision.
         optimism: out-of-fold minus hold-out, by metric; empty in cards of older versions.
@@ -310,6 +312,7 @@ class CardMetrics(_Value):
     confidence: ConfidenceMetrics = Field(default_factory=ConfidenceMetrics)
     hold_out: PartMetrics
     out_of_fold: PartMetrics
+    baseline_by_greatest: Figures | None = None
     decisions: dict[Decide, Figures] = {}
     optimism: dict[str, Estimate] = {}
     verdict: VerdictEntry | None = None
@@ -408,6 +411,9 @@ def card_metrics(
                 "confidence": confidence.model_dump(exclude_unset=True),
                 "hold_out": comparison_as_json(scores.hold_out),
                 "out_of_fold": comparison_as_json(scores.out_of_fold),
+                "baseline_by_greatest": None
+                if scores.baseline_by_greatest is None
+                else as_json(scores.baseline_by_greatest),
                 "decisions": {name: as_json(each) for name, each in decisions.items()},
                 "optimism": {name: as_plain(value) for name, value in gaps.items()},
                 "verdict": None if found.verdict is None else found.verdict.to_dict(),

@@ -117,6 +117,7 @@ def write_readme(story: Story) -> str:
             ],
         ),
         budget=_budget(search),
+        steps=tables.steps_table(metrics),
         metric_title=TITLES[metrics.metric],
         baseline_won=metrics.baseline_won,
         beside=beside,

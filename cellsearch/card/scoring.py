@@ -11,7 +11,7 @@ from cellsearch.card.config import CardConfig
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.stats.comparison import Comparison, Scores, compare, compare_counts
-from cellsearch.stats.decision import DECIDED_TAU, Decide, Decision
+from cellsearch.stats.decision import DECIDED_TAU, Decide, Decision, decided
 from cellsearch.stats.evaluation import (
     BaselineFigures,
     Evaluation,
@@ -59,6 +59,24 @@ def score(
     return Scores(
         compare_holdout(dataset, splits, predicted, baseline, seed=seed),
         compare_pooled(dataset, splits, oof, baseline, seed=seed),
+        _by_greatest(dataset, splits, baseline, seed=seed),
+    )
+
+
+def _by_greatest(
+    dataset: CellDataset, splits: Splits, baseline: BaselineFigures, *, seed: int
+) -> Evaluation | None:
+    """The baseline on the hold-out without the rule of decision, where it has one."""
+    if baseline.holdout_probabilities is None or baseline.decision is None:
+        return None
+    held = splits.holdout
+    return evaluate(
+        dataset.labels[held],
+        decided(baseline.holdout_probabilities, None),
+        dataset.classes,
+        not_estimable=tuple(splits.not_estimable),
+        groups=groups_of(dataset, held),
+        seed=seed,
     )
 
 

@@ -20,7 +20,7 @@ from cellsearch.card.metrics import (
     SetPart,
 )
 from cellsearch.stats.evaluation import LEVEL, Estimate
-from cellsearch.stats.metrics import TITLES, metric_named
+from cellsearch.stats.metrics import TITLES, Metric, metric_named
 from cellsearch.stats.wording import difference, figure, recall_of
 from cellsearch.tune.findings import ChoiceEffect, Importance
 from cellsearch.util.tables import Cell, Column, Table
@@ -120,6 +120,25 @@ def beside_table(part: PartMetrics, baseline: Figures) -> Table:
         if own.recall is not None
     ]
     return Table(found.columns, [*found.rows, *known])
+
+
+def steps_table(metrics: CardMetrics) -> Table | None:
+    """Baseline, baseline with the rule of decision, and winner on the hold-out.
+
+    What the rule alone gives is not a gain of the search. None where there is no such rule.
+    """
+    held, plain = metrics.hold_out, metrics.baseline_by_greatest
+    if plain is None or held.baseline is None:
+        return None
+    models = [
+        ("baseline, by its greatest probability", plain),
+        ("baseline, by the rule of this card", held.baseline),
+    ]
+    if not metrics.baseline_won:
+        models.append(("winner, by the same rule", held.winner))
+    shown: tuple[Metric, ...] = ("balanced_accuracy", "macro_f1", "weighted_f1")
+    rows = [[name, *(figure(each.metrics[metric]) for metric in shown)] for name, each in models]
+    return Table.of(("hold-out", *(TITLES[metric] for metric in shown)), rows)
 
 
 def headline_table(metrics: CardMetrics) -> Table:

@@ -35,6 +35,8 @@ from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 
+CHOSEN_BY = "no verdict: each run chose its winner by these cells; compare the hold-out"
+
 
 @dataclass(frozen=True)
 class RunFigures:
@@ -46,7 +48,7 @@ class RunFigures:
         recalls: by class; None of a class without figures.
         metric_differences: this run minus the first; empty of the first.
         recall_differences: likewise.
-        p: of the swap test on the metric; None of the first.
+        p: of the swap test on the metric; None of the first, and out-of-fold.
         p_holm: corrected over runs (Holm 1979).
         verdict: one sentence; "" of the first.
     """
@@ -162,7 +164,9 @@ def compare_runs(
     ]
     chosen = metric_named(metric) if metric else cards[0].figures.metric
     groups = _groups(folders, cards, reference)
-    steps = Steps("comparing runs", 2 * len(predicted) - 1, on_progress)
+    steps = Steps(
+        "comparing runs", len(predicted) + (part == "holdout") * (len(predicted) - 1), on_progress
+    )
     pairs = [
         compare(
             reference.labels,
@@ -175,6 +179,9 @@ def compare_runs(
         )
         for one in steps.through(predicted)
     ]
+    # Out-of-fold cells chose each run's winner, so its figures there are flattered, the more the
+    # more trials it had: neither a test nor a verdict would hold.
+    judged = predicted[1:] if part == "holdout" else []
     tests = [
         swap_test(
             reference.labels,
@@ -186,12 +193,12 @@ def compare_runs(
             groups=groups,
             seed=seed,
         )
-        for one in steps.through(predicted[1:])
+        for one in steps.through(judged)
     ]
     corrected = holm(tests)
     figures = []
     for at, (folder, pair) in enumerate(zip(folders, pairs, strict=True)):
-        p, p_holm = (tests[at - 1], corrected[at - 1]) if at else (None, None)
+        p, p_holm = (tests[at - 1], corrected[at - 1]) if at and tests else (None, None)
         classes = reference.classes
         figures.append(
             RunFigures(
@@ -202,9 +209,7 @@ def compare_runs(
                 recall_differences=dict(zip(classes, pair.recalls, strict=True)) if at else {},
                 p=p,
                 p_holm=p_holm,
-                verdict=""
-                if p_holm is None
-                else _verdict(pair.differences[chosen], p_holm, chosen),
+                verdict=_verdict(pair.differences[chosen], p_holm, chosen) if at else "",
             )
         )
     return RunsReport(
@@ -217,7 +222,9 @@ def compare_runs(
     )
 
 
-def _verdict(gap: Estimate, p: float, metric: Metric) -> str:
+def _verdict(gap: Estimate, p: float | None, metric: Metric) -> str:
+    if p is None:
+        return CHOSEN_BY
     if p >= ALPHA or gap.low <= 0.0 <= gap.high:
         return "no evidence of a difference"
     word, sign = ("better", 1.0) if gap.value > 0.0 else ("worse", -1.0)

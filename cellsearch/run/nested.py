@@ -244,7 +244,10 @@ class NestedSummary(BaseModel):
         intervals_by: ``group`` or ``cell``.
         pooled: figures of all cells, each predicted once, with intervals by cells (by groups
             where there are groups); None for repeated hold-outs, which overlap.
-        means: mean of the searches with its interval; empty for outer folds.
+        means: of repeated hold-outs the mean of the searches, of outer folds the pooled figure;
+            the interval also holds what another search, trained anew, would differ by.
+        differences: winner minus baseline, mean of the searches with its interval; empty where a
+            search has no baseline.
         searches: one line for each.
     """
 
@@ -257,6 +260,7 @@ class NestedSummary(BaseModel):
     intervals_by: Literal["cell", "group"] = "cell"
     pooled: Figures | None = None
     means: dict[str, Estimate] = {}
+    differences: dict[str, Estimate] = {}
     searches: tuple[OneSearch, ...]
 
     def save(self, folder: Path) -> None:
@@ -280,6 +284,7 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
     """
     searches = tuple(_one(run) for run in runs)
     metric = metric_named(request.config.metric)
+    differences = _differences(searches, overlapping=request.kind == "repeats")
     if request.kind == "repeats":
         means = {
             name: _mean([each.winner[name] for each in searches], searches) for name in METRICS
@@ -288,8 +293,10 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
         return NestedSummary(
             kind="repeats",
             metric=metric,
-            headline=_headline(metric, means[metric], "corrected resampled t", what),
+            headline=_headline(metric, means[metric], "corrected resampled t", what)
+            + _against_baseline(differences.get(metric)),
             means={name: _rounded(each) for name, each in means.items()},
+            differences={name: _rounded(each) for name, each in differences.items()},
             searches=searches,
         )
     dataset = CellDataset.open(read_record(runs[0]).dataset_folder)
@@ -300,12 +307,19 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
         f"{pooled.cells:,} cells, each predicted once by a search that never saw it "
         f"({len(searches)} outer folds)"
     )
+    means = {
+        name: _between(pooled.metrics[name], [each.winner[name] for each in searches])
+        for name in METRICS
+    }
     return NestedSummary(
         kind="outer",
         metric=metric,
-        headline=_headline(metric, pooled.metrics[metric], f"bootstrap of {by}s", what),
+        headline=_headline(metric, means[metric], f"over {by}s and searches", what)
+        + _against_baseline(differences.get(metric)),
         intervals_by=by,
         pooled=Figures.model_validate(as_json(pooled)),
+        means={name: _rounded(each) for name, each in means.items()},
+        differences={name: _rounded(each) for name, each in differences.items()},
         searches=searches,
     )
 
@@ -314,6 +328,46 @@ def _headline(metric: Metric, found: Estimate, how: str, what: str) -> str:
     return (
         f"{metric.replace('_', ' ')} {found.value:.3f} (95 % interval {found.low:.3f} to "
         f"{found.high:.3f}, {how}): {what}"
+    )
+
+
+def _against_baseline(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    return f"; against the baseline {found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+def _differences(searches: Sequence[OneSearch], *, overlapping: bool) -> dict[str, Estimate]:
+    """Winner minus baseline, mean of the searches, each on its own hold-out.
+
+    Of outer folds, which share no cell, by Student's t over the searches: it holds what cells and
+    training anew move a difference by. Of repeated hold-outs, by ``_mean``.
+    """
+    if len(searches) < 2 or not all(each.baseline for each in searches):
+        return {}
+    found: dict[str, Estimate] = {}
+    for name in METRICS:
+        apart = [each.winner[name] - each.baseline[name] for each in searches]
+        found[name] = _mean(apart, searches) if overlapping else _mean(apart, ())
+    return found
+
+
+def _between(pooled: Estimate, values: Sequence[float]) -> Estimate:
+    """A pooled figure with the wider of two intervals: over cells, and over searches.
+
+    The bootstrap of cells holds the networks fixed. Student's t over the searches' own figures
+    also holds what another search and another training would move.
+    """
+    from scipy.stats import t
+
+    count = len(values)
+    if count < 2:
+        return pooled
+    reach = float(t.ppf(0.975, count - 1)) * float(np.std(values, ddof=1)) / count**0.5
+    return Estimate(
+        pooled.value,
+        min(pooled.low, max(-1.0, pooled.value - reach)),
+        max(pooled.high, min(1.0, pooled.value + reach)),
     )
 
 
@@ -363,15 +417,17 @@ def _pooled(parts: Sequence[Predictions], dataset: CellDataset, *, seed: int) ->
 
 
 def _mean(values: Sequence[float], searches: Sequence[OneSearch]) -> Estimate:
-    """Mean over overlapping hold-outs, by the corrected resampled t interval.
+    """Mean over hold-outs of ``searches`` that overlap, by the corrected resampled t interval.
 
     Nadeau & Bengio 2003 (Machine Learning 52:239), equation 13 and section 4: the variance of the
-    mean is (1/R + n_test / n_train) s^2, since the training cells of two repeats overlap.
+    mean is (1/R + n_test / n_train) s^2, since the training cells of two repeats overlap. Where
+    ``searches`` is empty, no hold-out overlaps another and Student's t is taken.
     """
     from scipy.stats import t
 
     found = np.array(values)
-    share = float(np.mean([each.cells / max(1, each.development) for each in searches]))
+    shares = [each.cells / max(1, each.development) for each in searches]
+    share = float(np.mean(shares)) if shares else 0.0
     spread = float(found.std(ddof=1)) * float(np.sqrt(1.0 / len(found) + share))
     half = float(t.ppf(0.975, len(found) - 1)) * spread
     mean = float(found.mean())

@@ -52,10 +52,18 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Winner and baseline on both parts of the cells."""
+    """Winner and baseline on both parts of the cells.
+
+    Attributes:
+        hold_out: by the rule of decision that both follow.
+        out_of_fold: likewise.
+        baseline_by_greatest: the baseline on the hold-out by its greatest probability, as it is
+            usually reported; None where that is its rule, or where there is no baseline.
+    """
 
     hold_out: Comparison
     out_of_fold: Comparison
+    baseline_by_greatest: Evaluation | None = None
 
 
 def compare(

@@ -149,8 +149,8 @@ def runs_report(report: RunsReport, drawn: Sequence[Path] = ()) -> None:
     where = f"{NAMES[report.part].capitalize()}, {report.cells:,} cells{grouped}"
     table(headers, rows, title=f"{where} (95 % intervals)")
     for name, run in zip(names[1:], report.runs[1:], strict=True):
-        shown = p_value(run.p_holm if run.p_holm is not None else 1.0)
-        say(f"{name} against {names[0]}: {run.verdict} (p, Holm: {shown})")
+        shown = "" if run.p_holm is None else f" (p, Holm: {p_value(run.p_holm)})"
+        say(f"{name} against {names[0]}: {run.verdict}{shown}")
     few = [name for name, cells in report.support.items() if 0 < cells < FEW_CELLS]
     if few:
         say(f"fewer than {FEW_CELLS} cells; read the intervals: {', '.join(few)}")

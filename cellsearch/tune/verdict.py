@@ -60,9 +60,10 @@ def judge(
 ) -> Verdict:
     """The verdict on a search.
 
-    The hold-out is one look and decides. Where it cannot tell, and does not speak against it, the
-    out-of-fold difference may, with its interval corrected for every trial looked at. Each of the
-    two intervals lies wrongly above 0 at most 2.5 times in 100, so that both together call an
+    The hold-out is one look and decides; it compares two trained models, and what training them
+    again would change is not in its interval. Where it cannot tell, and does not speak against it,
+    the out-of-fold difference may, with its interval corrected for every trial looked at. Each of
+    the two intervals lies wrongly above 0 at most 2.5 times in 100, so that both together call an
     equal winner better at most 5 times in 100 (Bonferroni).
 
     Args:
@@ -94,9 +95,12 @@ def judge(
         parts.append(f"{_signed(oof)} out-of-fold, {looked}")
     outcome: Outcome = "no evidence"
     if hold_out is not None and hold_out.low > 0.0:
-        outcome, said = "better", f"better by {_plain(hold_out)} {named} on the hold-out"
+        outcome = "better"
+        said = f"the card's model is better than the baseline's by {_plain(hold_out)} {named} on "
+        said += "the hold-out"
     elif hold_out is not None and hold_out.high < 0.0:
-        outcome, said = "worse", f"worse by {_plain(_turned(hold_out))} {named} on the hold-out"
+        outcome, apart = "worse", _plain(_turned(hold_out))
+        said = f"the card's model is worse than the baseline's by {apart} {named} on the hold-out"
     elif oof is not None and oof.low > 0.0 and (hold_out is None or hold_out.value > 0.0):
         outcome = "better"
         said = f"better by {_plain(oof)} {named} out-of-fold, {looked}"
