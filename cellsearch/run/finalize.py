@@ -27,7 +27,7 @@ from cellsearch.tune.importance import importance
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
-from cellsearch.util.atomic import remove
+from cellsearch.util.atomic import leftovers, remove
 
 if TYPE_CHECKING:
     import optuna
@@ -68,7 +68,7 @@ def hand_over(
     if best is None:
         raise ValueError("hand_over needs a complete trial")
     _record_scoring(folder, best, outcome)
-    for leftover in folder.glob(".card.*.tmp"):  # of a process that was killed
+    for leftover in leftovers(folder):  # of a process that was killed
         remove(leftover)
     config = record.config
     predictors = _final(best, folder, cells, splits, config, observer, "winner")
