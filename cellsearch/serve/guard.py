@@ -8,9 +8,11 @@ may post a form (CSRF), so the Origin of whatever changes something must be the 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -94,18 +96,39 @@ class Guard:
             raise too_long(self.limits, int(length))
 
     def _counted(self, receive: Receive) -> Receive:
-        """Body parts, until they add up to more than a request may hold."""
+        """Body parts, until they add up to more than a request may hold, or come too slowly."""
         so_far = 0
+        whole = False
+        start = time.monotonic()
 
         async def counted() -> Message:
-            nonlocal so_far
-            message = await receive()
+            nonlocal so_far, whole
+            if whole:
+                # What is waited for now is that the client goes away.
+                return await receive()
+            # Else a few who send a byte a minute would keep all others out.
+            patience = self.limits.body_seconds + so_far / self.limits.body_rate
+            with anyio.move_on_after(start + patience - time.monotonic()) as waiting:
+                message = await receive()
+            if waiting.cancelled_caught:
+                raise too_slow(self.limits)
+            whole = not message.get("more_body", False)
             so_far += len(message.get("body", b""))
             if so_far > self.limits.request_bytes:
                 raise too_long(self.limits)
             return message
 
         return counted
+
+
+def too_slow(limits: Limits) -> Problem:
+    """408 of a body that does not come."""
+    return Problem(
+        408,
+        f"the request came more slowly than {size(limits.body_rate)} a second for more than "
+        f"{limits.body_seconds} s",
+        "send fewer files in a request, or over a faster connection",
+    )
 
 
 def too_long(limits: Limits, length: int | None = None) -> Problem:
