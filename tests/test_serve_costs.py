@@ -33,6 +33,7 @@ from cellsearch.serve.store import Store
 from cellsearch.serve.tiff import axes_of, look_at, require_bounded, slices_of
 from cellsearch.serve.unpack import is_npz
 from cellsearch.serve.uploads import Received
+from cellsearch.util.hosts import KnownHosts
 
 from card_cases import Made, made
 from serve_cases import npy
@@ -285,7 +286,7 @@ def test_a_name_that_thousands_of_cells_bear_is_numbered_on() -> None:
 
 def asked(limits: Limits, receive: Receive, *, times: int = 1) -> list[Any]:
     """What the guard lets through of a body."""
-    guard = Guard(lambda *_: anyio.sleep(0), limits=limits, hosts=None)
+    guard = Guard(lambda *_: anyio.sleep(0), limits=limits, hosts=KnownHosts())
 
     async def ask() -> list[Any]:
         counted = guard._counted(receive)
