@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,29 @@ def test_trials_never_saw_the_hold_out(finished) -> None:
     for path in (finished.folder / "trials").glob("*/fold-*.npz"):
         with np.load(path) as fold:
             assert not set(fold["cells"]) & set(splits.holdout)
+
+
+@pytest.mark.parametrize("what", ["zeroed", "lost"])
+def test_a_card_that_a_power_cut_spoiled_is_written_anew(
+    finished, tmp_path: Path, what: str
+) -> None:
+    run = Path(shutil.copytree(finished.folder, tmp_path / finished.folder.name))
+    before = read_record(run)
+    if what == "zeroed":
+        model = run / "card" / "model.onnx"
+        model.write_bytes(bytes(model.stat().st_size))
+    else:
+        shutil.rmtree(run / "card")
+    result = cellsearch.resume(run)
+    assert result.card.verify().cells
+    assert result.best.number == finished.best.number
+    assert len(result.trials) == len(finished.trials)
+    assert result.card.metrics["hold_out"] == finished.card.metrics["hold_out"]
+    assert read_record(run).state == before.state == "finished"
+    kept = [path.name for path in run.glob("card-damaged-*")]
+    assert kept == (["card-damaged-1"] if what == "zeroed" else [])
+    with pytest.raises(RunError, match="is finished"):
+        cellsearch.resume(run)
 
 
 def test_a_finished_run_refuses_to_search_on(finished) -> None:
