@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -83,6 +84,27 @@ def test_a_card_that_a_power_cut_spoiled_is_written_anew(
     assert kept == (["card-damaged-1"] if what == "zeroed" else [])
     with pytest.raises(RunError, match="is finished"):
         cellsearch.resume(run)
+
+
+def test_a_picture_that_cannot_be_drawn_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undrawable(*_: object, **__: object) -> bytes:
+        raise ValueError("a superscript of a superscript")
+
+    names = ("$x^y^z$", "\\frac{$", "_^_^ {$\\undefined$}")
+    drawn = squares()
+    cells = CellDataset.from_arrays(
+        drawn.images, drawn.labels, classes=names, channels=drawn.channels, name="squares"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr("cellsearch.tune.dashboard.confusion_png", undrawable)
+        # Who sets LaTeX for their own figures has it for none of ours.
+        patched.setitem(matplotlib.rcParams, "text.usetex", True)
+        result = tiny_search(tmp_path / "run", cells, budget=2)
+    assert [row.state for row in result.trials] == ["COMPLETE", "COMPLETE"]
+    picture = (result.card.folder / "plots" / "confusion_hold_out.svg").read_text()
+    assert names[0] in picture
 
 
 def test_a_finished_run_refuses_to_search_on(finished) -> None:
