@@ -88,11 +88,16 @@ def served(card: Path, *, port: int = 0, **options: Any) -> Iterator[int]:
 
 @dataclass
 class Watch:
-    """What a page did that nobody sees: requests, console, errors."""
+    """What a page did that nobody sees: requests, console, errors.
+
+    ``expected`` are parts of what a browser complains of that are not held against the page.
+    """
 
     hosts: set[str] = field(default_factory=set)
     sent: list[tuple[str, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    expected: tuple[str, ...] = ()
+    under_way: int = 0
 
     def on(self, page: Any) -> None:
         """Listen to a page."""
@@ -102,8 +107,14 @@ class Watch:
             if parts.scheme not in ("blob", "data"):
                 self.hosts.add(parts.netloc)
                 self.sent.append((request.method, parts.path))
+                self.under_way += 1
+
+        def answered(request: Any) -> None:
+            self.under_way -= urlsplit(request.url).scheme not in ("blob", "data")
 
         page.on("request", asked)
+        page.on("requestfinished", answered)
+        page.on("requestfailed", answered)
         page.on("console", lambda m: self.faults.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
 
@@ -170,7 +181,63 @@ def page(bench: Bench, chrome: Any, watch: Watch) -> Iterator[Any]:
         found.wait_for_selector("#card-classes li")
         yield found
         assert watch.hosts == {bench.address.split("/")[2]}
-        assert watch.faults == []
+        complaints = [said for said in watch.faults if not _fits(said, watch.expected)]
+        assert complaints == []
+
+
+def _fits(said: str, parts: tuple[str, ...]) -> bool:
+    return any(part in said for part in parts)
+
+
+def comes(page: Any, expression: str, *, gives: Any = True, arg: object = None) -> None:
+    """Wait until an expression of the page has a value, for as long as a test may take.
+
+    What a key or a click sets off may come after it: a dialog tells that it was closed, and gives
+    the focus back, when the page comes to it.
+
+    Args:
+        page: of the browser.
+        expression: in JavaScript; it may name ``arg``.
+        gives: the value, of what JSON can hold.
+        arg: for the expression.
+
+    Raises:
+        AssertionError: it has another value still.
+    """
+    from playwright.sync_api import TimeoutError as TooLate
+
+    equal = f"({{gives, arg}}) => JSON.stringify({expression}) === JSON.stringify(gives)"
+    try:
+        page.wait_for_function(equal, arg={"gives": gives, "arg": arg})
+    except TooLate:
+        found = page.evaluate(f"arg => JSON.stringify({expression})", arg)
+        raise AssertionError(f"{expression} is {found}, not {gives!r}") from None
+
+
+def says(page: Any, selector: str, *texts: str) -> None:
+    """Wait until an element shows texts."""
+    for text in texts:
+        comes(
+            page, "document.querySelector(arg[0]).innerText.includes(arg[1])", arg=[selector, text]
+        )
+
+
+def has_focus(page: Any, selector: str) -> None:
+    """Wait until an element has the focus."""
+    comes(page, "document.activeElement.matches(arg)", arg=selector)
+
+
+def appears(page: Any, selector: str) -> None:
+    page.wait_for_selector(selector, state="visible")
+
+
+def vanishes(page: Any, selector: str) -> None:
+    page.wait_for_selector(selector, state="hidden")
+
+
+def there_are(page: Any, count: int, selector: str) -> None:
+    """Wait until so many elements fit a selector."""
+    comes(page, "document.querySelectorAll(arg).length", gives=count, arg=selector)
 
 
 def send(page: Any, files: list[Path], *, cells: int) -> None:

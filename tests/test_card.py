@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,10 +22,13 @@ import cellsearch
 from cellsearch.card import parts, plots
 from cellsearch.card.card import ModelCard, load_card
 from cellsearch.card.checksums import write_checksums
+from cellsearch.card.config import MODEL
+from cellsearch.card.predict import CardPredictor
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.splits import Splits
 from cellsearch.errors import CardError
+from cellsearch.interop.push import push
 from cellsearch.space.recipe import Recipe
 from cellsearch.stats.comparison import compare, compare_counts
 from cellsearch.stats.evaluation import BaselineFigures, evaluate
@@ -422,6 +426,52 @@ def test_a_card_can_be_saved_elsewhere(case: Made, tmp_path: Path) -> None:
 
 
 # -- pictures
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "model", "config"])
+def test_a_link_in_a_card_is_refused_and_not_followed(
+    case: Made, tmp_path: Path, kind: str
+) -> None:
+    folder = case.copy(tmp_path)
+    secrets = tmp_path / "ssh"
+    secrets.mkdir()
+    (secrets / "id").write_text("secret")
+    names = {"folder": "extras", "file": "plots/x.txt", "model": MODEL, "config": "config.json"}
+    link = folder / names[kind]
+    if link.exists():
+        link.rename(secrets / link.name)
+    target = secrets if kind == "folder" else secrets / ("id" if kind == "file" else link.name)
+    link.symlink_to(target)
+    for use in (
+        lambda: case.card.load(folder).verify(),
+        lambda: case.card.load(folder).save(tmp_path / "saved"),
+        lambda: CardPredictor.load(folder),
+        lambda: push(case.card.load(folder), "a/b", dry_run=True),
+    ):
+        with pytest.raises(CardError, match="is a link"):
+            use()
+    assert not (tmp_path / "saved").exists()
+    assert (secrets / "id").read_text() == "secret"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_in_a_card_hangs_nobody(case: Made, tmp_path: Path) -> None:
+    folder = case.copy(tmp_path)
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    with pytest.raises(CardError, match="neither a file nor a folder"):
+        case.card.load(folder)
+
+
+def test_only_what_the_checksums_list_is_copied(case: Made, tmp_path: Path) -> None:
+    folder = case.copy(tmp_path)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("token")
+    (tmp_path / "mine.tmp").write_text("the user's own")
+    saved = case.card.load(folder).save(tmp_path / "mine")
+    assert not (saved.folder / ".git").exists()
+    assert (tmp_path / "mine.tmp").read_text() == "the user's own"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["card", "mine", "mine.tmp"]
 
 
 def test_pictures_are_there_and_not_blank(case: Made) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -192,3 +193,36 @@ def test_a_run_whose_study_lies_in_postgresql(tmp_path: Path) -> None:
     study = study_of(run)
     assert address.endswith(f"/studies/{study._study_id}")
     assert "report.html" in artifacts_of(study._storage, study._study_id)
+
+
+def answered(server_port: int, method: str, path: str, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server_port, timeout=300)
+    connection.request(method, path, headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_a_forged_name_or_a_page_of_another_site_changes_nothing(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = copied(finished, tmp_path)
+    server, _, _ = open_dashboard(run, host="127.0.0.1", port=0, allow_host=["cells.lab"])
+    port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    study = f"/api/studies/{study_of(run)._study_id}"
+    try:
+        for host in ("evil.example", f"evil.example:{port}", ""):
+            assert answered(port, "DELETE", study, {"Host": host}) == 421
+            assert answered(port, "GET", "/api/studies", {"Host": host}) == 421
+        own = f"localhost:{port}"
+        for foreign in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert answered(port, "DELETE", study, {"Host": own, **foreign}) == 403
+        assert study_of(run).trials
+        for host in (own, "cells.lab", f"127.0.0.1:{port}"):
+            assert answered(port, "GET", "/api/studies", {"Host": host}) == 200
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=300)

@@ -13,6 +13,7 @@ from cellsearch.errors import ConfigError
 from cellsearch.serve.guard import Guard
 from cellsearch.serve.limits import Limits
 from cellsearch.serve.problems import Problem
+from cellsearch.util.hosts import KnownHosts
 
 
 @pytest.mark.parametrize("length", ["²", "-1", "", "5" * 5000])
@@ -20,16 +21,17 @@ def test_a_length_that_is_no_number_is_not_read_as_one(length: str) -> None:
     scope = {
         "type": "http",
         "method": "GET",
-        "headers": [(b"content-length", length.encode("latin-1"))],
+        "headers": [(b"host", b"localhost"), (b"content-length", length.encode("latin-1"))],
     }
-    Guard(None, hosts=None, limits=Limits())._require_known(scope)  # type: ignore[arg-type]
+    Guard(None, hosts=KnownHosts(), limits=Limits())._require_known(scope)  # type: ignore[arg-type]
 
 
 def test_a_length_beyond_the_limit_is_refused() -> None:
     length = str(10 * Limits().request_bytes).encode()
-    scope = {"type": "http", "method": "GET", "headers": [(b"content-length", length)]}
+    headers = [(b"host", b"localhost"), (b"content-length", length)]
+    scope = {"type": "http", "method": "GET", "headers": headers}
     with pytest.raises(Problem):
-        Guard(None, hosts=None, limits=Limits())._require_known(scope)  # type: ignore[arg-type]
+        Guard(None, hosts=KnownHosts(), limits=Limits())._require_known(scope)  # type: ignore[arg-type]
 
 
 def test_a_folder_of_no_trial_among_trials_is_passed_over(tmp_path: Path) -> None:

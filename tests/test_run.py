@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -59,6 +61,50 @@ def test_trials_never_saw_the_hold_out(finished) -> None:
     for path in (finished.folder / "trials").glob("*/fold-*.npz"):
         with np.load(path) as fold:
             assert not set(fold["cells"]) & set(splits.holdout)
+
+
+@pytest.mark.parametrize("what", ["zeroed", "lost"])
+def test_a_card_that_a_power_cut_spoiled_is_written_anew(
+    finished, tmp_path: Path, what: str
+) -> None:
+    run = Path(shutil.copytree(finished.folder, tmp_path / finished.folder.name))
+    before = read_record(run)
+    if what == "zeroed":
+        model = run / "card" / "model.onnx"
+        model.write_bytes(bytes(model.stat().st_size))
+    else:
+        shutil.rmtree(run / "card")
+    result = cellsearch.resume(run)
+    assert result.card.verify().cells
+    assert result.best.number == finished.best.number
+    assert len(result.trials) == len(finished.trials)
+    assert result.card.metrics["hold_out"] == finished.card.metrics["hold_out"]
+    assert read_record(run).state == before.state == "finished"
+    kept = [path.name for path in run.glob("card-damaged-*")]
+    assert kept == (["card-damaged-1"] if what == "zeroed" else [])
+    with pytest.raises(RunError, match="is finished"):
+        cellsearch.resume(run)
+
+
+def test_a_picture_that_cannot_be_drawn_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undrawable(*_: object, **__: object) -> bytes:
+        raise ValueError("a superscript of a superscript")
+
+    names = ("$x^y^z$", "\\frac{$", "_^_^ {$\\undefined$}")
+    drawn = squares()
+    cells = CellDataset.from_arrays(
+        drawn.images, drawn.labels, classes=names, channels=drawn.channels, name="squares"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr("cellsearch.tune.dashboard.confusion_png", undrawable)
+        # Who sets LaTeX for their own figures has it for none of ours.
+        patched.setitem(matplotlib.rcParams, "text.usetex", True)
+        result = tiny_search(tmp_path / "run", cells, budget=2)
+    assert [row.state for row in result.trials] == ["COMPLETE", "COMPLETE"]
+    picture = (result.card.folder / "plots" / "confusion_hold_out.svg").read_text()
+    assert names[0] in picture
 
 
 def test_a_finished_run_refuses_to_search_on(finished) -> None:

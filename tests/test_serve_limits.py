@@ -27,7 +27,7 @@ from cellsearch.errors import ReadError
 from cellsearch.serve.app import create_app
 from cellsearch.serve.limits import DEFAULT, MB, Limits
 from cellsearch.serve.store import Store
-from cellsearch.serve.tiff import look_at
+from cellsearch.serve.tiff import require_bounded
 from cellsearch.serve.unpack import members
 
 from card_cases import Made, made
@@ -217,10 +217,10 @@ def test_a_strip_that_unpacks_to_more_than_it_declares(tmp_path: Path) -> None:
             metadata=None,
         )
     with pytest.raises(ReadError, match="unpacks to more pixels"):
-        look_at(path)
+        require_bounded(path)
     tifffile.imwrite(path, np.zeros((16, 16), np.uint8), compression="lzma", metadata=None)
     with pytest.raises(ReadError, match="LZMA is not read here"):
-        look_at(path)
+        require_bounded(path)
 
 
 def test_a_full_sample_says_so(client: TestClient, card: Made) -> None:

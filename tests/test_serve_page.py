@@ -11,7 +11,20 @@ import numpy as np
 import pytest
 
 import page_cases
-from page_cases import Bench, Watch, send, shown, tasks_done, told_of
+from page_cases import (
+    Bench,
+    Watch,
+    appears,
+    comes,
+    has_focus,
+    says,
+    send,
+    shown,
+    tasks_done,
+    there_are,
+    told_of,
+    vanishes,
+)
 
 bench, chrome = page_cases.bench, page_cases.chrome
 page, watch = page_cases.page, page_cases.watch
@@ -24,15 +37,13 @@ PAGE = 60
 
 
 def test_the_page_says_what_is_served(page: Any, bench: Bench) -> None:
-    facts = page.inner_text("#card")
-    assert "no diagnostic device" in facts
-    assert "95 % interval" in facts
-    assert page.eval_on_selector_all("#card-classes li", "l => l.length") == len(bench.classes)
+    says(page, "#card", "no diagnostic device", "95 % interval")
+    there_are(page, len(bench.classes), "#card-classes li")
     page.click("#card-more summary")
-    assert "brightfield, darkfield" in page.inner_text("#card-list")
-    assert "16 × 16 px" in page.inner_text("#card-list")
-    assert page.is_hidden("#sample")
-    assert page.is_hidden("#gone")
+    says(page, "#card-list", "brightfield, darkfield")
+    says(page, "#card-list", "16 × 16 px")
+    vanishes(page, "#sample")
+    vanishes(page, "#gone")
 
 
 def test_files_become_cells_with_shares(page: Any, bench: Bench) -> None:
@@ -44,9 +55,9 @@ def test_files_become_cells_with_shares(page: Any, bench: Bench) -> None:
         assert cells[0] == name
         assert str(number) in cells
         assert " to " in row
-    assert "n = 90 cells" in page.inner_text("#shares-caption")
-    assert page.locator("#shares .whisker").count() == 3 * len(bench.classes)
-    assert f"{(~bench.sure).sum()} (" in page.inner_text("#totals")
+    says(page, "#shares-caption", "n = 90 cells")
+    there_are(page, 3 * len(bench.classes), "#shares .whisker")
+    says(page, "#totals", f"{(~bench.sure).sum()} (")
     assert len(shown(page)) == PAGE
     loaded = (
         "() => [...document.querySelectorAll('.tile img')].slice(0, 5).every(i => i.naturalWidth)"
@@ -70,7 +81,7 @@ def test_sort_and_filter_as_the_card_itself_would(page: Any, bench: Bench) -> No
     page.check("#uncertain")
     open_ = (bench.called == 0) & ~bench.sure
     told_of(page, int(open_.sum()))
-    assert page.locator(".tile .doubtful").count() == min(PAGE, open_.sum())
+    there_are(page, min(PAGE, int(open_.sum())), ".tile .doubtful")
     page.click("#reset")
     told_of(page, 90)
 
@@ -85,20 +96,22 @@ def test_a_cell_opens_with_all_probabilities_and_saliency(page: Any, bench: Benc
     send(page, bench.files, cells=90)
     page.locator(".tile").nth(3).click()
     order = np.argsort(-bench.probabilities[3], kind="stable")
-    names = page.locator("#detail-probabilities th").all_inner_texts()
-    assert names == [bench.classes[k] for k in order]
+    names = (
+        "[...document.querySelectorAll('#detail-probabilities th')].map(e => e.innerText.trim())"
+    )
+    comes(page, names, gives=[bench.classes[k] for k in order])
     page.check("#detail input[value=darkfield]", force=True)
     page.wait_for_function("() => document.querySelector('#detail-image').naturalWidth === 16")
     page.select_option("#saliency-class", bench.classes[0])
     page.click("#saliency-show")
     page.wait_for_selector("#saliency-figure", state="visible")
     page.wait_for_function("() => document.querySelector('#saliency-image').naturalWidth >= 16")
-    assert bench.classes[0] in page.inner_text("#saliency-caption")
+    says(page, "#saliency-caption", bench.classes[0])
     page.click("#detail-next")
-    assert page.is_hidden("#saliency-figure")
+    vanishes(page, "#saliency-figure")
     page.keyboard.press("Escape")
-    assert page.is_hidden("#detail")
-    assert page.evaluate("() => document.activeElement.dataset.index") == "4"
+    vanishes(page, "#detail")
+    has_focus(page, ".tile[data-index='4']")
 
 
 def test_the_table_downloaded_holds_the_cards_own_figures(
@@ -130,14 +143,12 @@ def test_refused_files_stay_in_sight_with_their_reason(
     empty.touch()
     page.set_input_files("#files", [str(nasty), str(three), str(empty)])
     page.wait_for_selector("#refused-title:text('3 files')")
-    told = page.inner_text("#refused")
-    assert nasty.name in told
-    assert "channel" in told
-    assert page.locator("#refused img").count() == 0
+    says(page, "#refused", nasty.name, "channel")
+    there_are(page, 0, "#refused img")
     send(page, bench.files, cells=90)
-    assert page.is_visible("#refused")
+    appears(page, "#refused")
     page.click("#refused-clear")
-    assert page.is_hidden("#refused")
+    vanishes(page, "#refused")
 
 
 def test_dropped_files_are_taken(page: Any, bench: Bench) -> None:
@@ -152,7 +163,7 @@ def test_dropped_files_are_taken(page: Any, bench: Bench) -> None:
         list(bench.files[1].read_bytes()),
     )
     told_of(page, 9)
-    assert "dropped.npy" in page.inner_text("#cells")
+    says(page, "#cells", "dropped.npy")
 
 
 def test_a_folder_dropped_from_outside_is_walked(page: Any, bench: Bench, tmp_path: Path) -> None:
@@ -177,7 +188,7 @@ def test_a_folder_dropped_from_outside_is_walked(page: Any, bench: Bench, tmp_pa
             },
         )
     told_of(page, 104)
-    assert page.is_hidden("#refused")
+    vanishes(page, "#refused")
     page.click("#next")
     page.wait_for_selector(".tile >> text=plate 1/deep/é/last.npy")
 
@@ -200,8 +211,8 @@ def test_many_files_go_in_batches_and_one_too_large_does_not_go(
         np.save(path, cell)
     send(page, [*files, bench.files[2]], cells=10)
     assert watch.posts() == 3
-    assert "c.npy" in page.inner_text("#refused")
-    assert "Larger than" in page.inner_text("#refused")
+    says(page, "#refused", "c.npy")
+    says(page, "#refused", "Larger than")
 
 
 def test_sending_can_be_cancelled(page: Any, bench: Bench) -> None:
@@ -211,8 +222,8 @@ def test_sending_can_be_cancelled(page: Any, bench: Bench) -> None:
     page.wait_for_selector("#sending", state="visible")
     page.click("#cancel")
     page.wait_for_selector("#problem", state="visible")
-    assert page.inner_text("#problem").startswith("Cancelled")
-    assert page.is_hidden("#sending")
+    says(page, "#problem", "Cancelled")
+    vanishes(page, "#sending")
     page.unroute("**/files")
     send(page, bench.files[:1], cells=1)
 
@@ -233,8 +244,8 @@ def test_starting_anew_waits_for_answers_that_are_under_way(
         for route in held:
             route.continue_()
     tasks_done(page)
-    assert page.locator("#cells li").count() == 0
-    assert page.locator("#cells[aria-busy]").count() == 0
+    there_are(page, 0, "#cells li")
+    there_are(page, 0, "#cells[aria-busy]")
     assert not any("/null/" in path for _, path in watch.sent)
 
 
@@ -244,6 +255,6 @@ def test_a_reload_keeps_the_sample_and_starting_anew_forgets_it(page: Any, bench
     told_of(page, 90)
     with page.expect_request(lambda request: request.method == "DELETE"):
         page.click("#anew")
-    assert page.is_hidden("#sample")
+    vanishes(page, "#sample")
     page.wait_for_function("() => !sessionStorage.length")
     send(page, bench.files[1:2], cells=9)

@@ -10,7 +10,22 @@ import numpy as np
 import pytest
 
 import page_cases
-from page_cases import Bench, Watch, contrast, send, served, shown, told_of
+from page_cases import (
+    Bench,
+    Watch,
+    appears,
+    comes,
+    contrast,
+    has_focus,
+    says,
+    send,
+    served,
+    shown,
+    tasks_done,
+    there_are,
+    told_of,
+    vanishes,
+)
 
 bench, chrome = page_cases.bench, page_cases.chrome
 page, watch = page_cases.page, page_cases.watch
@@ -37,6 +52,7 @@ def tab_to(page: Any, wanted: str, *, most: int = 40) -> None:
     """Press Tab until the focus is there and can be seen."""
     for _ in range(most):
         page.keyboard.press("Tab")
+        tasks_done(page)
         if page.evaluate("w => document.activeElement.matches(w)", wanted):
             break
     else:
@@ -66,21 +82,22 @@ def test_everything_is_reached_by_keyboard(page: Any, bench: Bench) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowUp")
-    at = "() => Number(document.activeElement.dataset.index)"
-    assert page.evaluate(at) == first + 1
+    at = "Number(document.activeElement.dataset.index)"
+    comes(page, at, gives=first + 1)
     page.keyboard.press("Enter")
-    assert page.is_visible("#detail")
+    appears(page, "#detail")
+    before = page.inner_text("#detail-title")
     page.keyboard.press("ArrowRight")
-    assert "#" in page.inner_text("#detail-title")
+    comes(page, "document.querySelector('#detail-title').innerText !== arg", arg=before)
     page.keyboard.press("Escape")
-    assert page.is_hidden("#detail")
-    assert page.evaluate(at) == first + 2
+    vanishes(page, "#detail")
+    comes(page, at, gives=first + 2)
     page.keyboard.press("PageDown")
-    page.wait_for_function("() => document.activeElement.dataset.index === '60'")
+    comes(page, at, gives=60)
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("() => document.activeElement.dataset.index === '59'")
+    comes(page, at, gives=59)
     page.keyboard.press("Home")
-    assert page.evaluate(at) == 0
+    comes(page, at, gives=0)
     tab_to(page, "#next")
 
 
@@ -97,7 +114,7 @@ def test_an_answer_that_comes_late_leaves_the_focus_in_the_gallery(page: Any, be
     )
     page.wait_for_function("first => document.querySelector('.tile').dataset.index != first",
                            arg=before[0])  # fmt: skip
-    assert page.evaluate("() => document.activeElement.matches('.tile')")
+    has_focus(page, ".tile")
 
 
 def test_what_moves_is_told_to_screen_readers(page: Any, bench: Bench) -> None:
@@ -117,24 +134,25 @@ def test_what_moves_is_told_to_screen_readers(page: Any, bench: Bench) -> None:
 def test_a_phone_needs_no_sideways_scroll(
     page: Any, bench: Bench, watch: Watch, width: int
 ) -> None:
-    def fits() -> bool:
-        return bool(page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"))
+    def fits() -> None:
+        comes(page, "document.documentElement.scrollWidth <= innerWidth")
 
     page.set_viewport_size({"width": width, "height": 780})
-    assert fits()
+    fits()
     send(page, bench.files, cells=90)
     page.click("#card-more summary")
-    assert fits()
+    fits()
     page.locator(".tile").first.click()
     page.click("#saliency-show")
     page.wait_for_selector("#saliency-figure", state="visible")
-    assert fits()
-    wider = page.eval_on_selector("#detail", "d => d.scrollWidth - d.clientWidth")
-    assert wider <= 0
+    fits()
+    wide = "document.querySelector('#detail')"
+    comes(page, f"{wide}.scrollWidth <= {wide}.clientWidth")
     page.keyboard.press("Escape")
+    vanishes(page, "#detail")
     page.goto(bench.address + "api")
     page.wait_for_selector(".route")
-    assert fits()
+    fits()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -154,14 +172,14 @@ def test_text_can_be_read_in_both_schemes(page: Any, bench: Bench, scheme: str) 
 
 
 def test_the_scheme_is_chosen_and_kept(page: Any) -> None:
-    ground = "() => getComputedStyle(document.body).backgroundColor"
+    ground = "getComputedStyle(document.body).backgroundColor"
     page.emulate_media(color_scheme="light")
     light = page.evaluate(ground)
     page.click("#theme")
+    comes(page, f"{ground} !== arg", arg=light)
     dark = page.evaluate(ground)
-    assert dark != light
     page.reload()
-    assert page.evaluate(ground) == dark
+    comes(page, ground, gives=dark)
 
 
 def test_a_server_that_ends_and_comes_back_is_told_of(bench: Bench, chrome: Any) -> None:
@@ -174,15 +192,15 @@ def test_a_server_that_ends_and_comes_back_is_told_of(bench: Bench, chrome: Any)
             send(page, bench.files[1:], cells=89)
         page.select_option("#sort", "confidence:asc")
         page.wait_for_selector("#gone", state="visible")
-        assert "does not answer" in page.inner_text("#gone")
-        assert page.locator(".tile").count() == 60
+        says(page, "#gone", "does not answer")
+        there_are(page, 60, ".tile")
         with served(bench.card, port=port):
             page.wait_for_selector("#gone", state="hidden")
             page.wait_for_selector("#problem button")
-            assert "no longer has this sample" in page.inner_text("#problem")
+            says(page, "#problem", "no longer has this sample")
             page.click("#problem button")
             told_of(page, 89)
-            assert page.is_hidden("#problem")
+            vanishes(page, "#problem")
             page.close()
 
 
@@ -204,8 +222,5 @@ def test_the_api_page_lists_every_route(page: Any, bench: Bench) -> None:
     facts = page.request.get(bench.address + "openapi.json").json()
     page.goto(bench.address + "api")
     page.wait_for_selector(".route")
-    text = page.inner_text("#routes")
-    for path in facts["paths"]:
-        assert path in text
-    assert page.locator(".route pre").count() == sum(len(p) for p in facts["paths"].values())
-    assert "-F 'files=@cell.tif'" in text
+    there_are(page, sum(len(p) for p in facts["paths"].values()), ".route pre")
+    says(page, "#routes", *facts["paths"], "-F 'files=@cell.tif'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.card.checksums import copy_listed
 from cellsearch.card.config import CardConfig, read_config
 from cellsearch.card.inputs import Images
 from cellsearch.card.metrics import CardMetrics
@@ -132,7 +132,7 @@ class ModelCard:
         return verify(self.folder)
 
     def save(self, folder: Path | str) -> Self:
-        """Copy the verified card to a new folder.
+        """Copy the verified card to a new folder: the files that its checksums list.
 
         Raises:
             CardError: this card does not verify, the folder exists, or cannot be written.
@@ -143,7 +143,7 @@ class ModelCard:
         self.verify()
         try:
             with whole_folder(target) as building:
-                shutil.copytree(self.folder, building)
+                copy_listed(self.folder, building)
         except OSError as error:
             raise CardError(f"cannot write {target}: {error.strerror or error}") from None
         return type(self).load(target)

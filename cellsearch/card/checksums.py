@@ -1,9 +1,14 @@
-"""``checksums.json``: the sha256 of every other file of a card."""
+"""``checksums.json``: the sha256 of every other file of a card.
+
+A card may come from anybody. What it lists is all that is read, copied or sent, and none of it may
+be a link, which leads to files of whoever opens the card.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,20 +24,71 @@ def sha256_of(path: Path) -> str:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """Files below ``folder`` by their relative POSIX path.
+    """Files below ``folder`` by their relative POSIX path; links are no files.
 
     ``checksums.json`` and whatever lies under a dotted name are left out: a Hugging Face clone
     adds ``.gitattributes``, ``.git`` and ``.cache``.
     """
-    found = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+    return {
+        name: path
+        for name, path in _entries(folder).items()
+        if name != CHECKSUMS and path.is_file() and not path.is_symlink()
     }
+
+
+def foreign_to(folder: Path) -> list[str]:
+    """Links, pipes and devices of a card, a sentence each; none of them is ever opened."""
+    found = []
+    for name, path in _entries(folder).items():
+        if path.is_symlink():
+            found.append(f"{name} is a link, which may lead to any file of this machine")
+        elif not path.is_file() and not path.is_dir():
+            found.append(f"{name} is neither a file nor a folder")
+    return found
+
+
+def require_plain(folder: Path) -> None:
+    """Refuse a card with links, pipes or devices, before a file of it is opened.
+
+    Raises:
+        CardError: each of them is named.
+    """
+    if found := foreign_to(folder):
+        raise CardError(
+            f"{folder} cannot be trusted: {'; '.join(found[:10])}; a card holds files alone (where "
+            "they are links of the Hub's cache, download it anew with --local-dir)"
+        )
+
+
+def copy_listed(folder: Path, target: Path) -> None:
+    """Copy a card as its checksums list it, and nothing else, into a folder.
+
+    Raises:
+        CardError: a file is missing, a link, or not as it was written; the copy is what is looked
+            at.
+        OSError: the disk refuses.
+    """
+    require_plain(folder)
+    sums = read_checksums(folder)
+    present = files_of(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in sums:
+        if name not in present:
+            raise CardError(f"{folder} is not a complete card: {name} is missing")
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(present[name], target / name, follow_symlinks=False)
+    shutil.copyfile(folder / CHECKSUMS, target / CHECKSUMS, follow_symlinks=False)
+    if problems := [*foreign_to(target), *problems_with(target, sums)]:
+        raise CardError(f"{folder} cannot be copied: {'; '.join(problems)}")
+
+
+def _entries(folder: Path) -> dict[str, Path]:
+    """Whatever lies below a folder, by relative POSIX path; no link is followed."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
         name: path
         for name, path in found.items()
-        if name != CHECKSUMS and not any(part.startswith(".") for part in Path(name).parts)
+        if not any(part.startswith(".") for part in name.split("/"))
     }
 
 
@@ -68,8 +124,14 @@ def problems_with(
     """What differs between a folder and its checksums, one sentence a file.
 
     Args:
+        folder: of the card.
+        sums: what it lists.
         only: look at these files alone; by default at all, and for files not listed.
+
+    Raises:
+        CardError: it holds a link, which is not followed.
     """
+    require_plain(folder)
     present = files_of(folder)
     asked = sorted(sums) if only is None else list(only)
     problems = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cellsearch.card.abstain import Abstention
+from cellsearch.card.checksums import require_plain
 from cellsearch.card.conformal import PredictionSets
 from cellsearch.card.prior import PriorFacts
 from cellsearch.errors import CardError
@@ -259,6 +261,8 @@ def read_config(folder: Path) -> CardConfig:
         CardError: it is missing, from a newer cellsearch, or unfit; all problems are listed.
     """
     path = folder / CONFIG
+    if os.path.lexists(path):
+        require_plain(folder)
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

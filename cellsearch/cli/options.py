@@ -84,6 +84,13 @@ Fit = Annotated[
         "the smaller), resize or refuse (default: as in training)."
     ),
 ]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Another name that the server answers to, as of a proxy before it; may be repeated.",
+        metavar="NAME",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 RunArgument = Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cellsearch.cli import completion
-from cellsearch.cli.options import Json, RunArgument, SharedStorage
+from cellsearch.cli.options import AllowHost, Json, RunArgument, SharedStorage
 
 if TYPE_CHECKING:
     from cellsearch.run.shared import SharedRun
@@ -157,6 +157,7 @@ def dashboard(
     host: Annotated[
         str, typer.Option(help="Address to listen on; any other than loopback is open to others.")
     ] = "127.0.0.1",
+    allow_host: AllowHost = None,
 ) -> None:
     """Optuna's dashboard on a run: note, report, and each trial's figures and learning curves.
 
@@ -170,7 +171,11 @@ def dashboard(
     run = run or newest_run(Path("runs"))
     require_run(run)
     server, url, complaint = open_dashboard(
-        run, host=host, port=port, on_progress=Terminal().progress
+        run,
+        host=host,
+        port=port,
+        allow_host=allow_host or (),
+        on_progress=Terminal().progress,
     )
     if complaint:
         say(complaint)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cellsearch.cli.options import Abstain, CardArgument, Fit, Sets
+from cellsearch.cli.options import Abstain, AllowHost, CardArgument, Fit, Sets
 
 
 def serve(
@@ -29,6 +29,7 @@ def serve(
     max_upload: Annotated[
         int, typer.Option(min=1, help="Largest request, and largest file.", metavar="MB")
     ] = 200,
+    allow_host: AllowHost = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a card as a web page and REST API on this machine, until Ctrl-C.
@@ -59,5 +60,6 @@ def serve(
         abstain=abstain,
         sets=sets,
         limits=replace(DEFAULT, file_bytes=max_upload * MB, request_bytes=max_upload * MB),
+        allow_host=allow_host or (),
         open_page=open_page,
     )

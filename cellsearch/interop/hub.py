@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cellsearch.card.card import ModelCard
-from cellsearch.card.checksums import write_checksums
+from cellsearch.card.checksums import copy_listed, write_checksums
 from cellsearch.card.config import CONFIG
 from cellsearch.card.replay import README, check_front_matter
 from cellsearch.errors import CardError
@@ -75,9 +74,7 @@ def write_hub_folder(card: ModelCard, folder: Path, *, force: bool = False) -> H
     """
     card.verify()
     with new_folder(folder, mark=CONFIG, force=force) as building:
-        shutil.copytree(
-            card.folder, building, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*")
-        )
+        copy_listed(card.folder, building)
         cleaned = clean_folder(building)
         write_checksums(building)
         (building / ATTRIBUTES).write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIServer
@@ -36,7 +37,12 @@ END = "[//]: # (end of what cellsearch writes)"
 
 
 def open_dashboard(
-    run: Path, *, host: str, port: int, on_progress: Progress | None = None
+    run: Path,
+    *,
+    host: str,
+    port: int,
+    allow_host: Sequence[str] = (),
+    on_progress: Progress | None = None,
 ) -> tuple[WSGIServer, str, str]:
     """Bind the dashboard to a port, then bring the study's note, report and curves up to date.
 
@@ -50,7 +56,7 @@ def open_dashboard(
     if is_nested(run):
         named_runs = ", ".join(str(each) for each in nested_runs(run)) or "none has started yet"
         raise RunError(f"{run} holds repeated searches, each with its own study: {named_runs}")
-    server, url = dashboard.listening(run, host=host, port=port)
+    server, url = dashboard.listening(run, host=host, port=port, allow_host=allow_host)
     try:
         complaint = refresh(run, on_progress=on_progress)
     except BaseException:

@@ -38,7 +38,7 @@ from cellsearch.tune.importance import importance
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import ENSEMBLE, out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
-from cellsearch.util.atomic import remove
+from cellsearch.util.atomic import leftovers, remove
 
 if TYPE_CHECKING:
     import optuna
@@ -100,7 +100,7 @@ def hand_over(
         members = [rows[each.trial] for each in ensemble.members]
     lead = members[0]
     _record_scoring(folder, lead, outcome)
-    for leftover in folder.glob(".card.*.tmp"):  # of a process that was killed
+    for leftover in leftovers(folder):  # of a process that was killed
         remove(leftover)
     predictors: list[Predictor] = []
     for row in members:

@@ -31,7 +31,7 @@ from cellsearch.errors import MismatchError, RunError
 from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.job import FOLD_FILE
-from cellsearch.util.atomic import write_whole_text
+from cellsearch.util.atomic import sync_folder, write_whole_text
 from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
@@ -277,6 +277,7 @@ def make_folder(
     place = folder or new_folder(config, runs)
     try:
         place.mkdir(parents=True, exist_ok=was_there)
+        sync_folder(place.parent)
     except FileExistsError:
         if folder is None:
             return make_folder(None, config, runs, was_there=False)

@@ -78,6 +78,17 @@ def card_of(run: Path) -> Path:
     return card
 
 
+def damage_to(run: Path) -> str:
+    """What is wrong with the card of a finished run, as after a power cut; "" where it is whole."""
+    from cellsearch.card.replay import verify
+
+    try:
+        verify(run / "card")
+    except CellsearchError as error:
+        return str(error)
+    return ""
+
+
 def require_card(card: Path) -> None:
     """Say of a run that is named in place of its card, or before it has one, what to do.
 

@@ -36,7 +36,7 @@ from cellsearch.run.folder import (
     read_request,
     replace_text,
 )
-from cellsearch.run.history import card_of
+from cellsearch.run.history import card_of, damage_to
 from cellsearch.run.inputs import Given, cells_and_twins
 from cellsearch.run.observer import Silent
 from cellsearch.run.search import Run, SearchResult
@@ -186,7 +186,8 @@ def _sound(
 
 
 def _finished(folder: Path) -> bool:
-    return (folder / "run.json").is_file() and read_record(folder).state == "finished"
+    ended = (folder / "run.json").is_file() and read_record(folder).state == "finished"
+    return ended and not damage_to(folder)
 
 
 def _require_card(result: SearchResult) -> None:

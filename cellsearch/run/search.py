@@ -29,6 +29,7 @@ from cellsearch.run.folder import (
     unfinished,
     write_record,
 )
+from cellsearch.run.history import damage_to
 from cellsearch.run.inputs import (
     NOTHING_GIVEN,
     Given,
@@ -149,6 +150,8 @@ def resume(
     **changes: Any,
 ) -> SearchResult:
     """Go on with an interrupted run; what is finished is not done again.
+
+    Of a finished run whose card does not verify, as after a power cut, the card is written anew.
 
     Args:
         folder: of the run. Cells and spaces built in Python are read back from it.
@@ -409,6 +412,7 @@ class Run:
             raise
         card = None
         if not outcome.interrupted:
+            self._set_aside()
             try:
                 card = self._handed_over(outcome)
             except KeyboardInterrupt:
@@ -425,6 +429,20 @@ class Run:
             card=card,
             interrupted=outcome.interrupted,
         )
+
+    def _set_aside(self) -> None:
+        """Move a damaged card out of the way; nothing that a person may want is deleted."""
+        card = self.folder / "card"
+        if not card.is_dir() or not (problem := damage_to(self.folder)):
+            return
+        number = 1
+        while (aside := self.folder / f"card-damaged-{number}").exists():
+            number += 1
+        try:
+            card.rename(aside)
+        except OSError as error:
+            raise RunError(f"cannot move {card}: {error.strerror}") from None
+        self.observer.message(f"{problem}\nit is kept as {aside.name}, and written anew")
 
     def job(self) -> SearchJob:
         """The search as its driver and workers take it."""
@@ -543,13 +561,13 @@ class Run:
 
 
 def require_unfinished(folder: Path) -> RunRecord:
-    """The record of a run that can go on.
+    """The record of a run that can go on, or whose card must be written anew.
 
     Raises:
-        RunError: not the folder of a run, or it is finished.
+        RunError: not the folder of a run, or it is finished and its card whole.
     """
     record = read_record(folder)
-    if record.state == "finished":
+    if record.state == "finished" and not damage_to(folder):
         raise RunError(
             f"{folder} is finished: its hold-out has been scored, and searching further would "
             "select by it. Look at it with `cellsearch show`, or start a new run in another "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from starlette.staticfiles import StaticFiles
 
 from cellsearch.serve import problems
 from cellsearch.serve.desk import open_desk
-from cellsearch.serve.guard import LOOPBACK, Guard
+from cellsearch.serve.guard import Guard
 from cellsearch.serve.limits import DEFAULT, Limits
 from cellsearch.serve.routes import api
+from cellsearch.util.hosts import KnownHosts
 
 STATIC = Path(__file__).parent / "static"
+LOOPBACK_ALONE = KnownHosts()
 
 
 def create_app(
@@ -27,7 +29,7 @@ def create_app(
     fit: str | None = None,
     abstain: str | None = None,
     sets: float | None = None,
-    hosts: Collection[str] | None = LOOPBACK,
+    hosts: KnownHosts = LOOPBACK_ALONE,
 ) -> FastAPI:
     """The web page and REST API of a card, as an ASGI application.
 
@@ -39,8 +41,7 @@ def create_app(
             card's own rule.
         abstain: ``coverage=0.9`` or ``precision=0.95``; by default the card's own rule.
         sets: level of prediction sets; by default the card's own.
-        hosts: names that the Host header may bear; None for any, which only a server that is not
-            on loopback should take.
+        hosts: names that the Host header may bear; by default those of loopback alone.
 
     Raises:
         CardError: no card, a file of it missing or changed, or rules that cannot be had.

@@ -24,7 +24,7 @@ from cellsearch.card.config import CardConfig
 from cellsearch.data.readers import images, tiff_pages
 from cellsearch.errors import ReadError
 from cellsearch.serve.limits import Limits, size
-from cellsearch.serve.tiff import axes_of, look_at, slices_of
+from cellsearch.serve.tiff import axes_of, look_at, require_bounded, slices_of
 
 PILLOW = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp"}
 MAGIC = {
@@ -146,6 +146,7 @@ def _of_tiff(path: Path, config: CardConfig, limits: Limits) -> NDArray[Any]:
         raise ReadError(
             f"it declares {size(facts.bytes)} of pixels; {size(limits.decoded_bytes)} are taken"
         )
+    require_bounded(path, most_bytes=limits.decoded_bytes)
     if facts.pages > 1 and (slices := slices_of(path)) > 1:
         raise ReadError(
             f"{slices} slices (Z) in one file, which may be planes of one cell or cells: of planes "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from cellsearch.serve.wording import on_page
 
 AT_ONCE = 32 * MB
 """Bytes of raw cells that are predicted together."""
+
+LEAST_COST = 1000
+"""Bytes that a cell costs as an object, however small."""
 
 MOST_REFUSED = 500
 SPLITS = ("train_images", "val_images", "test_images")
@@ -47,12 +51,14 @@ class Outcome:
         brought: cells of another size than the card's that were brought to it.
         larger: those of them that were shrunk or cut.
         refused: files, with reasons; at most ``MOST_REFUSED`` and one that counts the others.
+        missed: cells of each file that found no room.
     """
 
     added: int = 0
     brought: int = 0
     larger: int = 0
     refused: list[Refused] = field(default_factory=list)
+    missed: Counter[str] = field(default_factory=Counter)
     _more: int = 0
 
     def refuse(self, file: str, reason: str) -> None:
@@ -63,14 +69,27 @@ class Outcome:
         self._more += 1
         self.refused[MOST_REFUSED:] = [Refused(f"{self._more:,} more", "refused likewise")]
 
+    def miss(self, names: Iterable[tuple[str, int]]) -> None:
+        """Note cells that found no room, by file and number."""
+        self.missed.update(source for source, _ in names)
+
+    def tell_missed(self, reason: str) -> None:
+        """Refuse the cells that found no room, a line a file."""
+        for source, count in self.missed.items():
+            self.refuse(source, f"{count:,} of its cells were not taken: {reason}")
+
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Cells of one file: (n, C, h, w), and their numbers in it; 0 for the only one."""
+    """Cells of one file: (n, C, h, w), their numbers in it (0 for the only one), and their cost.
+
+    The cost is in bytes, of what is needed to predict them: tiny crops are padded.
+    """
 
     source: str
     cells: NDArray[Any]
-    numbers: list[int]
+    numbers: Sequence[int]
+    cost: int
 
 
 class Intake:
@@ -87,6 +106,8 @@ class Intake:
         self, predictor: CardPredictor, limits: Limits, *, fit: str | None, store: Store
     ) -> None:
         self._predictor, self._limits, self._fit, self._store = predictor, limits, fit, store
+        # As float32, in which the network sees it.
+        self._cell_bytes = 4 * int(np.prod(predictor.config.shape))
 
     def take(self, files: Sequence[Received], sample: Sample) -> Outcome:
         """Add the cells of some files to a sample, in order; runs for as long as it takes.
@@ -102,11 +123,15 @@ class Intake:
             pending: list[_Piece] = []
             for one in files:
                 for piece in self._pieces(one, scratch, outcome):
-                    pending.append(piece)
-                    if sum(part.cells.nbytes for part in pending) >= AT_ONCE:
+                    if not self._store.room_in(sample).cells:
+                        outcome.missed[piece.source] += len(piece.numbers)
+                        continue
+                    if sum(part.cost for part in pending) + piece.cost > AT_ONCE:
                         self._keep(pending, sample, outcome)
                         pending = []
+                    pending.append(piece)
             self._keep(pending, sample, outcome)
+            outcome.tell_missed(self._store.room_in(sample).reason)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return outcome
@@ -176,16 +201,24 @@ class Intake:
         cells = cells_of(own, kind, self._predictor.config, self._limits)
         if kind != ".npy":
             own.unlink()
-        step = max(1, AT_ONCE // max(1, cells[0].nbytes))
-        numbers = list(range(1, len(cells) + 1)) if len(cells) > 1 else [0]
+        each = max(cells[0].nbytes, self._cell_bytes, LEAST_COST)
+        step = max(1, AT_ONCE // each)
+        numbers = range(1, len(cells) + 1) if len(cells) > 1 else range(1)
         for start in range(0, len(cells), step):
-            yield _Piece(name, cells[start : start + step], numbers[start : start + step])
+            part = cells[start : start + step]
+            yield _Piece(name, part, numbers[start : start + step], each * len(part))
 
     def _keep(self, pieces: Sequence[_Piece], sample: Sample, outcome: Outcome) -> None:
         if not pieces:
             return
         config = self._predictor.config
-        crops = [cell for piece in pieces for cell in piece.cells]
+        # What finds no room is not padded and predicted first.
+        room = self._store.room_in(sample).cells
+        names = [(piece.source, number) for piece in pieces for number in piece.numbers]
+        crops = [cell for piece in pieces for cell in piece.cells][:room]
+        if not crops:
+            outcome.miss(names)
+            return
         same = len({cell.shape for cell in crops}) == 1 and len({c.dtype for c in crops}) == 1
         try:
             images = prepare(np.stack(crops) if same else crops, config, fit=self._fit)
@@ -198,18 +231,15 @@ class Intake:
             for piece in pieces:
                 self._keep([piece], sample, outcome)
             return
-        sources = [piece.source for piece in pieces for _ in piece.numbers]
-        numbers = [number for piece in pieces for number in piece.numbers]
-        room = self._store.room_in(sample)
-        taken = min(room.cells, len(images))
+        # Another request may have filled it meanwhile.
+        taken = min(self._store.room_in(sample).cells, len(images))
         if taken:
+            sources, numbers = zip(*names[:taken], strict=True)
             self._store.make_room(taken * sample.cell_bytes, keep=sample)
-            sample.append(images[:taken], probabilities[:taken], sources[:taken], numbers[:taken])
+            sample.append(images[:taken], probabilities[:taken], sources, numbers)
             outcome.added += taken
             wanted = (config.height, config.width)
             sizes = [size for size in sizes_of(crops[:taken]) if size != wanted]
             outcome.brought += len(sizes)
             outcome.larger += sum(h > wanted[0] or w > wanted[1] for h, w in sizes)
-        for source in dict.fromkeys(sources[taken:]):
-            missed = sources[taken:].count(source)
-            outcome.refuse(source, f"{missed:,} of its cells were not taken: {room.reason}")
+        outcome.miss(names[taken:])

@@ -26,6 +26,8 @@ class Limits:
         samples: kept at once; the one not asked for longest is dropped.
         store_bytes: of the images of all samples, on disk.
         uploads: requests that send files at the same time; more are told to come again.
+        body_seconds: that a request may take to arrive, besides what ``body_rate`` gives it.
+        body_rate: bytes a second that it must come at after that.
     """
 
     file_bytes: int = 200 * MB
@@ -42,6 +44,8 @@ class Limits:
     samples: int = 32
     store_bytes: int = 4000 * MB
     uploads: int = 8
+    body_seconds: int = 30
+    body_rate: int = 50_000
 
 
 DEFAULT = Limits()

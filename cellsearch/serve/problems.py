@@ -52,7 +52,7 @@ def install(app: FastAPI) -> None:
 
     async def known(_: Request, problem: Exception) -> JSONResponse:
         assert isinstance(problem, Problem)
-        headers = {"Retry-After": "2"} if problem.status == 503 else {}
+        headers = {503: {"Retry-After": "2"}, 408: {"Connection": "close"}}.get(problem.status, {})
         return refusal(problem.status, problem.error, problem.remedy, headers=headers)
 
     async def plain(_: Request, problem: Exception) -> JSONResponse:

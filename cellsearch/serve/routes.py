@@ -45,7 +45,7 @@ FILES: dict[str, Any] = {
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 TROUBLE: dict[int | str, dict[str, Any]] = {
-    code: {"model": Trouble} for code in (400, 403, 404, 413, 415, 421, 422, 503)
+    code: {"model": Trouble} for code in (400, 403, 404, 408, 413, 415, 421, 422, 503)
 }
 
 

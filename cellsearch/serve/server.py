@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import threading
 import time
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 # Not used here, but without it no upload is read: better missed at the start.
@@ -16,9 +16,9 @@ import uvicorn
 
 from cellsearch.errors import RunError
 from cellsearch.serve.app import create_app
-from cellsearch.serve.guard import LOOPBACK
 from cellsearch.serve.limits import Limits
 from cellsearch.terminal.tables import say
+from cellsearch.util.hosts import is_loopback, known_hosts
 from cellsearch.util.messages import Setting
 
 BACKLOG = 128
@@ -36,15 +36,16 @@ def run_server(
     abstain: str | None,
     sets: float | None,
     limits: Limits,
+    allow_host: Sequence[str],
     open_page: bool,
 ) -> None:
     """Serve a card until the process is interrupted.
 
     Raises:
         CardError: the card cannot be served.
-        RunError: the address or the port cannot be had.
+        RunError: the address or the port cannot be had, or a name is none.
     """
-    local = is_loopback(host)
+    local, hosts = is_loopback(host), known_hosts(host, allow_host)
     with _listening(host, port) as listening:
         app = create_app(
             card,
@@ -53,7 +54,7 @@ def run_server(
             fit=fit,
             abstain=abstain,
             sets=sets,
-            hosts=LOOPBACK | {host.lower()} if local else None,
+            hosts=hosts,
         )
         url = _url(host, int(listening.getsockname()[1]))
         if not local:
@@ -81,16 +82,6 @@ def run_server(
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
         say("ended")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class Sample:
     kept: dict[str, tuple[int, Any]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _ids: set[str] = field(default_factory=set)
+    _again: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.probabilities = np.empty((0, self.classes), np.float32)
@@ -81,8 +83,8 @@ class Sample:
         self,
         images: NDArray[Any],
         probabilities: NDArray[np.float32],
-        sources: list[str],
-        numbers: list[int],
+        sources: Sequence[str],
+        numbers: Sequence[int],
     ) -> None:
         """Add (n, C, H, W) images in the card's size and dtype, with their (n, K) probabilities.
 
@@ -118,9 +120,12 @@ class Sample:
 
     def _unique(self, source: str, number: int) -> str:
         name = f"{source}#{number}" if number else source
-        again, found = 2, name
+        # Counted on from where the same name was last: thousands may bear it.
+        again, found = self._again.get(name, 2), name
         while found in self._ids:
             found, again = f"{name} ({again})", again + 1
+        if again > 2 or found != name:
+            self._again[name] = again
         self._ids.add(found)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellsearch.util.messages import Message, Setting, as_parameter
 from cellsearch.util.wording import as_option
 
-OF_THE_SERVER = frozenset({"fit", "abstain", "sets", "threads", "max_upload"})
+OF_THE_SERVER = frozenset({"fit", "abstain", "sets", "threads", "max_upload", "allow_host"})
 """Settings that `cellsearch serve` takes for all who use its page."""
 
 

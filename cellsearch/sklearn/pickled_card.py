@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card.card import ModelCard
+from cellsearch.card.checksums import files_of, read_checksums
 
 CHECKSUMS = "checksums.json"
 
@@ -66,11 +67,9 @@ class KeptCard:
     def __getstate__(self) -> dict[str, Any]:
         # Says so where the folder has gone, instead of keeping nothing.
         ModelCard.load(self.folder)
-        files = {
-            path.relative_to(self.folder).as_posix(): path.read_bytes()
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
-        }
+        listed = [CHECKSUMS, *read_checksums(self.folder)]
+        present = {**files_of(self.folder), CHECKSUMS: self.folder / CHECKSUMS}
+        files = {name: present[name].read_bytes() for name in listed if name in present}
         return {"folder": self.folder, "files": files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -21,10 +22,13 @@ from cellsearch.stats.metrics import per_class
 from cellsearch.tune.attachments import artifact_store, put_artifact, save_note_parts
 from cellsearch.tune.learning_curves import FILE, learning_curves_svg
 from cellsearch.tune.storage import open_storage
+from cellsearch.util.hosts import KnownHosts, known_hosts, refusal_of
 from cellsearch.util.markdown import plain
 from cellsearch.util.messages import Setting
 
 if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
     from numpy.typing import NDArray
 
 
@@ -175,11 +179,35 @@ class _Quiet(WSGIRequestHandler):
         del format, args
 
 
+def _guarded(app: WSGIApplication, hosts: KnownHosts) -> WSGIApplication:
+    """The dashboard asks no password, and changes and deletes what it is told to."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        refused = refusal_of(
+            environ["REQUEST_METHOD"],
+            environ.get("HTTP_HOST", ""),
+            origin=environ.get("HTTP_ORIGIN"),
+            fetch_site=environ.get("HTTP_SEC_FETCH_SITE"),
+            hosts=hosts,
+        )
+        if refused is None:
+            return app(environ, start_response)
+        text = f"{refused.error}\n"
+        if refused.foreign_name:
+            text += "give cellsearch dashboard --allow-host NAME where the name is one of yours\n"
+        status = f"{refused.status} {HTTPStatus(refused.status).phrase}"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [text.encode()]
+
+    return answer
+
+
 def listening(
     run_folder: Path,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
+    allow_host: Sequence[str] = (),
     storage_url: str | None = None,
 ) -> tuple[WSGIServer, str]:
     """optuna-dashboard bound to a port, to be served with ``serve_forever``; and its address.
@@ -188,6 +216,7 @@ def listening(
         run_folder: of the run.
         host: to listen at.
         port: Port to listen on; 0 takes a free one.
+        allow_host: more names that it answers to.
         storage_url: of the study; by default what the run says.
 
     Raises:
@@ -201,7 +230,9 @@ def listening(
             "dashboard needs the extra 'dashboard': pip install 'cellsearch[dashboard]'"
         ) from None
     storage = open_storage(storage_url or _storage_of(run_folder))
-    app = wsgi(storage, artifact_store=artifact_store(run_folder))
+    app = _guarded(
+        wsgi(storage, artifact_store=artifact_store(run_folder)), known_hosts(host, allow_host)
+    )
     try:
         server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     except OSError as error:

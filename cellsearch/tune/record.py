@@ -16,6 +16,7 @@ from cellsearch.space.recipe import Recipe
 from cellsearch.tune import dashboard
 from cellsearch.tune.job import fold_path
 from cellsearch.tune.store import Store
+from cellsearch.util.messages import first_line
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Record:
         headline: str,
         folds: Sequence[FoldResult],
     ) -> str:
-        """A picture that cannot be made must not fail the trial."""
+        """A picture or a note that cannot be made must not fail the trial."""
         try:
             path = dashboard.attach(
                 trial, self.run_folder, recipe, matrix, self.classes, headline=headline
@@ -139,7 +140,9 @@ class Record:
                 folds,
                 number=trial.number,
             )
-        except OSError as error:
-            return f"trial {trial.number}: no picture for the dashboard ({error})"
+        except Exception as error:
+            # Whatever a library that draws makes of a name. A storage that is gone is told of where
+            # the trial's end is written.
+            return f"trial {trial.number}: no picture for the dashboard ({first_line(error)})"
         self.store.record_artifact(self.run_id, "confusion matrix", path, trial=trial.number)
         return ""

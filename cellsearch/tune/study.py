@@ -17,6 +17,7 @@ from cellsearch.errors import MismatchError, StorageError
 from cellsearch.space.recipe import ParamValue, Recipe
 from cellsearch.tune.climb import rested
 from cellsearch.tune.storage import open_storage, shown_url
+from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.messages import Setting
 
 STARTUP_TRIALS = 20
@@ -260,7 +261,7 @@ def _rank(row: TrialRow) -> tuple[float, int]:
 def _token(run_folder: Path) -> str:
     path = run_folder / "run-token"
     if not path.exists():
-        path.write_text(secrets.token_hex(8) + "\n")
+        write_whole_text(path, secrets.token_hex(8) + "\n")
     return path.read_text().strip()
 
 

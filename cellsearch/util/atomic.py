@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+SCRATCH = ".cellsearch-"
+LONGEST_START = 200
 
 
 @contextmanager
@@ -45,20 +49,42 @@ def write_whole_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A path beside ``folder`` to make a folder (or file) at; it takes its place at the end.
+    """A path to make a folder (or file) at; it takes the place of ``folder`` at the end, durably.
 
-    What lay at ``folder`` goes only when the new one is there. On an error it is left as it was.
+    It lies beside ``folder``, in a folder of a name that nobody else has. What lay at ``folder``
+    goes only when the new one is there. On an error it is left as it was.
 
     Raises:
         OSError: the disk refuses.
     """
-    temporary = _beside(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, suffix=".tmp", dir=folder.parent))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = scratch / "new"
         yield temporary
-        _swap(temporary, folder)
+        sync_tree(temporary)
+        _swap(temporary, folder, scratch / "old")
+        sync_folder(folder.parent)
     finally:
-        remove(temporary)
+        remove(scratch)
+
+
+def leftovers(parent: Path) -> list[Path]:
+    """What ``whole_folder`` was at below ``parent`` when its process was killed."""
+    return list(parent.glob(f"{SCRATCH}*.tmp"))
+
+
+def sync_tree(path: Path) -> None:
+    """Make a file, or a folder and all that is in it, durable; links are left alone."""
+    if path.is_symlink():
+        return
+    if path.is_dir():
+        for inner in path.iterdir():
+            sync_tree(inner)
+        sync_folder(path)
+    elif path.is_file():
+        with path.open("r+b" if os.name == "nt" else "rb") as file:
+            os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -81,18 +107,18 @@ def remove(path: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    # A name may have 255 bytes, with what is added here.
+    start = os.fsdecode(os.fsencode(path.name)[:LONGEST_START])
+    return path.with_name(f".{start}.{secrets.token_hex(6)}.tmp")
 
 
-def _swap(temporary: Path, folder: Path) -> None:
-    if not folder.exists():
+def _swap(temporary: Path, folder: Path, old: Path) -> None:
+    if not os.path.lexists(folder):
         temporary.replace(folder)
         return
-    old = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
     folder.replace(old)
     try:
         temporary.replace(folder)
     except OSError:
         old.replace(folder)
         raise
-    remove(old)

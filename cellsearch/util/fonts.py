@@ -38,6 +38,7 @@ def lettered(figure: Figure, *, texts_stay: bool = False) -> Iterator[None]:
         assert isinstance(text, Text)
         # Names hold dollars and backslashes; no picture here holds a formula.
         text.set_parse_math(False)
+        text.set_usetex(False)
         own = font_manager.findfont(text.get_fontproperties())
         if lacking := frozenset("".join(text.get_text().split())) - _letters(own):
             others, left = _others(lacking)

@@ -83,7 +83,7 @@ def read_pages(path: Path) -> NDArray[Any]:
     Raises:
         ReadError: as ``read_image``.
     """
-    with in_plain_words(), tiff_pages.opened(path) as tiff:
+    with in_plain_words(), tiff_pages.opened_alone(path) as tiff:
         image = tiff_stack.planes(tiff)
     if image.dtype.kind == "f":
         _refuse_not_finite(image)
@@ -129,7 +129,7 @@ def _decode(path: Path, pages: int | None, *, named: bool) -> NDArray[Any]:
         file.seek(0)
         if not start.startswith(tiff_pages.MAGIC):
             return _decode_other(file, start)
-        with tiff_pages.opened(file) as tiff:
+        with tiff_pages.opened(tiff_pages.Alone(file)) as tiff:
             return tiff_stack.channels(tiff, pages, named=named)
 
 

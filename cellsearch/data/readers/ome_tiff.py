@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,11 +163,8 @@ def _long_axes(path: Path) -> list[dict[str, int]]:
     """Of each image that OME or ImageJ metadata tell of, its axes that count cells."""
     if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
         return []
-    import tifffile
-
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tiff_pages.opened_alone(path) as tiff:
             if not (tiff.is_ome or tiff.is_imagej):
                 return []
             pairs = [zip(series.axes, series.shape, strict=True) for series in tiff.series]

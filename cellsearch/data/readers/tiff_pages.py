@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -42,8 +43,57 @@ COLOURS = {
 ORIENTATION, NO_DATA = 274, 42113
 
 
+class Alone(io.BufferedIOBase):
+    """An open file without a name or a place, so that a TIFF in it stands alone.
+
+    An OME text may name other files as parts of the image. tifffile opens them, wherever they lie,
+    unless what it reads is no file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        return self._file.read(-1 if size is None else size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """As of any file."""
+        data = memoryview(buffer).cast("B")
+        found = self._file.read(len(data))
+        data[: len(found)] = found
+        return len(found)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As of any file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As of any file."""
+        return self._file.tell()
+
+
 @contextlib.contextmanager
-def opened(file: Path | BinaryIO) -> Iterator[Any]:
+def opened_alone(path: Path) -> Iterator[Any]:
+    """As ``opened``, but no other file that its metadata name is looked at.
+
+    Raises:
+        ReadError: not a TIFF.
+    """
+    with path.open("rb") as file, opened(Alone(file)) as tiff:
+        yield tiff
+
+
+@contextlib.contextmanager
+def opened(file: Path | BinaryIO | Alone) -> Iterator[Any]:
     """A ``tifffile.TiffFile``, silent: its warnings would reach the terminal through logging.
 
     Raises:
