@@ -352,17 +352,17 @@ def test_a_hold_out_read_for_a_second_trial_is_refused(run: Path) -> None:
 def test_a_hold_out_read_twice_is_found(run: Path) -> None:
     looked = json.loads((run / "holdout.json").read_text())
     (run / "holdout.json").write_text(json.dumps(looked | {"trial": 1 - looked["trial"]}))
-    check = found(run, "the hold-out was read once")
+    check = found(run, "this run read its hold-out once")
     assert check.status == "FAILED"
     assert f"again for trial {looked['trial']} of the card" in check.detail
     (run / "holdout.json").unlink()
-    assert found(run, "the hold-out was read once").status == "FAILED"
+    assert found(run, "this run read its hold-out once").status == "FAILED"
 
 
 def test_trials_made_after_the_look_are_found(run: Path) -> None:
     looked = json.loads((run / "holdout.json").read_text())
     (run / "holdout.json").write_text(json.dumps(looked | {"trials": [0]}))
-    check = found(run, "the hold-out was read once")
+    check = found(run, "this run read its hold-out once")
     assert check.detail == "trials were trained after it was read: 1"
 
 

@@ -17,6 +17,7 @@ from cellsearch.errors import RunError, StorageError
 from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, replace_text, storage_url, study_name
+from cellsearch.run.looks import take_look
 from cellsearch.stats.comparison import Comparison
 from cellsearch.stats.decision import decided
 from cellsearch.stats.evaluation import BaselineFigures
@@ -24,6 +25,7 @@ from cellsearch.stats.metrics import metric_named
 from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
+from cellsearch.tune.looks import Looks
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
@@ -68,6 +70,7 @@ def hand_over(
     if best is None:
         raise ValueError("hand_over needs a complete trial")
     _record_scoring(folder, best, outcome)
+    looks = take_look(record, folder, best.number, cells, splits.holdout, observer)
     for leftover in folder.glob(".card.*.tmp"):  # of a process that was killed
         remove(leftover)
     config = record.config
@@ -101,7 +104,7 @@ def hand_over(
         scores=scores,
         search=_facts(record, outcome, best, precision=str(predictors[0].precision)),
         command=record.command,
-        found=findings(record, folder, cells, splits, outcome, scores.hold_out, observer),
+        found=findings(record, folder, cells, splits, outcome, scores.hold_out, looks, observer),
         options=CardOptions(
             abstain=config.abstain,
             sets=config.sets,
@@ -308,6 +311,7 @@ def findings(
     splits: Splits,
     outcome: SearchOutcome,
     holdout: Comparison,
+    looks: Looks,
     observer: RunObserver,
 ) -> Found:
     """The verdict on the search, and which choice mattered.
@@ -347,7 +351,8 @@ def findings(
     observer.message("ranking which choices mattered")
     study = _study(record, folder, observer)
     recipes = {row.number: row.recipe for row in outcome.rows}
-    found = Found(verdict, importance(metric, trials, recipes, study, seed=seed))
+    verdict = verdict.cautioned(looks)
+    found = Found(verdict, importance(metric, trials, recipes, study, seed=seed), looks)
     if study is not None:
         _tell_dashboard(study, folder, found, observer)
     return found

@@ -21,7 +21,7 @@ from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, read_record
 from cellsearch.run.observer import Silent
 from cellsearch.space.search_space import SearchSpace
-from cellsearch.util.cache_folder import cache_folder
+from cellsearch.util.user_folders import cache_folder
 
 if TYPE_CHECKING:
     from cellsearch.run.observer import RunObserver

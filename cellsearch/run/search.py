@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CellsearchError, RunError
@@ -300,6 +301,7 @@ class Run:
         run = cls(
             folder=folder,
             record=RunRecord(
+                id=uuid4().hex,
                 config=config,
                 dataset_folder=cells.folder or Path(),
                 dataset_sha256=cells.sha256,
@@ -370,6 +372,7 @@ class Run:
             config = config.changed(accept=(*old.config.accept, *config.accept))
         _require_ready(config, cells, frozen, space, observer)
         record = RunRecord(
+            id=old.id,
             config=config,
             dataset_folder=cells.folder or Path(),
             dataset_sha256=cells.sha256,
