@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.near_duplicates import flat_channels
 from cellsearch.data.storage import rows_per_chunk
-from cellsearch.data.twins import flat_channels
 
 NO_PICTURE = np.uint64(0)
 """In place of the digest of a channel that holds no picture, by which no cell is known."""

@@ -37,7 +37,7 @@ from cellsearch.run.folder import (
     replace_text,
 )
 from cellsearch.run.history import card_of
-from cellsearch.run.inputs import Given, cells_and_twins
+from cellsearch.run.inputs import Given, cells_and_duplicates
 from cellsearch.run.looks import looks_of
 from cellsearch.run.observer import Silent
 from cellsearch.run.search import Run, SearchResult
@@ -167,8 +167,10 @@ def _sound(
     from cellsearch.data.outer_splits import draw_outer_splits
 
     config = request.config
-    drawn_from, twins = cells_and_twins(config, request.folder(folder, 0), cells, observer)
-    checked = check_cells(config, drawn_from, observer, named=cells is None, twins=twins)
+    drawn_from, duplicates = cells_and_duplicates(
+        config, request.folder(folder, 0), cells, observer
+    )
+    checked = check_cells(config, drawn_from, observer, named=cells is None, duplicates=duplicates)
     if begun:
         checked = replace(checked, errors=())
 
@@ -181,7 +183,7 @@ def _sound(
             folds=config.folds,
             seed=config.seed,
             rare="keep" if config.rare == "keep" else "refuse",
-            twins=checked.twins,
+            duplicates=checked.duplicates,
         )
 
     return checked, drawn_soundly(drawn_from.name, checked, config.accept, draw)
