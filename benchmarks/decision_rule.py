@@ -111,7 +111,7 @@ def main() -> None:
     for name in options.only or SETS:
         began = time.monotonic()
         cells = cells_of(name, options.data)
-        splits = draw_splits(cells, folds=5, seed=0, rare="keep", twins=())
+        splits = draw_splits(cells, folds=5, seed=0, rare="keep", duplicates=())
         counts = ", ".join(str(count) for count in cells.counts)
         print(f"\n{name}: {len(cells):,} cells ({counts})", flush=True)
         for title, some, weightings in (

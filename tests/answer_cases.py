@@ -14,7 +14,7 @@ from cellsearch.data.splits import Splits, draw_splits
 from conftest import squares
 
 CELLS = squares((100, 60, 40))
-SPLITS = draw_splits(CELLS, folds=2, holdout=0.2, twins=())
+SPLITS = draw_splits(CELLS, folds=2, holdout=0.2, duplicates=())
 
 
 def chances(cells: np.ndarray, wrong: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 # Several processes test side by side; torch reads this when it is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -75,8 +76,16 @@ def wbc_root() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the user's own cache out of the tests."""
+    """Keep the user's own cache and ledger out of the tests."""
     os.environ["CELLSEARCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["CELLSEARCH_LEDGER"] = str(tmp_path_factory.mktemp("ledger"))
+
+
+@pytest.fixture(autouse=True)
+def _ledger(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger for each test: the same few cells are scored by many of them."""
+    folder = tmp_path_factory.getbasetemp() / "ledgers" / uuid4().hex
+    monkeypatch.setenv("CELLSEARCH_LEDGER", str(folder))
 
 
 # What takes longest is begun first, so that no worker is left with it when the others have ended.

@@ -52,7 +52,7 @@ def prepare(dataset: CellDataset, folder: Path, *, folds: int = 3, **changes: An
     saved = dataset.save(folder / "cells")
     run = folder / "run"
     run.mkdir()
-    draw_splits(saved, folds=folds, holdout=0.2, seed=0, twins=()).save(run / "splits.json")
+    draw_splits(saved, folds=folds, holdout=0.2, seed=0, duplicates=()).save(run / "splits.json")
     return replace(job_in(folder), **changes)
 
 

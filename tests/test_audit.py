@@ -94,7 +94,7 @@ def test_it_passes_on_one_fixed_split(tmp_path: Path) -> None:
     assert not report.failed, [check.line() for check in report.failed]
     found = states(report)
     assert found["groups are on one side of every split"] == "not applicable"
-    assert found["the hold-out was read once"] == "passed"
+    assert found["this run read its hold-out once"] == "passed"
 
 
 def test_it_prints_a_line_a_check_and_json(whole: Path, command) -> None:

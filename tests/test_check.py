@@ -1,4 +1,4 @@
-"""The integrity check: it finds what was planted and the real twins, and nothing else."""
+"""The integrity check: it finds what was planted and the real duplicates, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellsearch.data.check import CheckReport, Finding, check_dataset, find_twins
+from cellsearch.data.check import CheckReport, Finding, check_dataset, find_duplicates
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.near_duplicates import DuplicatePair, flat_channels
 from cellsearch.data.splits import draw_splits
-from cellsearch.data.twins import Twin, flat_channels
 from cellsearch.terminal.tables import summary_lines
 from cellsearch.util.wording import as_option
 
@@ -24,7 +24,7 @@ PHASES = {
     "Experiment_1/Anaphase": 15,
     "Experiment_1/Telophase": 27,
 }
-REAL_TWIN = {"Experiment_2/G1/CP0002:203", "Experiment_2/G1/CP0002:207"}
+REAL_DUPLICATE = {"Experiment_2/G1/CP0002:203", "Experiment_2/G1/CP0002:207"}
 
 
 def cut_montages(root: Path, *, naive: bool) -> CellDataset:
@@ -69,7 +69,7 @@ def of_kind(report: CheckReport, kind: str) -> list[Finding]:
 
 
 @pytest.mark.slow
-def test_naive_montages_give_the_three_known_twins_and_one_among_the_true_cells(
+def test_naive_montages_give_the_three_known_duplicates_and_one_among_the_true_cells(
     mlcp_root: Path,
 ) -> None:
     dataset = cut_montages(mlcp_root, naive=True)
@@ -83,7 +83,7 @@ def test_naive_montages_give_the_three_known_twins_and_one_among_the_true_cells(
             ("Telophase", (25, 27)),
         )
     )
-    assert set(pairs) == {metaphase, anaphase, telophase, frozenset(REAL_TWIN)}
+    assert set(pairs) == {metaphase, anaphase, telophase, frozenset(REAL_DUPLICATE)}
     assert pairs[anaphase].kind == "exact-duplicate"
     assert pairs[metaphase].kind == pairs[telophase].kind == "near-duplicate"
     (constant,) = of_kind(report, "constant")
@@ -92,12 +92,14 @@ def test_naive_montages_give_the_three_known_twins_and_one_among_the_true_cells(
 
 
 @pytest.mark.slow
-def test_the_true_cells_have_one_twin_and_it_needs_no_particular_channels(mlcp_root: Path) -> None:
+def test_the_true_cells_have_one_duplicate_and_it_needs_no_particular_channels(
+    mlcp_root: Path,
+) -> None:
     dataset = cut_montages(mlcp_root, naive=False)
     assert len(dataset) == 7916
     for channels in ([0, 1, 2], [0, 2], [1]):
-        twins = find_twins(dataset.images[:, channels])
-        assert [set(dataset.ids[[twin.a, twin.b]]) for twin in twins] == [REAL_TWIN]
+        duplicates = find_duplicates(dataset.images[:, channels])
+        assert [set(dataset.ids[[pair.a, pair.b]]) for pair in duplicates] == [REAL_DUPLICATE]
 
 
 def test_white_blood_cells_hold_one_file_twice_and_one_cell_photographed_twice(
@@ -111,14 +113,14 @@ def test_white_blood_cells_hold_one_file_twice_and_one_cell_photographed_twice(
         height, width = pixels.shape[:2]
         top, left = (120 - height) // 2, (120 - width) // 2
         images[number, :, top : top + height, left : left + width] = pixels.transpose(2, 0, 1)
-    assert find_twins(images) == [
-        Twin(111, 138, "exact", 0.0),
-        Twin(165, 170, "near", 61.0),
+    assert find_duplicates(images) == [
+        DuplicatePair(111, 138, "exact", 0.0),
+        DuplicatePair(165, 170, "near", 61.0),
     ]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_planted_twins_are_found_whatever_the_dtype_and_exposure(dtype: type) -> None:
+def test_planted_duplicates_are_found_whatever_the_dtype_and_exposure(dtype: type) -> None:
     rng = np.random.default_rng(1)
     waves = rng.normal(0, 1, (400, 2, 6, 6)).repeat(4, axis=2).repeat(4, axis=3)
     dim = np.where(np.arange(400) < 200, 0.2, 1.0)[:, None, None, None]
@@ -128,29 +130,29 @@ def test_planted_twins_are_found_whatever_the_dtype_and_exposure(dtype: type) ->
     images[250] = images[390] + rng.normal(0, 2, images[31].shape)
     scale = 1 if dtype is np.uint8 else 7
     pixels = np.clip(images * scale, 0, 255 * scale).astype(dtype)
-    twins = find_twins(pixels)
-    assert [(twin.a, twin.b, twin.kind) for twin in twins] == [
+    duplicates = find_duplicates(pixels)
+    assert [(pair.a, pair.b, pair.kind) for pair in duplicates] == [
         (7, 301, "exact"),
         (31, 120, "near"),
         (250, 390, "near"),
     ]
     difference = np.abs(pixels[31].astype(float) - pixels[120]).max()
-    assert twins[1].largest_difference == pytest.approx(difference, rel=1e-6)
-    assert [twin.kind for twin in find_twins(pixels, near_tolerance=0)] == ["exact"]
+    assert duplicates[1].largest_difference == pytest.approx(difference, rel=1e-6)
+    assert [pair.kind for pair in find_duplicates(pixels, near_tolerance=0)] == ["exact"]
 
 
 def test_equal_cells_are_paired_with_the_first() -> None:
     images = noise((30,))
     images[[9, 17, 25]] = images[4]
-    assert find_twins(images) == [Twin(4, cell, "exact", 0.0) for cell in (9, 17, 25)]
+    assert find_duplicates(images) == [DuplicatePair(4, cell, "exact", 0.0) for cell in (9, 17, 25)]
 
 
-def test_noise_and_blank_cells_are_no_twins() -> None:
+def test_noise_and_blank_cells_are_no_duplicates() -> None:
     images = noise((300,), channels=1)
     images[:50] = 500
     images[50:80] = np.arange(12)
     images[80:100] = np.arange(12)[:, None]
-    assert find_twins(images) == []
+    assert find_duplicates(images) == []
     assert flat_channels(images)[:, 0].tolist() == [True] * 100 + [False] * 200
 
 
@@ -159,10 +161,10 @@ def test_many_chunks_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     images[655] = images[3]
     images[650] = images[20]
     images[650, 0, 3, 3] += 2
-    whole = find_twins(images)
-    monkeypatch.setattr("cellsearch.data.twins.rows_per_chunk", lambda array: 7)
-    assert find_twins(images) == whole
-    assert [(twin.a, twin.b, twin.kind) for twin in whole] == [
+    whole = find_duplicates(images)
+    monkeypatch.setattr("cellsearch.data.near_duplicates.rows_per_chunk", lambda array: 7)
+    assert find_duplicates(images) == whole
+    assert [(pair.a, pair.b, pair.kind) for pair in whole] == [
         (3, 655, "exact"),
         (20, 650, "near"),
     ]
@@ -171,10 +173,10 @@ def test_many_chunks_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_two_cells_are_too_few_to_say_what_is_near() -> None:
     images = noise((2,))
     images[1] = images[0] + 1
-    assert find_twins(images) == []
+    assert find_duplicates(images) == []
 
 
-def test_a_twin_across_classes_is_an_error_that_names_both_labels() -> None:
+def test_a_duplicate_across_classes_is_an_error_that_names_both_labels() -> None:
     images = noise((60, 40))
     images[80] = images[10]
     images[22] = images[21]
@@ -186,15 +188,15 @@ def test_a_twin_across_classes_is_an_error_that_names_both_labels() -> None:
     (same,) = of_kind(report, "exact-duplicate")
     assert (same.cells, same.severity) == (("000021", "000022"), "warning")
     assert report.findings[0] == crossing
-    assert [(twin.a, twin.b) for twin in report.twins] == [(10, 80), (21, 22)]
+    assert [(pair.a, pair.b) for pair in report.duplicates] == [(10, 80), (21, 22)]
 
 
-def test_splits_that_tear_twins_apart_are_an_error_and_those_that_do_not_are_none() -> None:
+def test_splits_that_tear_duplicates_apart_are_an_error_and_those_that_do_not_are_none() -> None:
     images = noise((60, 40))
     for a, b in ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9)):
         images[b] = images[a]
     dataset = dataset_of(images, (60, 40))
-    blind = draw_splits(dataset, twins=())
+    blind = draw_splits(dataset, duplicates=())
     torn = [f for f in check_dataset(dataset, splits=blind).findings if f.severity == "error"]
     assert torn
     assert all(
@@ -218,7 +220,7 @@ def test_blank_cells_and_blank_channels_are_told_apart() -> None:
     (partly,) = of_kind(report, "constant-channel")
     assert partly.cells == ("000070",)
     assert "channel-2" in str(partly.message)
-    assert not report.twins
+    assert not report.duplicates
 
 
 @pytest.mark.parametrize("ceiling", [65535, 4095])
@@ -283,7 +285,7 @@ def test_clean_cells_give_no_problem(tiny_dataset: CellDataset) -> None:
 
 
 @pytest.mark.slow
-def test_twins_are_found_among_a_hundred_thousand_cells() -> None:
+def test_duplicates_are_found_among_a_hundred_thousand_cells() -> None:
     # Each held against each would take hours; a test ends after minutes.
     rng = np.random.default_rng(0)
     images = np.empty((100_000, 1, 28, 28), np.uint8)
@@ -294,8 +296,8 @@ def test_twins_are_found_among_a_hundred_thousand_cells() -> None:
         images[start : start + 10_000] = np.clip(128 + 40 * fine, 0, 255)
     images[99_000] = images[1]
     images[77_777] = np.clip(images[2].astype(int) + rng.integers(-2, 3, (1, 28, 28)), 0, 255)
-    twins = find_twins(images)
-    assert [(twin.a, twin.b, twin.kind) for twin in twins] == [
+    duplicates = find_duplicates(images)
+    assert [(pair.a, pair.b, pair.kind) for pair in duplicates] == [
         (1, 99_000, "exact"),
         (2, 77_777, "near"),
     ]

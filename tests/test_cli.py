@@ -191,7 +191,7 @@ def test_predict_refuses_other_channels(command, card: Path, tmp_path: Path) -> 
     one_line(code, error, "3 channels", "2")
 
 
-def test_check_finds_a_planted_twin(command, tmp_path: Path) -> None:
+def test_check_finds_a_planted_duplicate(command, tmp_path: Path) -> None:
     cells = squares()
     images = cells.images.copy()
     images[70] = images[3]

@@ -71,7 +71,7 @@ def test_figures_that_chose_the_winners_give_no_verdict(runs: list[Path]) -> Non
 
 
 def test_other_splits_and_no_card_are_refused(tmp_path: Path, runs: list[Path]) -> None:
-    other = draw_splits(CELLS, folds=3, holdout=0.3, seed=4, twins=())
+    other = draw_splits(CELLS, folds=3, holdout=0.3, seed=4, duplicates=())
     torn = run_of(tmp_path / "torn", splits=other)
     with pytest.raises(MismatchError) as error:
         compare_runs([runs[0], torn])

@@ -16,10 +16,10 @@ from sklearn.preprocessing import StandardScaler
 
 from cellsearch.data.drawing import MODELS, ModelName
 from cellsearch.data.manifest import load_manifest
+from cellsearch.data.near_duplicates import find_duplicates, flat_channels
 from cellsearch.data.readers import RawCells, synthetic
 from cellsearch.data.readers.registry import layout
 from cellsearch.data.source import load_dataset
-from cellsearch.data.twins import find_twins, flat_channels
 from cellsearch.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -114,11 +114,11 @@ def test_the_same_seed_gives_the_same_bytes(model: ModelName) -> None:
 
 
 @pytest.mark.parametrize("model", NEW)
-def test_no_two_cells_are_twins_and_none_is_blank(
+def test_no_two_cells_are_duplicates_and_none_is_blank(
     model: ModelName, drawn: dict[ModelName, RawCells]
 ) -> None:
     images = np.asarray(drawn[model].images)
-    assert find_twins(images) == []
+    assert find_duplicates(images) == []
     assert not flat_channels(images).any()
     assert (images == (4095 if images.dtype == np.uint16 else 255)).mean() < 0.01
 

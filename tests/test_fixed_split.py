@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.near_duplicates import DuplicatePair
 from cellsearch.data.plan import Plan
 from cellsearch.data.rare import apply_rare
 from cellsearch.data.splits import Splits, draw_splits
-from cellsearch.data.twins import Twin
 from cellsearch.errors import ConfigError, RunError, SplitError
 from cellsearch.run.config import RunConfig
 
@@ -22,7 +22,7 @@ WORDS = "70/10/20"
 
 
 def draw(dataset: CellDataset, split: str = WORDS, **options: object) -> Splits:
-    return draw_splits(dataset, split=split, **({"twins": ()} | options))  # type: ignore[arg-type]
+    return draw_splits(dataset, split=split, **({"duplicates": ()} | options))  # type: ignore[arg-type]
 
 
 def test_shares_of_every_class_are_those_asked_for() -> None:
@@ -40,7 +40,7 @@ def test_shares_of_every_class_are_those_asked_for() -> None:
 
 def test_the_hold_out_is_that_of_folds_with_the_same_seed() -> None:
     dataset = noise((200, 100, 40))
-    folds = draw_splits(dataset, folds=5, holdout=0.2, seed=4, twins=())
+    folds = draw_splits(dataset, folds=5, holdout=0.2, seed=4, duplicates=())
     assert np.array_equal(draw(dataset, seed=4).holdout, folds.holdout)
     assert not np.array_equal(draw(dataset, seed=5).holdout, folds.holdout)
     assert draw(dataset, seed=4).sha256 == draw(dataset, seed=4).sha256
@@ -63,27 +63,33 @@ def test_two_cells_are_too_few_and_may_be_kept_dropped_or_merged() -> None:
     assert kept.not_estimable == ("mitosis",)
     assert held(dataset, kept.training(0))[2] == 2
     assert held(dataset, kept.validation(0))[2] == held(dataset, kept.holdout)[2] == 0
-    arguments = {"folds": 1, "split": WORDS, "twins": ()}
+    arguments = {"folds": 1, "split": WORDS, "duplicates": ()}
     assert apply_rare(dataset, rare="drop", **arguments).classes == ("G1", "S")  # type: ignore[arg-type]
     merged = apply_rare(dataset, rare="merge=S", **arguments)  # type: ignore[arg-type]
     assert merged.counts.tolist() == [50, 22]
 
 
-def test_twins_stay_together() -> None:
+def test_duplicates_stay_together() -> None:
     dataset = noise((60, 30))
-    twins = [Twin(cell, cell + 20, "exact", 0.0) for cell in range(20)]
-    splits = draw(dataset, "50/25/25", twins=twins)
+    duplicates = [DuplicatePair(cell, cell + 20, "exact", 0.0) for cell in range(20)]
+    splits = draw(dataset, "50/25/25", duplicates=duplicates)
     for part in (splits.training(0), splits.validation(0), splits.holdout):
-        assert any(twin.a in part for twin in twins)
-        for twin in twins:
-            assert (twin.a in part) == (twin.b in part)
+        assert any(pair.a in part for pair in duplicates)
+        for pair in duplicates:
+            assert (pair.a in part) == (pair.b in part)
 
 
-def test_a_kept_cell_does_not_train_against_its_twin_in_validation() -> None:
+def test_a_kept_cell_does_not_train_against_its_duplicate_in_validation() -> None:
     dataset = noise((60, 30, 2))
     places = set()
     for seed in range(12):
-        splits = draw(dataset, "40/30/30", rare="keep", seed=seed, twins=[Twin(0, 90, "exact", 0)])
+        splits = draw(
+            dataset,
+            "40/30/30",
+            rare="keep",
+            seed=seed,
+            duplicates=[DuplicatePair(0, 90, "exact", 0)],
+        )
         if 0 in splits.validation(0):
             places.add("validation")
             assert 90 not in splits.training(0)
@@ -142,7 +148,7 @@ def test_what_is_printed_is_true() -> None:
     assert draw(dataset).describe() == (
         "hold-out 68 cells, locked; fixed split, 238 train and 34 validate"
     )
-    folds = draw_splits(dataset, folds=4, twins=())
+    folds = draw_splits(dataset, folds=4, duplicates=())
     assert folds.describe() == "hold-out 68 cells, locked; 4 folds of the other 272"
 
 

@@ -520,11 +520,11 @@ def test_copies_are_called_copies() -> None:
     assert [note.split(":")[0] for note in same.notes] == ["collapsed"]
 
 
-def test_twins_do_not_make_others_look_far() -> None:
+def test_duplicates_do_not_make_others_look_far() -> None:
     real = discs((40,)).images
-    twins = np.repeat(real, 2, axis=0)
+    duplicates = np.repeat(real, 2, axis=0)
     fresh = discs((60,), seed=7).images
-    assert judge(twins, fresh).nearest_ratio == pytest.approx(
+    assert judge(duplicates, fresh).nearest_ratio == pytest.approx(
         judge(real, fresh).nearest_ratio, rel=0.02
     )
     one = np.repeat(real[:1], 5, axis=0)

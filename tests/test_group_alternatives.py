@@ -63,7 +63,7 @@ def read(path: Path, **options: str) -> CellDataset:
 
 def refused(cells: CellDataset, **options: object) -> SplitError:
     with pytest.raises(SplitError) as caught:
-        draw_splits(cells, twins=(), **options)  # type: ignore[arg-type]
+        draw_splits(cells, duplicates=(), **options)  # type: ignore[arg-type]
     return caught.value
 
 
@@ -128,7 +128,7 @@ def test_what_can_be_drawn_is_listed_and_can_be_drawn(path: Path) -> None:
         ({"group_column": "site"}, 3),
         ({"group_column": "none"}, 5),
     ):
-        assert draw_splits(read(path, **options), folds=folds, twins=()).k == folds
+        assert draw_splits(read(path, **options), folds=folds, duplicates=()).k == folds
     refused(read(path, group_column="plate"), folds=3)
     refused(read(path, group_column="site"), folds=4)
 
@@ -169,7 +169,7 @@ def test_three_classes_may_be_kept_or_left_out(path: Path) -> None:
     assert "1 holds rare alone (P0)" in text
 
 
-def test_a_fixed_split_and_one_by_twins_list_them_too(path: Path) -> None:
+def test_a_fixed_split_and_one_by_duplicates_list_them_too(path: Path) -> None:
     cells = read(path, group_column="day")
     two = cells.subset(np.flatnonzero(cells.groups != "day2"))
     text = str(refused(two, split="60/20/20"))
@@ -180,18 +180,18 @@ def test_a_fixed_split_and_one_by_twins_list_them_too(path: Path) -> None:
 def test_outer_folds_list_what_can_be_drawn(path: Path) -> None:
     cells = read(path, group_column="plate")
     with pytest.raises(SplitError) as caught:
-        draw_outer_splits(cells, outer=3, folds=5, twins=())
+        draw_outer_splits(cells, outer=3, folds=5, duplicates=())
     text = str(caught.value)
     assert "choose folds=2 (figures hold for a new plate)" in text
-    assert len(draw_outer_splits(cells, outer=3, folds=2, twins=())) == 3
+    assert len(draw_outer_splits(cells, outer=3, folds=2, duplicates=())) == 3
     with pytest.raises(SplitError) as caught:
-        draw_outer_splits(cells, outer=5, folds=5, twins=())
+        draw_outer_splits(cells, outer=5, folds=5, duplicates=())
     assert "choose --outer 3 --folds 2" in caught.value.message.worded(as_option)
 
 
 def test_dropping_offers_folds_that_were_drawn(path: Path) -> None:
     with pytest.raises(SplitError, match=r"would leave 1 of the classes .*; choose folds=2 "):
-        apply_rare(read(path, group_column="plate"), rare="drop", folds=5, twins=())
+        apply_rare(read(path, group_column="plate"), rare="drop", folds=5, duplicates=())
 
 
 def test_cells_without_a_source_are_told_of_their_groups() -> None:
@@ -229,7 +229,7 @@ def test_the_real_plates_list_what_can_be_drawn(tmp_path: Path) -> None:
     assert 'group_column="guid_w1" (14 groups;' in text
     assert "each guid_w1 holds one class, so the guid_w1 gives the class away" in text
     assert 'group_column="none" (no groups; cells of one group_plate lie on both sides' in text
-    assert draw_splits(cells, folds=2, twins=()).k == 2
+    assert draw_splits(cells, folds=2, duplicates=()).k == 2
     wells = load_dataset(moa, cache=tmp_path, group_column="well")
     assert "each well holds one class, so no split can tell the two apart" in str(refused(wells))
 

@@ -141,7 +141,7 @@ def test_only_networks_that_a_short_training_makes_cheaper_climb() -> None:
 
 def test_rare_classes_are_whole_on_the_first_rung_and_common_ones_capped() -> None:
     cells = squares(counts=(200, 20, 12))
-    splits = draw_splits(cells, folds=2, holdout=0.2, seed=0, twins=())
+    splits = draw_splits(cells, folds=2, holdout=0.2, seed=0, duplicates=())
     found = training_cells(splits, cells.labels, RUNGS[0], seed=0)
     for fold in range(2):
         whole = splits.training(fold)

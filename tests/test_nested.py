@@ -11,8 +11,8 @@ import pytest
 
 from cellsearch import CellDataset, SearchResult, SearchSpace
 from cellsearch.audit import audit_run
+from cellsearch.data.near_duplicates import DuplicatePair
 from cellsearch.data.outer_splits import draw_outer_splits
-from cellsearch.data.twins import Twin
 from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.run.config import NestedRequest, RunConfig
 from cellsearch.run.folder import SUMMARY, nested_runs, read_record
@@ -48,7 +48,7 @@ def noise(counts: tuple[int, ...], groups: list[str] | None = None) -> CellDatas
 @pytest.mark.parametrize(("outer", "folds"), [(2, 2), (5, 3)])
 def test_the_hold_outs_of_the_outer_folds_are_all_cells_once(outer: int, folds: int) -> None:
     dataset = noise((60, 20, 8))
-    drawn = draw_outer_splits(dataset, outer=outer, folds=folds, twins=())
+    drawn = draw_outer_splits(dataset, outer=outer, folds=folds, duplicates=())
     held = np.concatenate([each.holdout for each in drawn])
     assert sorted(held) == list(range(len(dataset)))
     for each in drawn:
@@ -58,10 +58,12 @@ def test_the_hold_outs_of_the_outer_folds_are_all_cells_once(outer: int, folds: 
             assert np.bincount(dataset.labels[part], minlength=3).min() >= 1
 
 
-def test_groups_and_twins_are_torn_by_no_outer_or_inner_fold() -> None:
+def test_groups_and_duplicates_are_torn_by_no_outer_or_inner_fold() -> None:
     rng = np.random.default_rng(0)
     dataset = noise((150, 90), [f"donor-{n}" for n in rng.integers(0, 30, 240)])
-    for each in draw_outer_splits(dataset, outer=4, folds=3, twins=[Twin(0, 200, "near", 1.0)]):
+    for each in draw_outer_splits(
+        dataset, outer=4, folds=3, duplicates=[DuplicatePair(0, 200, "near", 1.0)]
+    ):
         parts = [each.holdout, *each.folds]
         names = [set(dataset.groups[part]) for part in parts]
         assert sum(map(len, names)) == len(set.union(*names))
@@ -71,8 +73,8 @@ def test_groups_and_twins_are_torn_by_no_outer_or_inner_fold() -> None:
 def test_a_class_too_small_for_the_outer_folds_is_refused_or_trains_only() -> None:
     dataset = noise((40, 40, 4))
     with pytest.raises(SplitError, match=r"5 outer folds with 3 folds inside.*c 4"):
-        draw_outer_splits(dataset, outer=5, folds=3, twins=())
-    drawn = draw_outer_splits(dataset, outer=5, folds=3, rare="keep", twins=())
+        draw_outer_splits(dataset, outer=5, folds=3, duplicates=())
+    drawn = draw_outer_splits(dataset, outer=5, folds=3, rare="keep", duplicates=())
     for each in drawn:
         assert each.not_estimable == ("c",)
         assert set(each.train_only) == set(np.flatnonzero(dataset.labels == 2))
@@ -185,7 +187,7 @@ def test_options_that_do_not_go_together(settings, options, words, tmp_path: Pat
 
 def test_splits_of_other_cells_are_refused(tmp_path: Path) -> None:
     cells = squares((24, 16, 8))
-    drawn = draw_outer_splits(cells, outer=3, folds=2, twins=())[0]
+    drawn = draw_outer_splits(cells, outer=3, folds=2, duplicates=())[0]
     with pytest.raises(MismatchError, match="another data set"):
         Run.create(
             config(),

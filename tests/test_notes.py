@@ -77,7 +77,7 @@ def test_cells_saved_before_there_were_notes_are_opened(tmp_path: Path) -> None:
     assert found.group_notes == ()
 
 
-@pytest.mark.parametrize("change", [{"kind": "twins"}, {"colour": "red"}, {"remedy": {"part": []}}])
+@pytest.mark.parametrize("change", [{"kind": "odd"}, {"colour": "red"}, {"remedy": {"part": []}}])
 def test_a_note_that_cannot_be_read_is_refused(change: dict[str, object], tmp_path: Path) -> None:
     noted(NOTE).save(tmp_path / "cells")
     path = tmp_path / "cells" / "dataset.json"

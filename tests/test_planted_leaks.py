@@ -52,7 +52,7 @@ def made(
     """A run of one trial, without a study; its folds are trained where a recipe is given."""
     run = folder / "run"
     saved = cells.save(folder / "cells")
-    splits = splits or draw_splits(saved, folds=2, twins=())
+    splits = splits or draw_splits(saved, folds=2, duplicates=())
     splits = replace(splits, dataset_sha256=saved.sha256, sha256="")
     run.mkdir()
     splits.save(run / "splits.json")
@@ -83,7 +83,7 @@ def validation_of(run: Path, fold: int) -> set[str]:
     return set(cells.ids[Splits.load(run / "splits.json", cells).validation(fold)].tolist())
 
 
-# Twins and resampling
+# Duplicates and resampling
 
 
 def doubled() -> CellDataset:
@@ -112,11 +112,11 @@ def test_splits_that_know_nothing_of_copies_are_found(tmp_path: Path) -> None:
     assert len(check.cells) >= 2
 
 
-def test_a_twin_that_trains_in_a_fixed_split_is_found(tmp_path: Path) -> None:
+def test_a_duplicate_that_trains_in_a_fixed_split_is_found(tmp_path: Path) -> None:
     cells = squares((30, 20, 10))
     pixels = np.array(cells.images)
     pixels[7] = pixels[3]
-    cells = CellDataset.from_arrays(pixels, cells.labels, classes=cells.classes, name="twins")
+    cells = CellDataset.from_arrays(pixels, cells.labels, classes=cells.classes, name="duplicates")
     order = np.random.default_rng(0).permutation(np.setdiff1d(np.arange(60), [3, 7]))
     splits = Splits(
         holdout=np.sort(order[:10]),
@@ -148,7 +148,7 @@ def donors(cells: CellDataset) -> CellDataset:
 @pytest.mark.parametrize("seed", range(3))
 def test_no_split_of_ours_tears_a_group(options: dict, seed: int) -> None:
     cells = donors(squares((60, 40, 30)))
-    splits = draw_splits(cells, **options, seed=seed, twins=())
+    splits = draw_splits(cells, **options, seed=seed, duplicates=())
     for fold in range(splits.k):
         parts = (splits.training(fold), splits.validation(fold), splits.holdout)
         names = [set(cells.groups[part]) for part in parts]
@@ -181,7 +181,7 @@ def test_where_whole_groups_would_leave_a_class_untrained_cells_are_watched() ->
 def test_a_group_torn_between_folds_is_found(tmp_path: Path) -> None:
     cells = squares((30, 20, 10))
     # Drawn as if the cells were independent.
-    splits = draw_splits(cells, folds=2, twins=())
+    splits = draw_splits(cells, folds=2, duplicates=())
     cells = donors(cells)
     check = found(made(tmp_path, cells, splits), "groups are on one side of every split")
     assert check.status == "FAILED"
@@ -352,17 +352,17 @@ def test_a_hold_out_read_for_a_second_trial_is_refused(run: Path) -> None:
 def test_a_hold_out_read_twice_is_found(run: Path) -> None:
     looked = json.loads((run / "holdout.json").read_text())
     (run / "holdout.json").write_text(json.dumps(looked | {"trial": 1 - looked["trial"]}))
-    check = found(run, "the hold-out was read once")
+    check = found(run, "this run read its hold-out once")
     assert check.status == "FAILED"
     assert f"again for trial {looked['trial']} of the card" in check.detail
     (run / "holdout.json").unlink()
-    assert found(run, "the hold-out was read once").status == "FAILED"
+    assert found(run, "this run read its hold-out once").status == "FAILED"
 
 
 def test_trials_made_after_the_look_are_found(run: Path) -> None:
     looked = json.loads((run / "holdout.json").read_text())
     (run / "holdout.json").write_text(json.dumps(looked | {"trials": [0]}))
-    check = found(run, "the hold-out was read once")
+    check = found(run, "this run read its hold-out once")
     assert check.detail == "trials were trained after it was read: 1"
 
 

@@ -592,7 +592,7 @@ def test_montage_order_counts_and_padding(tmp_path: Path) -> None:
         read(root, **(options | {"codes": "Ch7"}))
 
 
-def test_read_naively_the_montages_gain_three_twins(mlcp_root: Path) -> None:
+def test_read_naively_the_montages_gain_three_duplicates(mlcp_root: Path) -> None:
     options = {"layout": "montage", "tile": "40", "codes": "Ch3,Ch6"}
     raw = read(mlcp_root / "Experiment_1", **options)
     counts = {label: list(raw.labels).count(label) for label in raw.classes or ()}
@@ -606,8 +606,8 @@ def test_read_naively_the_montages_gain_three_twins(mlcp_root: Path) -> None:
         "Telophase": 27 + 1,
     }
     number = {name: k for k, name in enumerate(raw.ids)}
-    twins = [number[f"Anaphase/CP0001/{tile:03d}"] for tile in (12, 15)]
-    np.testing.assert_array_equal(raw.images[twins[0]], raw.images[twins[1]])
+    duplicates = [number[f"Anaphase/CP0001/{tile:03d}"] for tile in (12, 15)]
+    np.testing.assert_array_equal(raw.images[duplicates[0]], raw.images[duplicates[1]])
 
 
 # npz

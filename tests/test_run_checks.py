@@ -12,7 +12,7 @@ import pytest
 
 import cellsearch
 from cellsearch import CellClassifier, CellDataset
-from cellsearch.data import check, rare, splits, twins
+from cellsearch.data import check, near_duplicates, rare, splits
 from cellsearch.data.check import check_dataset
 from cellsearch.data.dataset import sha256_of
 from cellsearch.data.findings import Kind
@@ -70,15 +70,15 @@ class Lines(Silent):
 
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often twins are looked for, wherever that is."""
+    """How often duplicates are looked for, wherever that is."""
     calls: list[int] = []
 
     def counted(*args: Any, **options: Any) -> Any:
         calls.append(len(args[0]))
-        return twins.find_twins(*args, **options)
+        return near_duplicates.find_duplicates(*args, **options)
 
     for module in (check, rare, splits, cellsearch.run.inputs):
-        monkeypatch.setattr(module, "find_twins", counted)
+        monkeypatch.setattr(module, "find_duplicates", counted)
     return calls
 
 
@@ -237,7 +237,7 @@ def test_warnings_are_one_line_with_the_command_that_shows_them(
     assert out.count("exact-duplicate") == 2
 
 
-def test_twins_are_looked_for_once(tmp_path: Path, searches: list[int]) -> None:
+def test_duplicates_are_looked_for_once(tmp_path: Path, searches: list[int]) -> None:
     crossing = cells_with(crossing=1)
     asked: tuple[dict[str, Any], ...] = ({}, {"rare": "merge=other"}, {"rare": "keep"})
     for settings in asked:
@@ -301,18 +301,21 @@ def test_a_search_of_the_classifier_is_stopped_as_a_run_is() -> None:
         searching.fit(cells.images, cells.labels)
 
 
-def test_near_twins_and_blank_images_are_not_told_of_a_few_values() -> None:
+def test_near_duplicates_and_blank_images_are_not_told_of_a_few_values() -> None:
     few = np.random.default_rng(0).normal(size=(60, 1, 1, 3)).astype(np.float32)
-    assert twins.find_twins(few) == []
+    assert near_duplicates.find_duplicates(few) == []
     few[7] = few[3]
     few[9] = 1
-    assert not twins.flat_channels(few).any()
-    assert [(each.a, each.b) for each in twins.find_twins(few)] == [(3, 7)]
+    assert not near_duplicates.flat_channels(few).any()
+    assert [(each.a, each.b) for each in near_duplicates.find_duplicates(few)] == [(3, 7)]
 
 
 def test_images_of_one_row_hold_a_picture() -> None:
     rng = np.random.default_rng(0)
     row = rng.integers(0, 255, (6, 1, 1, 20), np.uint8)
     row[0] = 7
-    assert twins.flat_channels(row)[:, 0].tolist() == [True, *[False] * 5]
-    assert twins.flat_channels(row.transpose(0, 1, 3, 2))[:, 0].tolist() == [True, *[False] * 5]
+    assert near_duplicates.flat_channels(row)[:, 0].tolist() == [True, *[False] * 5]
+    assert near_duplicates.flat_channels(row.transpose(0, 1, 3, 2))[:, 0].tolist() == [
+        True,
+        *[False] * 5,
+    ]

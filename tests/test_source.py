@@ -14,7 +14,7 @@ from cellsearch.data.cache import key_of
 from cellsearch.data.source import load_dataset
 from cellsearch.data.unlabelled import read_unlabelled
 from cellsearch.errors import CatalogError, ConfigError, DataError, FetchError, ReadError
-from cellsearch.util.cache_folder import cache_folder
+from cellsearch.util.user_folders import cache_folder
 
 MANIFEST = """\
 name: mine

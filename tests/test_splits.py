@@ -1,4 +1,4 @@
-"""Splits: nobody in two places, every class everywhere, twins and groups whole."""
+"""Splits: nobody in two places, every class everywhere, duplicates and groups whole."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.near_duplicates import DuplicatePair
 from cellsearch.data.rare import apply_rare
 from cellsearch.data.splits import Splits, SplitsFile, draw_splits
-from cellsearch.data.twins import Twin
 from cellsearch.errors import ConfigError, MismatchError, SplitError
 
 from split_cases import held, noise
 
 
 def draw(dataset: CellDataset, **options: object) -> Splits:
-    return draw_splits(dataset, twins=(), **options)  # type: ignore[arg-type]
+    return draw_splits(dataset, duplicates=(), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("counts", "folds"), [((60, 30, 6), 5), ((40, 11), 10), ((9, 3), 2)])
@@ -97,13 +97,13 @@ def test_keeping_needs_two_estimable_classes() -> None:
 
 def test_drop_and_merge_change_the_classes() -> None:
     dataset = noise((60, 30, 12, 5, 1))
-    dropped = apply_rare(dataset, rare="drop", folds=5, twins=())
+    dropped = apply_rare(dataset, rare="drop", folds=5, duplicates=())
     assert dropped.classes == ("G1", "S", "mitosis")
     assert dropped.counts.tolist() == [60, 30, 12]
-    merged = apply_rare(dataset, rare="merge=other", folds=5, twins=())
+    merged = apply_rare(dataset, rare="merge=other", folds=5, duplicates=())
     assert merged.classes == ("G1", "S", "mitosis", "other")
     assert merged.counts.tolist() == [60, 30, 12, 6]
-    joined = apply_rare(dataset, rare="merge=mitosis", folds=5, twins=())
+    joined = apply_rare(dataset, rare="merge=mitosis", folds=5, duplicates=())
     assert joined.classes == ("G1", "S", "mitosis")
     assert joined.counts.tolist() == [60, 30, 18]
     assert apply_rare(dataset, rare="keep", folds=5) is dataset
@@ -113,12 +113,12 @@ def test_drop_and_merge_change_the_classes() -> None:
 
 def test_a_merge_that_is_too_small_still_is_refused() -> None:
     with pytest.raises(SplitError, match="rare, rarer have 5 cells together"):
-        apply_rare(noise((60, 30, 12, 4, 1)), rare="merge=other", folds=5, twins=())
+        apply_rare(noise((60, 30, 12, 4, 1)), rare="merge=other", folds=5, duplicates=())
 
 
 def test_dropping_all_but_one_class_is_refused() -> None:
     with pytest.raises(SplitError, match="two are needed"):
-        apply_rare(noise((60, 3)), rare="drop", folds=5, twins=())
+        apply_rare(noise((60, 3)), rare="drop", folds=5, duplicates=())
 
 
 @pytest.mark.parametrize("rare", ["merge=", "merge", "keeep", "drop=x"])
@@ -133,18 +133,18 @@ def test_numbers_out_of_bounds_are_refused(name: str, value: float) -> None:
         draw(noise((60, 30)), **{name: value})
 
 
-def test_twins_found_or_given_never_straddle() -> None:
+def test_duplicates_found_or_given_never_straddle() -> None:
     plain = noise((30, 30, 20))
     images = plain.images.copy()
     chains = [(0, 1), (1, 2), (35, 36), (62, 63), (10, 70)]
     for a, b in chains:
         images[b] = images[a]
     dataset = CellDataset.from_arrays(images, plain.labels, classes=plain.classes)
-    given = [Twin(a, b, "exact", 0.0) for a, b in chains]
+    given = [DuplicatePair(a, b, "exact", 0.0) for a, b in chains]
     torn = 0
     for seed in range(6):
         found = draw_splits(dataset, folds=3, seed=seed)
-        assert found.sha256 == draw_splits(dataset, folds=3, seed=seed, twins=given).sha256
+        assert found.sha256 == draw_splits(dataset, folds=3, seed=seed, duplicates=given).sha256
         place = np.full(len(dataset), -1)
         for k, part in enumerate((found.holdout, *found.folds)):
             place[part] = k
@@ -153,34 +153,40 @@ def test_twins_found_or_given_never_straddle() -> None:
         for k, part in enumerate((blind.holdout, *blind.folds)):
             place[part] = k
         torn += any(place[a] != place[b] for a, b in chains)
-    assert torn, "the same draw without twins tears none: this test shows nothing"
+    assert torn, "the same draw without duplicates tears none: this test shows nothing"
 
 
-def test_twins_count_once_toward_what_a_class_needs() -> None:
+def test_duplicates_count_once_toward_what_a_class_needs() -> None:
     dataset = noise((60, 6))
-    twins = [Twin(60, 61, "near", 3.0)]
+    duplicates = [DuplicatePair(60, 61, "near", 3.0)]
     with pytest.raises(SplitError, match="S 5"):
-        draw_splits(dataset, folds=5, twins=twins)
-    assert apply_rare(noise((60, 40, 6)), rare="drop", folds=5, twins=[Twin(100, 101, "near", 1.0)])
+        draw_splits(dataset, folds=5, duplicates=duplicates)
+    assert apply_rare(
+        noise((60, 40, 6)), rare="drop", folds=5, duplicates=[DuplicatePair(100, 101, "near", 1.0)]
+    )
 
 
-def test_a_kept_cell_with_a_twin_elsewhere_trains_only_where_it_may() -> None:
+def test_a_kept_cell_with_a_duplicate_elsewhere_trains_only_where_it_may() -> None:
     dataset = noise((60, 40, 3))
-    twins = [Twin(0, 100, "exact", 0.0), Twin(1, 101, "exact", 0.0), Twin(61, 102, "exact", 0.0)]
+    duplicates = [
+        DuplicatePair(0, 100, "exact", 0.0),
+        DuplicatePair(1, 101, "exact", 0.0),
+        DuplicatePair(61, 102, "exact", 0.0),
+    ]
     left_out = tied = 0
     for seed in range(12):
-        splits = draw_splits(dataset, folds=4, seed=seed, rare="keep", twins=twins)
-        for twin in twins:
-            if twin.a in splits.holdout:
+        splits = draw_splits(dataset, folds=4, seed=seed, rare="keep", duplicates=duplicates)
+        for pair in duplicates:
+            if pair.a in splits.holdout:
                 left_out += 1
-                assert twin.b in splits.left_out
-                assert twin.b not in splits.development
+                assert pair.b in splits.left_out
+                assert pair.b not in splits.development
             else:
                 tied += 1
                 for fold in range(splits.k):
-                    validates = twin.a in splits.validation(fold)
-                    assert (twin.b in splits.training(fold)) is not validates
-                assert twin.b in splits.development
+                    validates = pair.a in splits.validation(fold)
+                    assert (pair.b in splits.training(fold)) is not validates
+                assert pair.b in splits.development
     assert left_out
     assert tied
 
@@ -196,13 +202,13 @@ def grouped(seed: int = 0, donors: int = 14) -> CellDataset:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_groups_never_straddle_even_when_twins_join_them(seed: int) -> None:
+def test_groups_never_straddle_even_when_duplicates_join_them(seed: int) -> None:
     dataset = grouped(seed)
     assert dataset.groups is not None
     first = np.flatnonzero(dataset.groups == "donor-0")[0]
     other = np.flatnonzero(dataset.groups == "donor-1")[0]
-    twin = Twin(int(min(first, other)), int(max(first, other)), "near", 1.0)
-    splits = draw_splits(dataset, folds=4, seed=seed, twins=[twin])
+    duplicate = DuplicatePair(int(min(first, other)), int(max(first, other)), "near", 1.0)
+    splits = draw_splits(dataset, folds=4, seed=seed, duplicates=[duplicate])
     place = np.full(len(dataset), -1)
     for k, part in enumerate((splits.holdout, *splits.folds)):
         place[part] = k
@@ -251,7 +257,9 @@ def test_cells_without_label_are_refused() -> None:
 
 def test_the_file_holds_all_of_it(tmp_path: Path) -> None:
     dataset = noise((60, 30, 12, 3))
-    splits = draw_splits(dataset, rare="keep", seed=7, twins=[Twin(0, 102, "exact", 0.0)])
+    splits = draw_splits(
+        dataset, rare="keep", seed=7, duplicates=[DuplicatePair(0, 102, "exact", 0.0)]
+    )
     path = splits.save(tmp_path / "splits.json")
     again = Splits.load(path, dataset)
     assert again.sha256 == splits.sha256 == again.digest()

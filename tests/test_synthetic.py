@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellsearch.data.near_duplicates import find_duplicates, flat_channels
 from cellsearch.data.phases import PHASES
 from cellsearch.data.readers import RawCells, synthetic
-from cellsearch.data.twins import find_twins, flat_channels
 from cellsearch.errors import ConfigError
 
 COUNTS = dict.fromkeys(PHASES, 60)
@@ -71,8 +71,8 @@ def test_shapes_names_and_grey_levels(cells: RawCells) -> None:
     assert (images == 4095).mean() < 1e-3
 
 
-def test_no_two_cells_are_twins_and_none_is_blank(cells: RawCells) -> None:
-    assert find_twins(np.asarray(cells.images)) == []
+def test_no_two_cells_are_duplicates_and_none_is_blank(cells: RawCells) -> None:
+    assert find_duplicates(np.asarray(cells.images)) == []
     assert not flat_channels(np.asarray(cells.images)).any()
 
 

@@ -21,7 +21,7 @@ __all__ = ["AuditReport", "Check", "audit_run"]
 CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     parts.same_cells,
     parts.same_splits,
-    parts.twins_together,
+    parts.duplicates_together,
     parts.groups_together,
     trials.same_request,
     trials.validation_cells,

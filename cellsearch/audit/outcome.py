@@ -18,13 +18,18 @@ from cellsearch.data.splits import Splits, SplitsFile
 from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.run.history import card_of
+from cellsearch.run.looks import looks_of
 from cellsearch.run.warm_start import seen_cells
 from cellsearch.stats.metrics import metric_named
 from cellsearch.tune.ensemble import Choice, Ensemble, join_run
+from cellsearch.tune.looks import looked as looked_at
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold
 
 Indices = NDArray[np.int64]
+
+MOST_RUNS = 3
+"""Runs that a line names."""
 
 SAME = 1e-4
 """Largest difference of a threshold that is fitted again, relative; other machines round."""
@@ -48,7 +53,7 @@ def final_networks(evidence: Evidence) -> Check:
 
 def holdout_once(evidence: Evidence) -> Check:
     """The hold-out was read for one trial, and no trial was made after that."""
-    name = "the hold-out was read once"
+    name = "this run read its hold-out once"
     looked = evidence.holdout
     if looked is None:
         if evidence.card is None and evidence.record.state != "finished":
@@ -77,7 +82,19 @@ def holdout_once(evidence: Evidence) -> Check:
         cells = sorted(wanted.symmetric_difference(_predicted(evidence)))
         if cells:
             problems.append(f"the card's predictions and the hold-out differ in {len(cells)} cells")
-    return verdict(name, problems, f"for trial {trial}, {looked.get('scored', '')}", cells)
+    passed = f"for trial {trial}, {looked.get('scored', '')}{_which_look(evidence)}"
+    return verdict(name, problems, passed, cells)
+
+
+def _which_look(evidence: Evidence) -> str:
+    """Which look at these cells it was, and which runs had one before."""
+    looks = looks_of(evidence.folder)
+    if looks is None:
+        return ""
+    runs = (evidence.holdout or {}).get("scored_before_by", [])
+    more = f" and {len(runs) - MOST_RUNS} more" if len(runs) > MOST_RUNS else ""
+    by = f", scored before by {', '.join(runs[:MOST_RUNS])}{more}" if runs else ""
+    return f"; {looked_at(looks)}{by}"
 
 
 def card_of_this_run(evidence: Evidence) -> Check:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from cellsearch.audit.evidence import Evidence, read_any
 from cellsearch.audit.report import Check, nothing, verdict
+from cellsearch.data.near_duplicates import find_duplicates
 from cellsearch.data.placing import HOLDOUT
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import suggest_groups
-from cellsearch.data.twins import find_twins
 from cellsearch.errors import SpaceError
 from cellsearch.space.recipe import Recipe
 
@@ -50,21 +50,23 @@ def same_splits(evidence: Evidence) -> Check:
     )
 
 
-def twins_together(evidence: Evidence) -> Check:
+def duplicates_together(evidence: Evidence) -> Check:
     """No picture is on both sides of a split."""
     name = "near-duplicates are on one side of every split"
     if evidence.splits is None:
         return nothing(name, "splits.json cannot be read")
-    twins = find_twins(evidence.cells.images)
+    duplicates = find_duplicates(evidence.cells.images)
     place, tied = places(evidence.splits, len(evidence.cells))
-    torn = [(twin.a, twin.b) for twin in twins if is_torn(place, tied, np.array([twin.a, twin.b]))]
+    torn = [
+        (pair.a, pair.b) for pair in duplicates if is_torn(place, tied, np.array([pair.a, pair.b]))
+    ]
     problems = []
     for pair in torn:
         first, second = evidence.named(np.array(pair))
         where = " and ".join(_spoken(int(place[cell])) for cell in pair)
         problems.append(f"{first} and {second} show the same image, in {where}")
     cells = [cell for pair in torn for cell in evidence.named(np.array(pair))]
-    return verdict(name, problems, f"pairs of near-duplicates found: {len(twins)}", cells)
+    return verdict(name, problems, f"pairs of near-duplicates found: {len(duplicates)}", cells)
 
 
 def groups_together(evidence: Evidence) -> Check:

@@ -17,6 +17,7 @@ from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, Evaluation, as
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.tune.ensemble import Choice
 from cellsearch.tune.findings import Found, Outcome, optimism
+from cellsearch.tune.looks import Looks
 
 Part = Literal["hold_out", "out_of_fold"]
 METRICS_FILE = "metrics.json"
@@ -214,6 +215,23 @@ class VerdictEntry(_Value):
     trials: int = 0
 
 
+class LooksEntry(_Value):
+    """Which look at the cells of its hold-out a run took.
+
+    Attributes:
+        number: 1 of a first look; None where looks could not be counted.
+        scored_before: cells that 0, 1, ... other runs had scored before.
+    """
+
+    number: int | None = None
+    scored_before: tuple[int, ...] = ()
+
+    @property
+    def looks(self) -> Looks:
+        """The same as it is counted."""
+        return Looks(self.scored_before)
+
+
 class Limit(_Value):
     """One limit of the model, in plain text.
 
@@ -298,6 +316,7 @@ class CardMetrics(_Value):
             in cards without a rule of decision.
         optimism: out-of-fold minus hold-out, by metric; empty in cards of older versions.
         verdict: on the search; None in cards of older versions.
+        looks: at the cells of the hold-out; None in cards of older versions.
         limits: of the model; empty in cards of older versions.
         generated: cells that were generated for the training, by class.
         ensemble: of trials; None where none was looked for.
@@ -316,6 +335,7 @@ class CardMetrics(_Value):
     decisions: dict[Decide, Figures] = {}
     optimism: dict[str, Estimate] = {}
     verdict: VerdictEntry | None = None
+    looks: LooksEntry | None = None
     limits: list[Limit] = []
     generated: list[GeneratedEntry] = []
     ensemble: EnsembleEntry | None = None
@@ -383,7 +403,7 @@ def card_metrics(
 
     Args:
         scores: winner and baseline on the hold-out and out-of-fold.
-        found: verdict, where there is one.
+        found: verdict and looks, where they are known.
         export_largest_difference: of the exported model's probabilities to the trained one's.
         not_estimable: classes without figures.
         search: what the search was.
@@ -417,6 +437,9 @@ def card_metrics(
                 "decisions": {name: as_json(each) for name, each in decisions.items()},
                 "optimism": {name: as_plain(value) for name, value in gaps.items()},
                 "verdict": None if found.verdict is None else found.verdict.to_dict(),
+                "looks": None
+                if found.looks is None
+                else {"number": found.looks.number, "scored_before": found.looks.times},
                 "limits": [each.model_dump() for each in limits],
                 "generated": [each.model_dump() for each in generated],
                 "ensemble": None if choice is None else asdict(choice),

@@ -28,6 +28,7 @@ from cellsearch.stats.evaluation import FEW_GROUPS, LEVEL, REPEATS
 from cellsearch.stats.metrics import TITLES
 from cellsearch.stats.wording import difference, figure
 from cellsearch.tune.findings import Importance
+from cellsearch.tune.looks import looked
 from cellsearch.util.markdown import plain, table
 from cellsearch.util.tables import Column, Table
 
@@ -190,6 +191,7 @@ def _environment() -> Environment:
         "figure": figure,
         "line": lambda text: " ".join(text.split()) + "\n",
         "listed": _listed,
+        "looked": looked,
         "plain": plain,
         "sentence": lambda text: f"{text[0].upper()}{text[1:].rstrip('.')}.",
         "table": lambda found: table(found) + "\n",

@@ -118,7 +118,8 @@ def check(
     as_json: Json = False,
     **fields: Any,
 ) -> None:
-    """Twins, blank images, small classes, files saved otherwise. Exit code 1 if errors are found.
+    """Duplicates, blank images, small classes, files saved otherwise. Exit code 1 if errors are
+    found.
 
     Example: cellsearch datasets check my-cells.yaml --groups
     """

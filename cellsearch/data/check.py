@@ -14,14 +14,14 @@ from cellsearch.data.dataset import CellDataset
 from cellsearch.data.file_findings import file_findings
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.look_alikes import look_alikes
+from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates, flat_channels
 from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import undeclared
-from cellsearch.data.twins import Twin, find_twins, flat_channels
 from cellsearch.util.messages import Message, Setting
 from cellsearch.util.progress import Progress
 
-__all__ = ["CheckReport", "Finding", "Twin", "check_dataset", "find_twins"]
+__all__ = ["CheckReport", "DuplicatePair", "Finding", "check_dataset", "find_duplicates"]
 
 _TINY_CLASS = 30
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
@@ -36,14 +36,14 @@ class CheckReport:
         cells: how many were looked at.
         folds: for how many folds.
         findings: in order of severity.
-        twins: the pairs behind the twin findings, for ``draw_splits``.
+        duplicates: the pairs behind the duplicate findings, for ``draw_splits``.
     """
 
     dataset: str
     cells: int
     folds: int
     findings: tuple[Finding, ...]
-    twins: tuple[Twin, ...]
+    duplicates: tuple[DuplicatePair, ...]
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -56,20 +56,20 @@ def check_dataset(
     *,
     folds: int = 5,
     splits: Splits | None = None,
-    twins: Sequence[Twin] | None = None,
+    duplicates: Sequence[DuplicatePair] | None = None,
     splits_follow: bool = False,
     on_progress: Progress | None = None,
 ) -> CheckReport:
-    """Look for twins, odd images, files saved in other ways, names alike, groups, tiny classes.
+    """Look for duplicates, odd images, files saved otherwise, names alike, groups, tiny classes.
 
     Args:
         dataset: cells, labelled or not; read in chunks, so it may be memory-mapped.
         folds: number of folds a search would use.
-        splits: where they exist already, twins are held against them instead of against the
+        splits: where they exist already, duplicates are held against them instead of against the
             folds that a naive stratified split would draw.
-        twins: as from ``find_twins``, which is asked where they are not given.
-        splits_follow: splits that keep twins together are drawn next, so nothing is said of those
-            that would not.
+        duplicates: as from ``find_duplicates``, which is asked where they are not given.
+        splits_follow: splits that keep duplicates together are drawn next, so nothing is said of
+            those that would not.
         on_progress: told how far the check has come.
 
     Returns:
@@ -84,7 +84,7 @@ def check_dataset(
     told(0)
     flat = flat_channels(dataset.images)
     told(1)
-    twins = find_twins(dataset.images, flat=flat) if twins is None else twins
+    duplicates = find_duplicates(dataset.images, flat=flat) if duplicates is None else duplicates
     told(2)
     largest, mean = levels(dataset.images)
     told(3)
@@ -92,17 +92,17 @@ def check_dataset(
         *_duplicate_ids(dataset),
         *look_alikes(dataset),
         *_passed_over(dataset),
-        *_twins(dataset, twins, folds, splits, splits_follow=splits_follow),
+        *_duplicates(dataset, duplicates, folds, splits, splits_follow=splits_follow),
         *constant(dataset, flat),
         *saturated(dataset, largest),
         *outliers(dataset, flat, mean),
     ]
     told(4)
     findings += [*file_findings(dataset), *undeclared(dataset), *_sizes(dataset)]
-    findings += _classes(dataset, twins, folds)
+    findings += _classes(dataset, duplicates, folds)
     told(5)
     findings.sort(key=lambda finding: _ORDER[finding.severity])
-    return CheckReport(dataset.name, len(dataset), folds, tuple(findings), tuple(twins))
+    return CheckReport(dataset.name, len(dataset), folds, tuple(findings), tuple(duplicates))
 
 
 def _sizes(dataset: CellDataset) -> list[Finding]:
@@ -138,33 +138,33 @@ def _passed_over(dataset: CellDataset) -> list[Finding]:
     ]
 
 
-def _twins(
+def _duplicates(
     dataset: CellDataset,
-    twins: Sequence[Twin],
+    duplicates: Sequence[DuplicatePair],
     folds: int,
     splits: Splits | None,
     *,
     splits_follow: bool,
 ) -> list[Finding]:
-    if not twins:
+    if not duplicates:
         return []
     part, drawn = _naive_parts(dataset, folds) if splits is None else _parts(dataset, splits)
     findings = []
-    for twin in twins:
-        ids = named(dataset, np.array([twin.a, twin.b]))
-        classes = _class_of(dataset, twin.a), _class_of(dataset, twin.b)
+    for pair in duplicates:
+        ids = named(dataset, np.array([pair.a, pair.b]))
+        classes = _class_of(dataset, pair.a), _class_of(dataset, pair.b)
         what = (
             "are identical"
-            if twin.kind == "exact"
-            else f"show the same image to within {twin.largest_difference:g} grey levels"
+            if pair.kind == "exact"
+            else f"show the same image to within {pair.largest_difference:g} grey levels"
         )
-        kind: Kind = "exact-duplicate" if twin.kind == "exact" else "near-duplicate"
+        kind: Kind = "exact-duplicate" if pair.kind == "exact" else "near-duplicate"
         severity: Severity = "warning"
         where = f" (both {classes[0]})"
         if classes[0] != classes[1]:
             kind, severity = "duplicate-across-classes", "error"
             where = f" but are labelled {classes[0]} and {classes[1]}"
-        torn = part[twin.a] != part[twin.b] and not (splits is None and splits_follow)
+        torn = part[pair.a] != part[pair.b] and not (splits is None and splits_follow)
         if torn and splits is not None:
             severity = "error"
         straddle = f"; {drawn} would put them on both sides" if torn and splits is None else ""
@@ -185,7 +185,7 @@ def _twins(
 
 
 def _naive_parts(dataset: CellDataset, folds: int) -> tuple[NDArray[np.int64], str]:
-    """Where a split that knows nothing of twins would put each cell, and its name."""
+    """Where a split that knows nothing of duplicates would put each cell, and its name."""
     from cellsearch.data.placing import HOLDOUT
 
     part = np.zeros(len(dataset), np.int64)
@@ -205,7 +205,9 @@ def _parts(dataset: CellDataset, splits: Splits) -> tuple[NDArray[np.int64], str
     return part, "the given splits"
 
 
-def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Finding]:
+def _classes(
+    dataset: CellDataset, duplicates: Sequence[DuplicatePair], folds: int
+) -> list[Finding]:
     findings = []
     unlabelled = np.flatnonzero(dataset.labels == UNLABELLED)
     if len(unlabelled):
@@ -225,7 +227,7 @@ def _classes(dataset: CellDataset, twins: Sequence[Twin], folds: int) -> list[Fi
         )
         findings.append(Finding("one-class", "error", (), Message.of(message)))
     findings += _one_group(dataset)
-    counts = units_per_class(dataset, units_of(dataset, twins))
+    counts = units_per_class(dataset, units_of(dataset, duplicates))
     small = set(too_small(counts, folds).tolist())
     word = unit_word(dataset)
     for label, name in enumerate(dataset.classes):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.cache import built_once
 from cellsearch.util.atomic import whole_file
-from cellsearch.util.cache_folder import cache_folder
+from cellsearch.util.user_folders import cache_folder
 
 Floats = NDArray[np.float32]
 

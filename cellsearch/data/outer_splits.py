@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from cellsearch.data import rare as rules
 from cellsearch.data.alternatives import group_word, what_can_be_drawn
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates
 from cellsearch.data.placing import partition
 from cellsearch.data.splits import DrawnFrom, Splits
-from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import ConfigError, SplitError
 from cellsearch.util.messages import Message, Setting, joined
 
@@ -26,12 +26,12 @@ def draw_outer_splits(
     folds: int = 5,
     seed: int = 0,
     rare: str = "refuse",
-    twins: Sequence[Twin] | None = None,
+    duplicates: Sequence[DuplicatePair] | None = None,
 ) -> tuple[Splits, ...]:
     """Splits of ``outer`` searches, whose hold-outs together are all cells, each cell once.
 
-    Twins stay together, and so do the cells of one group, in the outer parts and in the folds of
-    each. Cells of classes that ``rare="keep"`` excuses train only and are in no hold-out.
+    Duplicates stay together, and so do the cells of one group, in the outer parts and in the folds
+    of each. Cells of classes that ``rare="keep"`` excuses train only and are in no hold-out.
 
     Args:
         dataset: labelled cells.
@@ -39,7 +39,7 @@ def draw_outer_splits(
         folds: of the rest, in each search.
         seed: of the draw.
         rare: ``refuse`` or ``keep``.
-        twins: as from ``find_twins``, which is asked where they are not given.
+        duplicates: as from ``find_duplicates``, which is asked where they are not given.
 
     Raises:
         ConfigError: fewer than 2 outer or inner folds.
@@ -51,7 +51,7 @@ def draw_outer_splits(
             raise ConfigError(Setting(name), f": expected 2 or more, got {value}")
     if (dataset.labels < 0).any():
         raise SplitError("only labelled cells can be split; some have no label")
-    pairs = find_twins(dataset.images) if twins is None else twins
+    pairs = find_duplicates(dataset.images) if duplicates is None else duplicates
     units = rules.units_of(dataset, pairs)
     counts = rules.units_per_class(dataset, units)
     enough = _enough(counts, outer, folds)
@@ -110,12 +110,18 @@ def _enough(counts: Indices, outer: int, folds: int) -> NDArray[np.bool_]:
 
 
 def _ways_out(
-    dataset: CellDataset, twins: Sequence[Twin], outer: int, folds: int, seed: int, *, rare: bool
+    dataset: CellDataset,
+    duplicates: Sequence[DuplicatePair],
+    outer: int,
+    folds: int,
+    seed: int,
+    *,
+    rare: bool,
 ) -> Message:
     """What can be drawn instead, by drawing it."""
 
     def draw(cells: CellDataset) -> tuple[Setting, ...] | None:
-        return _drawn(cells, twins, outer, folds, seed)
+        return _drawn(cells, duplicates, outer, folds, seed)
 
     ways: list[str | Setting | Message] = []
     if settings := draw(dataset):
@@ -129,10 +135,10 @@ def _ways_out(
 
 
 def _drawn(
-    dataset: CellDataset, twins: Sequence[Twin], outer: int, folds: int, seed: int
+    dataset: CellDataset, duplicates: Sequence[DuplicatePair], outer: int, folds: int, seed: int
 ) -> tuple[Setting, ...] | None:
     """The settings nearest to those asked for that were drawn; None where none was."""
-    units = rules.units_of(dataset, twins)
+    units = rules.units_of(dataset, duplicates)
     counts = rules.units_per_class(dataset, units)
     classes = np.arange(len(counts))
     pairs = [(k, n) for k in range(outer, 1, -1) for n in range(folds, 1, -1)]

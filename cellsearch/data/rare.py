@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates
 from cellsearch.data.placing import place
 from cellsearch.data.plan import Plan
-from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import ConfigError, SplitError
 from cellsearch.util.messages import Message, Setting
 
@@ -25,10 +25,11 @@ RARE_CHOICES: tuple[str | Setting, ...] = (
 """What may be done with classes that are too small."""
 
 
-def units_of(dataset: CellDataset, twins: Sequence[Twin]) -> NDArray[np.int64]:
+def units_of(dataset: CellDataset, duplicates: Sequence[DuplicatePair]) -> NDArray[np.int64]:
     """Number of the unit that each cell belongs to; a split never tears a unit apart.
 
-    Twins are of one unit, and so are the cells of one group; groups that share twins are joined.
+    Duplicates are of one unit, and so are the cells of one group; groups that share duplicates are
+    joined.
 
     Returns:
         (N,) int64 in ``0 .. units - 1``.
@@ -36,7 +37,7 @@ def units_of(dataset: CellDataset, twins: Sequence[Twin]) -> NDArray[np.int64]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    links = np.array([(twin.a, twin.b) for twin in twins], np.int64).reshape(-1, 2)
+    links = np.array([(pair.a, pair.b) for pair in duplicates], np.int64).reshape(-1, 2)
     cells = len(dataset)
     nodes = cells
     if dataset.groups is not None:
@@ -85,18 +86,18 @@ def choices(most_folds: int, *, rare: bool = True, group: str = "") -> Message:
 
 
 def most_folds(
-    dataset: CellDataset, twins: Sequence[Twin], plan: Plan, *, seed: int, most: int
+    dataset: CellDataset, duplicates: Sequence[DuplicatePair], plan: Plan, *, seed: int, most: int
 ) -> int:
     """Largest number of folds with a hold-out that was drawn; 0 where none was.
 
     Args:
         dataset: labelled cells.
-        twins: as from ``find_twins``.
+        duplicates: as from ``find_duplicates``.
         plan: its hold-out, or the fixed split, which has one fold.
         seed: of the draw.
         most: number to try first.
     """
-    units = units_of(dataset, twins)
+    units = units_of(dataset, duplicates)
     counts = units_per_class(dataset, units)
     everyone = np.arange(len(counts))
     fewest = 2 if plan.validation is None else 1
@@ -132,7 +133,7 @@ def apply_rare(
     rare: str,
     folds: int,
     split: str | None = None,
-    twins: Sequence[Twin] | None = None,
+    duplicates: Sequence[DuplicatePair] | None = None,
 ) -> CellDataset:
     """Drop or merge the classes that have too few cells for ``folds`` and a hold-out.
 
@@ -143,7 +144,8 @@ def apply_rare(
             deals with them).
         folds: number of folds; not looked at where there is a ``split``.
         split: a fixed split, as ``70/10/20``; it needs three cells of each class.
-        twins: as from ``find_twins``, which is asked where they are not given: twins count once.
+        duplicates: as from ``find_duplicates``, which is asked where they are not given; they
+            count once.
 
     Raises:
         ConfigError: fewer than 2 folds, or an option that does not exist.
@@ -153,7 +155,7 @@ def apply_rare(
     name = check_rare(rare)
     if rare in ("keep", "refuse"):
         return dataset
-    pairs = find_twins(dataset.images) if twins is None else twins
+    pairs = find_duplicates(dataset.images) if duplicates is None else duplicates
     units = units_of(dataset, pairs)
     counts = units_per_class(dataset, units)
     small = [dataset.classes[k] for k in np.flatnonzero(counts < plan.units)]

@@ -18,10 +18,10 @@ from cellsearch.data.readers import RawCells
 from cellsearch.data.readers.registry import BY_SUFFIX, Layout, chosen, layout, option_names
 from cellsearch.errors import ConfigError, DataError
 from cellsearch.util import yaml_files
-from cellsearch.util.cache_folder import cache_folder
 from cellsearch.util.messages import Setting
 from cellsearch.util.named_path import named_path, require_no_pipe, require_utf8, taken_for
 from cellsearch.util.progress import Progress
+from cellsearch.util.user_folders import cache_folder
 
 
 def load_dataset(

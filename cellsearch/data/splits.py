@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cellsearch.data import rare as rules
 from cellsearch.data.alternatives import group_word, what_can_be_drawn
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates
 from cellsearch.data.placing import FREE, HOLDOUT, place
 from cellsearch.data.plan import Plan
-from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.html import block, note, table
@@ -72,10 +72,10 @@ class Splits:
         seed: what the splits were drawn with.
         dataset_sha256: of the data set they were drawn from.
         sha256: hex digest of all of the above; computed where it is not given.
-        tied: (len(train_only),) fold that validates a twin or a group's member of the cell, whose
-            training set leaves the cell out; -1 where there is none. Empty means all -1.
-        left_out: cells of ``not_estimable`` classes with a twin or group in the hold-out: in no
-            set at all.
+        tied: (len(train_only),) fold that validates a duplicate or a group's member of the cell,
+            whose training set leaves the cell out; -1 where there is none. Empty means all -1.
+        left_out: cells of ``not_estimable`` classes with a duplicate or group in the hold-out: in
+            no set at all.
         drawn_from: ids and labels; None where the splits were made by hand.
 
     Raises:
@@ -188,11 +188,11 @@ def draw_splits(
     split: str | None = None,
     seed: int = 0,
     rare: str = "refuse",
-    twins: Sequence[Twin] | None = None,
+    duplicates: Sequence[DuplicatePair] | None = None,
 ) -> Splits:
     """Draw a stratified hold-out and stratified folds of the rest; the same for the same seed.
 
-    Twins stay together, and so do the cells of one group.
+    Duplicates stay together, and so do the cells of one group.
     Every fold and the hold-out hold at least one cell of each class, except for those that
     ``rare="keep"`` excuses: their cells train only.
 
@@ -206,7 +206,7 @@ def draw_splits(
         seed: of the draw.
         rare: ``refuse`` or ``keep``; ``drop`` and ``merge=NAME`` are ``apply_rare``'s, which
             comes first.
-        twins: as from ``find_twins``, which is asked where they are not given.
+        duplicates: as from ``find_duplicates``, which is asked where they are not given.
 
     Raises:
         ConfigError: an option that does not exist or lies out of bounds.
@@ -222,7 +222,7 @@ def draw_splits(
             Setting("labels", "TABLE.csv", reader=True),
             "), or leave the others out",
         )
-    pairs = find_twins(dataset.images) if twins is None else twins
+    pairs = find_duplicates(dataset.images) if duplicates is None else duplicates
     units = rules.units_of(dataset, pairs)
     counts = rules.units_per_class(dataset, units)
     small = np.flatnonzero(counts < plan.units)
@@ -273,16 +273,16 @@ def _listed(dataset: CellDataset, counts: Indices, classes: Indices) -> str:
 
 
 def _ways_out(
-    dataset: CellDataset, twins: Sequence[Twin], plan: Plan, seed: int, *, rare: bool
+    dataset: CellDataset, duplicates: Sequence[DuplicatePair], plan: Plan, seed: int, *, rare: bool
 ) -> Message:
     """What can be drawn instead, by drawing it; ``rare``: whether classes may be left out."""
-    fewer = rules.most_folds(dataset, twins, plan, seed=seed, most=plan.folds - 1)
+    fewer = rules.most_folds(dataset, duplicates, plan, seed=seed, most=plan.folds - 1)
     asked = rules.choices(fewer, rare=rare, group=group_word(dataset))
     if dataset.groups is not None and len(np.unique(dataset.groups)) == 1:
         asked = Message.of("all cells are of one group")
 
     def draw(cells: CellDataset) -> tuple[Setting, ...] | None:
-        folds = rules.most_folds(cells, twins, plan, seed=seed, most=plan.folds)
+        folds = rules.most_folds(cells, duplicates, plan, seed=seed, most=plan.folds)
         if not folds:
             return None
         return () if folds == plan.folds else (Setting("folds", folds),)

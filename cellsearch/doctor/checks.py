@@ -19,9 +19,9 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from cellsearch.errors import CellsearchError
-from cellsearch.util.cache_folder import cache_folder
 from cellsearch.util.messages import Message, Setting, first_line
 from cellsearch.util.progress import Progress
+from cellsearch.util.user_folders import cache_folder, ledger_folder
 
 State = Literal["ok", "warning", "problem"]
 
@@ -278,10 +278,11 @@ def memory(cgroup: Path = CGROUP, shared: Path = Path("/dev/shm")) -> Iterator[C
 
 
 def folders(runs: Path) -> Iterator[Check]:
-    """Cache, runs and temporary files: may they be written, and is there room."""
+    """Cache, ledger, runs and temporary files: may they be written, and is there room."""
     cache = cache_folder()
     for name, folder, remedy in (
         ("cache", cache, "name another folder with CELLSEARCH_CACHE"),
+        ("ledger of hold-outs", ledger_folder(), "name another folder with CELLSEARCH_LEDGER"),
         ("runs", runs, Message.of("run in another folder: ", Setting("out", "FOLDER"))),
         ("temporary files", Path(tempfile.gettempdir()), "name another folder with TMPDIR"),
     ):

@@ -12,6 +12,7 @@ from cellsearch.card.metrics import Part
 from cellsearch.report.facts import CardFacts, RunFacts, Trial
 from cellsearch.report.search_story import saving
 from cellsearch.stats.metrics import TITLES, metric_named
+from cellsearch.tune.looks import looked
 from cellsearch.util.durations import spoken
 from cellsearch.util.tables import Column, Table
 
@@ -215,6 +216,12 @@ def parts_table(facts: RunFacts) -> Table | None:
     return Table.of(header, rows)
 
 
+def _holdout(facts: RunFacts) -> str:
+    said = f"{100 * facts.record.config.holdout:.0f} % of the cells, locked, scored once at the end"
+    looks = None if facts.card is None else facts.card.metrics.looks
+    return said if looks is None else f"{said}; {looked(looks.looks)}"
+
+
 def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
     """What was asked."""
     config = facts.record.config
@@ -235,7 +242,7 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
         ("budget", " and ".join(bound) or "none"),
         ("trials", ", ".join(came) or "none"),
         ("judged on", split),
-        ("hold-out", f"{100 * config.holdout:.0f} % of the cells, locked, scored once at the end"),
+        ("hold-out", _holdout(facts)),
         ("seed", str(config.seed)),
         *initial,
         ("sampler", "multivariate TPE (Optuna), trial 0 is the baseline"),

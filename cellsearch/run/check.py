@@ -15,8 +15,8 @@ from cellsearch.util.messages import Message, Setting, joined
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
+    from cellsearch.data.near_duplicates import DuplicatePair
     from cellsearch.data.splits import Splits
-    from cellsearch.data.twins import Twin
     from cellsearch.run.config import RunConfig
     from cellsearch.run.observer import RunObserver
 
@@ -36,14 +36,14 @@ class Checked:
     """What a check of a run's cells came to.
 
     Attributes:
-        twins: pairs of cells that show the same picture, which splits keep together.
+        duplicates: pairs of cells that show the same picture, which splits keep together.
         errors: that were not accepted; those of ``OF_SPLITS`` are for the splits to say.
         accepted: that the run goes on with.
         of_splits: kinds of the errors that the drawing of splits meets too.
         shown_by: what shows every finding.
     """
 
-    twins: tuple[Twin, ...]
+    duplicates: tuple[DuplicatePair, ...]
     errors: tuple[Finding, ...]
     accepted: tuple[Accepted, ...]
     of_splits: tuple[Kind, ...] = ()
@@ -57,7 +57,7 @@ class Checked:
         asked = set(map(present_kind, accept))
         taken = [each for each in own if each.kind in asked and each.kind not in NEVER]
         return cls(
-            twins=report.twins,
+            duplicates=report.duplicates,
             errors=tuple(each for each in own if each not in taken),
             accepted=tuple(Accepted(kind=each.kind, message=str(each.message)) for each in taken),
             of_splits=tuple(dict.fromkeys(e.kind for e in errors if e.kind in OF_SPLITS)),
@@ -72,7 +72,7 @@ def check_cells(
     *,
     named: bool,
     splits: Splits | None = None,
-    twins: Sequence[Twin] | None = None,
+    duplicates: Sequence[DuplicatePair] | None = None,
 ) -> Checked:
     """Look for what ``datasets check`` calls an error; warnings are told in one line.
 
@@ -81,12 +81,12 @@ def check_cells(
         cells: as the run takes them, task and rare classes applied.
         observer: who watches.
         named: the cells can be read again by the name in ``config``.
-        splits: where they were given, so that a pair of twins on two sides is an error.
-        twins: of the cells, where they are known already.
+        splits: where they were given, so that a pair of duplicates on two sides is an error.
+        duplicates: of the cells, where they are known already.
     """
     observer.message("checking the cells, as `cellsearch datasets check` does")
     report = check_dataset(
-        cells, folds=config.folds, splits=splits, twins=twins, splits_follow=True
+        cells, folds=config.folds, splits=splits, duplicates=duplicates, splits_follow=True
     )
     found = Checked.of(report, config.accept, shown_by=_shown_by(config, named=named))
     warned = [each.kind for each in report.findings if each.severity == "warning"]

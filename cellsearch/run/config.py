@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
+from uuid import uuid4
 
 from pydantic import (
     BaseModel,
@@ -46,6 +47,7 @@ class NestedRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = 1
+    id: str = ""
     kind: Kind
     times: int = Field(ge=2, le=100)
     config: RunConfig
@@ -75,7 +77,7 @@ class NestedRequest(BaseModel):
             )
         if kind == "outer":
             config = config.changed(holdout=1.0 / times)
-        return cls(kind=kind, times=times, config=config)
+        return cls(id=uuid4().hex, kind=kind, times=times, config=config)
 
     def folder(self, parent: Path, number: int) -> Path:
         """``outer-1`` or ``repeat-1``; ``number`` from 0."""

@@ -19,6 +19,7 @@ from cellsearch.errors import RunError, StorageError
 from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, replace_text, storage_url, study_name
+from cellsearch.run.looks import take_look
 from cellsearch.stats.comparison import Comparison
 from cellsearch.stats.decision import decided
 from cellsearch.stats.evaluation import BaselineFigures
@@ -35,6 +36,7 @@ from cellsearch.tune.ensemble import (
 )
 from cellsearch.tune.findings import Found
 from cellsearch.tune.importance import importance
+from cellsearch.tune.looks import Looks
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import ENSEMBLE, out_of_fold, trial_predictions
 from cellsearch.tune.verdict import corrected_differences, judge
@@ -100,6 +102,7 @@ def hand_over(
         members = [rows[each.trial] for each in ensemble.members]
     lead = members[0]
     _record_scoring(folder, lead, outcome)
+    looks = take_look(record, folder, lead.number, cells, splits.holdout, observer)
     for leftover in leftovers(folder):  # of a process that was killed
         remove(leftover)
     predictors: list[Predictor] = []
@@ -130,7 +133,9 @@ def hand_over(
         scores=scores,
         search=_facts(record, outcome, lead, precision=str(predictors[0].precision)),
         command=record.command,
-        found=findings(record, folder, cells, splits, outcome, scores.hold_out, observer, ensemble),
+        found=findings(
+            record, folder, cells, splits, outcome, scores.hold_out, looks, observer, ensemble
+        ),
         options=CardOptions(
             abstain=config.abstain,
             sets=config.sets,
@@ -446,6 +451,7 @@ def findings(
     splits: Splits,
     outcome: SearchOutcome,
     holdout: Comparison,
+    looks: Looks,
     observer: RunObserver,
     ensemble: Ensemble | None = None,
 ) -> Found:
@@ -504,7 +510,8 @@ def findings(
     observer.message("ranking which choices mattered")
     study = _study(record, folder, observer)
     recipes = {row.number: row.recipe for row in outcome.rows}
-    found = Found(verdict, importance(metric, trials, recipes, study, seed=seed))
+    verdict = verdict.cautioned(looks)
+    found = Found(verdict, importance(metric, trials, recipes, study, seed=seed), looks)
     if study is not None:
         _tell_dashboard(study, folder, found, observer)
     return found

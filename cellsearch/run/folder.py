@@ -7,7 +7,7 @@ runs/jurkat-2026-11-21-1/
   study.db       Optuna's study and our tables (unless --storage names another place)
   trials/0007/   the recipe and the finished folds of trial 7, and from which cells each was made
   final/         from which cells the refitted networks were made
-  holdout.json   when the hold-out was scored, and for which trial
+  holdout.json   when the hold-out was scored, for which trial, and how often its cells were before
   card/          what is handed over
 """
 
@@ -86,12 +86,14 @@ class RunRecord(BaseModel):
     """``run.json``.
 
     ``built`` tells what was handed over from Python rather than named: ``cells``, ``space``.
-    ``accepted`` are the errors of the check that the run was asked to go on with.
+    ``accepted`` are the errors of the check that the run was asked to go on with. ``id`` is the
+    run's wherever its folder is moved or copied to; empty in runs of older versions.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     format_version: int = FORMAT_VERSION
+    id: str = ""
     config: RunConfig
     dataset_folder: Path
     dataset_sha256: str

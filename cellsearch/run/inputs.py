@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from cellsearch.data.arrays import digest
 from cellsearch.data.cache import key_of
 from cellsearch.data.dataset import CellDataset, described, require_unchanged
+from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates
 from cellsearch.data.rare import apply_rare
 from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import Splits, draw_splits
 from cellsearch.data.task import apply_task
-from cellsearch.data.twins import Twin, find_twins
 from cellsearch.errors import CellsearchError, MismatchError, RunError
 from cellsearch.run.check import Checked, drawn_soundly
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, read_record
 from cellsearch.run.observer import Silent
 from cellsearch.space.search_space import SearchSpace
-from cellsearch.util.cache_folder import cache_folder
+from cellsearch.util.user_folders import cache_folder
 
 if TYPE_CHECKING:
     from cellsearch.run.observer import RunObserver
@@ -64,12 +64,12 @@ class Given:
 
     Attributes:
         cells: task and rare classes applied, on disk; None where they are named.
-        twins: of the cells, where these had to be found already.
+        duplicates: of the cells, where these had to be found already.
         space: None where it is named.
     """
 
     cells: CellDataset | None = None
-    twins: Sequence[Twin] | None = None
+    duplicates: Sequence[DuplicatePair] | None = None
     space: SearchSpace | None = None
 
     @classmethod
@@ -87,8 +87,8 @@ class Given:
         """
         if cells is None:
             return cls(space=space)
-        ready, twins = cells_and_twins(config, None, cells, observer or Silent())
-        return cls(ready, twins, space)
+        ready, duplicates = cells_and_duplicates(config, None, cells, observer or Silent())
+        return cls(ready, duplicates, space)
 
     @property
     def built(self) -> tuple[Literal["cells", "space"], ...]:
@@ -158,23 +158,25 @@ def cells_for(
     config: RunConfig, folder: Path | None, cells: CellDataset | None, observer: RunObserver
 ) -> CellDataset:
     """The cells that a run learns from, on disk: task and rare classes applied."""
-    return cells_and_twins(config, folder, cells, observer)[0]
+    return cells_and_duplicates(config, folder, cells, observer)[0]
 
 
-def cells_and_twins(
+def cells_and_duplicates(
     config: RunConfig, folder: Path | None, cells: CellDataset | None, observer: RunObserver
-) -> tuple[CellDataset, Sequence[Twin] | None]:
-    """The cells that a run learns from, and their twins where these had to be found already."""
+) -> tuple[CellDataset, Sequence[DuplicatePair] | None]:
+    """The cells that a run learns from, and their duplicates where these had to be found."""
     if cells is None:
         cells = _cells_of(config, folder, observer)
     else:
         cells = apply_task(cells, **config.task)
     if config.rare in ("keep", "refuse"):
         return _saved(cells), None
-    twins = find_twins(cells.images)
-    left = apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split, twins=twins)
+    duplicates = find_duplicates(cells.images)
+    left = apply_rare(
+        cells, rare=config.rare, folds=config.folds, split=config.split, duplicates=duplicates
+    )
     # Those of the cells that are left are others, where some were dropped.
-    return _saved(left), twins if len(left) == len(cells) else None
+    return _saved(left), duplicates if len(left) == len(cells) else None
 
 
 def _saved(cells: CellDataset) -> CellDataset:
@@ -219,7 +221,7 @@ def splits_for(
             split=config.split,
             seed=config.seed,
             rare=config.rare,
-            twins=checked.twins,
+            duplicates=checked.duplicates,
         )
 
     return drawn_soundly(cells.name, checked, config.accept, draw)

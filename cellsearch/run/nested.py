@@ -37,13 +37,15 @@ from cellsearch.run.folder import (
     replace_text,
 )
 from cellsearch.run.history import card_of, damage_to
-from cellsearch.run.inputs import Given, cells_and_twins
+from cellsearch.run.inputs import Given, cells_and_duplicates
+from cellsearch.run.looks import looks_of
 from cellsearch.run.observer import Silent
 from cellsearch.run.search import Run, SearchResult
 from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, evaluate
 from cellsearch.stats.groups import group_codes
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.stats.predictions import Predictions
+from cellsearch.tune.looks import Looks, caution, together
 from cellsearch.util.messages import Message, Setting, joined
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def nested_search(
         old = read_request(folder)
         _require_same(old, request, folder)
         config = request.config.changed(accept=(*old.config.accept, *request.config.accept))
-        request = request.model_copy(update={"config": config})
+        request = request.model_copy(update={"id": old.id, "config": config})
     elif folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} holds other files; name a new folder: ", Setting("out", "FOLDER"))
     checked, splits = _sound(request, folder, cells, observer, begun=begun)
@@ -165,8 +167,10 @@ def _sound(
     from cellsearch.data.outer_splits import draw_outer_splits
 
     config = request.config
-    drawn_from, twins = cells_and_twins(config, request.folder(folder, 0), cells, observer)
-    checked = check_cells(config, drawn_from, observer, named=cells is None, twins=twins)
+    drawn_from, duplicates = cells_and_duplicates(
+        config, request.folder(folder, 0), cells, observer
+    )
+    checked = check_cells(config, drawn_from, observer, named=cells is None, duplicates=duplicates)
     if begun:
         checked = replace(checked, errors=())
 
@@ -179,7 +183,7 @@ def _sound(
             folds=config.folds,
             seed=config.seed,
             rare="keep" if config.rare == "keep" else "refuse",
-            twins=checked.twins,
+            duplicates=checked.duplicates,
         )
 
     return checked, drawn_soundly(drawn_from.name, checked, config.accept, draw)
@@ -242,6 +246,8 @@ class NestedSummary(BaseModel):
         kind: ``outer`` or ``repeats``.
         metric: that the searches maximised.
         headline: the estimate in one sentence, without a verdict.
+        scored_before: of the cells of all hold-outs, how many were scored by 0, 1, ... other runs
+            before; empty where that is not known.
         intervals_by: ``group`` or ``cell``.
         pooled: figures of all cells, each predicted once, with intervals by cells (by groups
             where there are groups); None for repeated hold-outs, which overlap.
@@ -258,6 +264,7 @@ class NestedSummary(BaseModel):
     kind: Literal["outer", "repeats"]
     metric: Metric
     headline: str
+    scored_before: tuple[int, ...] = ()
     intervals_by: Literal["cell", "group"] = "cell"
     pooled: Figures | None = None
     means: dict[str, Estimate] = {}
@@ -284,6 +291,7 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
         RunError: a cell is predicted twice by outer folds, or not all cells are there.
     """
     searches = tuple(_one(run) for run in runs)
+    looks = together(looks_of(run) or Looks() for run in runs)
     metric = metric_named(request.config.metric)
     differences = _differences(searches, overlapping=request.kind == "repeats")
     if request.kind == "repeats":
@@ -294,8 +302,14 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
         return NestedSummary(
             kind="repeats",
             metric=metric,
-            headline=_headline(metric, means[metric], "corrected resampled t", what)
-            + _against_baseline(differences.get(metric)),
+            headline=_headline(
+                metric,
+                means[metric],
+                "corrected resampled t",
+                what + _against_baseline(differences.get(metric)),
+                looks,
+            ),
+            scored_before=looks.times,
             means={name: _rounded(each) for name, each in means.items()},
             differences={name: _rounded(each) for name, each in differences.items()},
             searches=searches,
@@ -315,8 +329,14 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
     return NestedSummary(
         kind="outer",
         metric=metric,
-        headline=_headline(metric, means[metric], f"over {by}s and searches", what)
-        + _against_baseline(differences.get(metric)),
+        headline=_headline(
+            metric,
+            means[metric],
+            f"over {by}s and searches",
+            what + _against_baseline(differences.get(metric)),
+            looks,
+        ),
+        scored_before=looks.times,
         intervals_by=by,
         pooled=Figures.model_validate(as_json(pooled)),
         means={name: _rounded(each) for name, each in means.items()},
@@ -325,11 +345,13 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
     )
 
 
-def _headline(metric: Metric, found: Estimate, how: str, what: str) -> str:
-    return (
+def _headline(metric: Metric, found: Estimate, how: str, what: str, looks: Looks) -> str:
+    said = (
         f"{metric.replace('_', ' ')} {found.value:.3f} (95 % interval {found.low:.3f} to "
         f"{found.high:.3f}, {how}): {what}"
     )
+    more = caution(looks)
+    return f"{said}; {more}" if more else said
 
 
 def _against_baseline(found: Estimate | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CellsearchError, RunError
@@ -34,7 +35,7 @@ from cellsearch.run.inputs import (
     NOTHING_GIVEN,
     Given,
     built_in_python,
-    cells_and_twins,
+    cells_and_duplicates,
     frozen_splits,
     space_for,
     splits_for,
@@ -59,8 +60,8 @@ from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
+    from cellsearch.data.near_duplicates import DuplicatePair
     from cellsearch.data.splits import Splits
-    from cellsearch.data.twins import Twin
     from cellsearch.run.observer import RunObserver
     from cellsearch.space.recipe import Recipe
     from cellsearch.tune.job import SearchJob
@@ -294,16 +295,19 @@ class Run:
         """
         began, observer = time.monotonic(), observer or Silent()
         was_there = out is not None and require_free(out)
-        space, cells, twins = _inputs(config, None, given, observer)
+        space, cells, duplicates = _inputs(config, None, given, observer)
         if checked is None:
             named = given.cells is None
-            checked = check_cells(config, cells, observer, named=named, splits=splits, twins=twins)
+            checked = check_cells(
+                config, cells, observer, named=named, splits=splits, duplicates=duplicates
+            )
         splits = splits_for(config, cells, splits, checked)
         _require_ready(config, cells, splits, space, observer)
         folder, made = make_folder(out, config, runs, was_there=was_there)
         run = cls(
             folder=folder,
             record=RunRecord(
+                id=uuid4().hex,
                 config=config,
                 dataset_folder=cells.folder or Path(),
                 dataset_sha256=cells.sha256,
@@ -360,13 +364,13 @@ class Run:
         old = require_unfinished(folder)
         config = config or old.config
         given = given.or_of(old, folder)
-        space, cells, twins = _inputs(config, folder, given, observer)
+        space, cells, duplicates = _inputs(config, folder, given, observer)
         frozen, accepted = frozen_splits(folder, cells), old.accepted
         if frozen is None:
             if checked is None:
                 named = "cells" not in old.built
                 checked = check_cells(
-                    config, cells, observer, named=named, splits=splits, twins=twins
+                    config, cells, observer, named=named, splits=splits, duplicates=duplicates
                 )
             frozen, accepted = splits_for(config, cells, splits, checked), checked.accepted
         else:
@@ -374,6 +378,7 @@ class Run:
             config = config.changed(accept=(*old.config.accept, *config.accept))
         _require_ready(config, cells, frozen, space, observer)
         record = RunRecord(
+            id=old.id,
             config=config,
             dataset_folder=cells.folder or Path(),
             dataset_sha256=cells.sha256,
@@ -591,19 +596,19 @@ def require_place(out: Path) -> None:
 
 def _inputs(
     config: RunConfig, folder: Path | None, given: Given, observer: RunObserver
-) -> tuple[SearchSpace, CellDataset, Sequence[Twin] | None]:
-    """Space, cells, and the cells' twins where these are known."""
+) -> tuple[SearchSpace, CellDataset, Sequence[DuplicatePair] | None]:
+    """Space, cells, and the cells' duplicates where these are known."""
     space = given.space or space_for(config, folder)
     if config.init_from is None:
         require_weights(space)
-    cells, twins = given.cells, given.twins
+    cells, duplicates = given.cells, given.duplicates
     if cells is None:
-        cells, twins = cells_and_twins(config, folder, None, observer)
+        cells, duplicates = cells_and_duplicates(config, folder, None, observer)
     if config.init_from is not None:
         from cellsearch.run.warm_start import begin_from
 
         space = begin_from(config.init_from, space, cells)
-    return space, cells, twins
+    return space, cells, duplicates
 
 
 def _require_ready(

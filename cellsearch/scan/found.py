@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.findings import Finding
-from cellsearch.data.twins import Twin
+from cellsearch.data.near_duplicates import DuplicatePair
 from cellsearch.scan.choices import RunChoice, SizeChoice
 from cellsearch.scan.crops import Crops
 from cellsearch.scan.group_choice import GroupChoice
@@ -33,7 +33,7 @@ class FirstLook:
         hidden: files and folders that readers pass over.
         others: other files, counted by suffix.
         sample: cells that were read, at the size proposed; None where there are problems.
-        twins: pairs among them that show the same picture.
+        duplicates: pairs among them that show the same picture.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class FirstLook:
     hidden: int = 0
     others: dict[str, int] = field(default_factory=dict)
     sample: CellDataset | None = None
-    twins: tuple[Twin, ...] = ()
+    duplicates: tuple[DuplicatePair, ...] = ()
 
     @property
     def problems(self) -> list[str | Message]:

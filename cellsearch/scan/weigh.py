@@ -1,4 +1,4 @@
-"""What pixels tell: sizes, channels, twins, and from all that the choices."""
+"""What pixels tell: sizes, channels, duplicates, and from all that the choices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cellsearch.util.messages import Message, Setting, some
 from cellsearch.util.progress import Progress
 
 MOST_CHECKED = 3000
-"""Cells that are compared for twins; all of a larger set take minutes."""
+"""Cells that are compared for duplicates; all of a larger set take minutes."""
 
 
 def weigh(look: FirstLook, given: Mapping[str, Any], on_progress: Progress | None) -> None:
@@ -159,7 +159,7 @@ def check(look: FirstLook, cells: CellDataset, on_progress: Progress | None) -> 
     if on_progress:
         on_progress("looking for near-duplicates and blank images", 1, 1)
     counted = ("tiny-class", "not-estimable", "undeclared-groups")
-    look.checked, look.sample, look.twins = len(cells), cells, report.twins
+    look.checked, look.sample, look.duplicates = len(cells), cells, report.duplicates
     found = [each for each in report.findings if each.kind not in counted]
     order = get_args(Severity)
     look.findings = tuple(
@@ -186,8 +186,8 @@ def choose(look: FirstLook, sources: Sequence[str], *, one_cell_a_file: bool) ->
     if names is not None:
         units = groups_per_class(np.array(labels, np.str_), names)
     if look.sample is not None and len(look.sample) == len(labels):
-        # Twins stay on one side, and join the groups that they lie in.
+        # Duplicates stay on one side, and join the groups that they lie in.
         cells = replace(look.sample, groups=names)
-        found = units_per_class(cells, units_of(cells, look.twins)).tolist()
+        found = units_per_class(cells, units_of(cells, look.duplicates)).tolist()
         units = dict(zip(cells.classes, found, strict=True))
     look.run = choose_run(counts, units, look.crop, grouped=look.group is not None)

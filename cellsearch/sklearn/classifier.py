@@ -50,7 +50,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     given and locked, recipes are tried in folds of the rest, the winner is refitted on all cells
     outside the hold-out, and the hold-out is scored once. So the model that predicts has not
     trained on the hold-out, the figures of ``card_`` are that model's own, and ``verdict_`` says
-    whether the search was worth it. Nothing is refitted on the hold-out cells.
+    whether the search was worth it, and which look at these hold-out cells it was where other fits
+    had scored them. Nothing is refitted on the hold-out cells.
 
     With a ``recipe``, ``fit`` trains that one recipe on every cell it is given. Then nothing is
     held out, there is no card and no figure: ask ``cross_val_score``.

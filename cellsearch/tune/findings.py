@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from cellsearch.stats.evaluation import Estimate, Evaluation
 from cellsearch.stats.intervals import Interval, difference_of
 from cellsearch.stats.metrics import METRICS, TITLES, Metric, metric_named
+from cellsearch.tune.looks import Looks, caution
 
 Outcome = Literal["better", "worse", "no evidence", "no baseline"]
 
@@ -34,6 +35,11 @@ class Verdict:
     out_of_fold: Estimate | None
     p_out_of_fold: float | None
     trials: int
+
+    def cautioned(self, looks: Looks) -> Verdict:
+        """The same, which says so where the cells of the hold-out were scored before."""
+        more = caution(looks)
+        return replace(self, sentence=f"{self.sentence}; {more}") if more else self
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for ``metrics.json``."""
@@ -139,6 +145,7 @@ class Found:
 
     verdict: Verdict | None = None
     importance: Importance | None = None
+    looks: Looks | None = None
 
 
 def optimism(oof: Evaluation, holdout: Evaluation) -> dict[Metric, Estimate]:

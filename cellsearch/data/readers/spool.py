@@ -80,7 +80,7 @@ def spooled_to_size(
 
 def _folder() -> Path:
     # The cache imports the data sets, which import the readers.
-    from cellsearch.util.cache_folder import cache_folder
+    from cellsearch.util.user_folders import cache_folder
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ COLLAPSED = 0.05
 JUDGED = 256
 """Cells of either kind that are judged; more would not move a median."""
 
-TWINS = 0.01
+NEAR = 0.01
 """Root mean square difference, in standard deviations, of cells that are taken for one another.
 
 More than the rounding of a fast distance in float32, less than any camera's noise."""
@@ -46,8 +46,8 @@ class Quality:
 def judge(real: NDArray[Any], generated: NDArray[Any]) -> Quality:
     """Compare generated cells with those that they were learnt from.
 
-    Real cells are not compared with their twins, which say nothing of how far cells of the class
-    lie from each other. Where there is nothing but twins, the ratio is 1.
+    Real cells are not compared with their duplicates, which say nothing of how far cells of the
+    class lie from each other. Where there is nothing but duplicates, the ratio is 1.
 
     Args:
         real: (n, C, H, W) raw.
@@ -71,8 +71,8 @@ def judge(real: NDArray[Any], generated: NDArray[Any]) -> Quality:
         chunk = standardised(real[start : start + CHUNK]).flatten(1)
         to_real = to_real.minimum(_distances(made, chunk).amin(dim=1))
         others = _distances(some, chunk)
-        # A cell is its own twin.
-        others = others.masked_fill(others < TWINS * chunk.shape[1] ** 0.5, torch.inf)
+        # A cell is its own duplicate.
+        others = others.masked_fill(others < NEAR * chunk.shape[1] ** 0.5, torch.inf)
         to_other = to_other.minimum(others.amin(dim=1))
     apart = to_other[to_other.isfinite()]
     ratio = float(to_real.median() / apart.median()) if len(apart) else 1.0

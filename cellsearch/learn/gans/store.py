@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cellsearch.data.cache import key_of
 from cellsearch.errors import DataError
-from cellsearch.util.cache_folder import cache_folder
+from cellsearch.util.user_folders import cache_folder
 
 FORMAT_VERSION = 1
 DESCRIPTION = "generator.json"

