@@ -226,7 +226,7 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
     split = (
         f"one fixed split, {config.split}"
         if config.split
-        else f"{config.folds} folds, the same for all trials"
+        else f"{facts.folds} folds, the same for all trials"
     )
     initial = [] if config.init_from is None else [("first weights", str(config.init_from))]
     return [
@@ -235,8 +235,17 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
         ("budget", " and ".join(bound) or "none"),
         ("trials", ", ".join(came) or "none"),
         ("judged on", split),
-        ("hold-out", f"{100 * config.holdout:.0f} % of the cells, locked, scored once at the end"),
+        ("hold-out", f"{_held(facts)} of the cells, locked, scored once at the end"),
         ("seed", str(config.seed)),
         *initial,
         ("sampler", "multivariate TPE (Optuna), trial 0 is the baseline"),
     ]
+
+
+def _held(facts: RunFacts) -> str:
+    """The share that is locked away, which whole groups may make another than was asked for."""
+    share = facts.record.config.holdout
+    if facts.splits is not None:
+        parts = {name: len(part.indices) for name, part in facts.splits.parts().items()}
+        share = parts["holdout"] / max(1, sum(parts.values()))
+    return f"{100 * share:.0f} %"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from cellsearch.data.arrays import digest
 from cellsearch.data.cache import key_of
 from cellsearch.data.dataset import CellDataset, described, require_unchanged
+from cellsearch.data.plan import folds_of
 from cellsearch.data.rare import apply_rare
 from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import Splits, draw_splits
@@ -172,7 +173,8 @@ def cells_and_twins(
     if config.rare in ("keep", "refuse"):
         return _saved(cells), None
     twins = find_twins(cells.images)
-    left = apply_rare(cells, rare=config.rare, folds=config.folds, split=config.split, twins=twins)
+    folds = folds_of(config.folds, cells.groups)
+    left = apply_rare(cells, rare=config.rare, folds=folds, split=config.split, twins=twins)
     # Those of the cells that are left are others, where some were dropped.
     return _saved(left), twins if len(left) == len(cells) else None
 

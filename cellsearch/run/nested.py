@@ -25,6 +25,7 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.metrics import Figures
 from cellsearch.card.predictions import predictions_of
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.plan import FOLDS
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.run.check import Checked, check_cells, drawn_soundly
 from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
@@ -42,8 +43,10 @@ from cellsearch.run.observer import Silent
 from cellsearch.run.search import Run, SearchResult
 from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, evaluate
 from cellsearch.stats.groups import group_codes
+from cellsearch.stats.intervals import Interval
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.stats.predictions import Predictions
+from cellsearch.stats.wording import interval
 from cellsearch.util.messages import Message, Setting, joined
 
 if TYPE_CHECKING:
@@ -176,7 +179,7 @@ def _sound(
         return draw_outer_splits(
             drawn_from,
             outer=request.times,
-            folds=config.folds,
+            folds=config.folds or FOLDS,
             seed=config.seed,
             rare="keep" if config.rare == "keep" else "refuse",
             twins=checked.twins,
@@ -312,13 +315,15 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
 
 def _headline(metric: Metric, found: Estimate, how: str, what: str) -> str:
     return (
-        f"{metric.replace('_', ' ')} {found.value:.3f} (95 % interval {found.low:.3f} to "
-        f"{found.high:.3f}, {how}): {what}"
+        f"{metric.replace('_', ' ')} {found.value:.3f} (95 % interval {interval(found)}, {how}): "
+        f"{what}"
     )
 
 
 def _rounded(found: Estimate) -> Estimate:
-    return Estimate(round(found.value, 6), round(found.low, 6), round(found.high, 6))
+    within = found.interval
+    rounded = within and Interval(round(within.low, 6), round(within.high, 6))
+    return Estimate.of(round(found.value, 6), rounded)
 
 
 def _one(run: Path) -> OneSearch:

@@ -16,13 +16,14 @@ def share(of: NDArray[np.bool_], groups: Codes | None = None) -> Estimate | None
     Args:
         of: (n,) bool.
         groups: (n,) int64, the same for cells of one donor or plate; by default cells are
-            independent and the interval is Clopper and Pearson's, else Korn and Graubard's.
+            independent and the interval is Clopper and Pearson's, else Korn and Graubard's; one
+            group has none.
     """
     if not len(of):
         return None
     if groups is None:
-        exact = clopper_pearson(int(of.sum()), len(of), level=LEVEL)
-    else:
-        own = np.unique(groups, return_inverse=True)[1]
-        exact = korn_graubard(np.bincount(own, of).astype(np.int64), np.bincount(own), level=LEVEL)
-    return Estimate(float(of.mean()), exact.low, exact.high)
+        return Estimate.of(float(of.mean()), clopper_pearson(int(of.sum()), len(of), level=LEVEL))
+    own = np.unique(groups, return_inverse=True)[1]
+    hits, cells = np.bincount(own, of).astype(np.int64), np.bincount(own)
+    found = korn_graubard(hits, cells, level=LEVEL) if len(cells) > 1 else None
+    return Estimate.of(float(of.mean()), found)

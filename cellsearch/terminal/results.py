@@ -213,4 +213,7 @@ def fractions_report(found: Fractions) -> None:
 def _share(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
-    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    share, within = f"{100 * estimate.value:.1f} %", estimate.interval
+    if within is None:
+        return share
+    return f"{share} ({100 * within.low:.1f} to {100 * within.high:.1f})"
