@@ -124,10 +124,11 @@ class AbstentionClass(_Value):
 
 
 class AbstentionPart(_Value):
-    """What abstaining gave on one part of the cells."""
+    """What abstaining gave on one part of the cells; ``error`` as in ``Abstention``."""
 
     rule: str
     level: float
+    error: float | None = None
     coverage: Estimate
     selective_accuracy: Estimate | None = None
     selective_balanced_accuracy: Estimate | None = None

@@ -14,7 +14,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cellsearch.card import tables
-from cellsearch.card.abstain import FEWEST_KEPT
 from cellsearch.card.config import CardConfig
 from cellsearch.card.evidence import Evidence
 from cellsearch.card.front_matter import front_matter
@@ -140,7 +139,6 @@ def write_readme(story: Story) -> str:
                 for parameter, value in config.recipe.items()
             ],
         ),
-        fewest_kept=FEWEST_KEPT,
         fewest_called=FEWEST_CALLED,
         few_groups=FEW_GROUPS,
         repeats=REPEATS,

@@ -174,7 +174,7 @@ def decision_report(
         )
         never = [name for name, t in zip(classes, abstention.thresholds, strict=True) if t is None]
         if never:
-            say(f"{', '.join(never)}: this cannot be reached, so cells called so are uncertain")
+            say(f"{', '.join(never)}: this is not sure, so cells called so are uncertain")
     if "set" in rows[0]:
         sizes = [len(set_names(row["set"], classes)) for row in rows]
         say(
