@@ -190,6 +190,6 @@ def test_the_config_knows_folds_and_hold_out_and_survives_its_file() -> None:
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
     assert Plan.fixed("60.5/19.5/20").split == "60.5/19.5/20"
     plain = RunConfig.of(dataset="demo")
-    assert (plain.split, plain.folds, plain.holdout) == (None, 5, 0.2)
+    assert (plain.split, plain.folds, plain.holdout) == (None, None, 0.2)
     with pytest.raises(RunError, match="folds: expected 2 or more"):
         RunConfig.of(dataset="demo", folds=1)

@@ -235,7 +235,7 @@ def test_the_cells_of_a_fold_survive_its_file(tmp_path: Path) -> None:
     assert FoldResult.load(tmp_path / "fold-0.npz").provenance is None
 
 
-@pytest.mark.parametrize(("groups", "held"), [(6, 1), (60, 12)])
+@pytest.mark.parametrize(("groups", "held"), [(5, 1), (6, 3), (60, 12)])
 def test_a_run_says_how_many_groups_are_held_out(groups: int, held: int) -> None:
     cells = cells_of(
         None,

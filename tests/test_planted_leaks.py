@@ -403,6 +403,21 @@ def test_calibration_on_the_hold_out_is_found(run: Path) -> None:
     assert "it was fitted on other cells" in check.detail
 
 
+@pytest.mark.parametrize(("error", "status"), [(None, "passed"), (0.05, "FAILED")])
+def test_thresholds_of_older_rules_are_not_held_against_the_new_ones(
+    run: Path, error: float | None, status: str
+) -> None:
+    path = run / "card" / "config.json"
+    facts = json.loads(path.read_text())
+    classes = len(facts["classes"])
+    older = {"level": 0.9, "thresholds": [0.123] * classes, "cells": [7] * classes}
+    facts["sets"] = older if error is None else older | {"error": error}
+    del facts["prevalence"]["by_group"]
+    path.write_text(json.dumps(facts))
+    check = found(run, "calibration was fitted on out-of-fold predictions only")
+    assert check.status == status
+
+
 def test_other_pixels_are_found(run: Path, tmp_path: Path) -> None:
     record = read_record(run)
     folder = shutil.copytree(record.dataset_folder, tmp_path / "cells")

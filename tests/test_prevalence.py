@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cellsearch.card.prevalence import adjusted_count, em_shares, fraction_rows, fractions
+from cellsearch.card.prevalence import (
+    adjusted_count,
+    donor_draws,
+    em_shares,
+    fraction_rows,
+    fractions,
+)
 from cellsearch.card.prior import PriorFacts, fit_prior_facts, log_probabilities, posterior
 
 CLASSES = ("a", "b", "c")
@@ -145,3 +151,65 @@ def test_never_mistaken_is_no_infinite_certainty() -> None:
     assert rare.adjusted.value == pytest.approx(0.2)
     # Finding 3 of 3 leaves room for a class of which some are missed.
     assert rare.adjusted.high > 0.3
+
+
+# -- donors
+
+
+def by_donor(rates: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
+    """(G, K, K) counts, as the (G, K, K) rates have them, of so many cells of a class each."""
+    return np.round(rates * np.array(cells)[None, :, None]).astype(np.int64)
+
+
+def test_donors_that_differ_move_the_counted_shares_as_far_as_they_do() -> None:
+    rng = np.random.default_rng(0)
+    # Of class a, some donors' cells are called b more often than others'.
+    missed = np.linspace(0.0, 0.2, 11)
+    rates = np.stack([np.array([[1.0 - m, m, 0.0], [0.0, 1.0, 0.0], [0, 0, 1.0]]) for m in missed])
+    counts = by_donor(rates, (100_000, 100_000, 100_000))
+    drawn = donor_draws(counts, np.array([0.5, 0.3, 0.2]), draws=20_000, rng=rng)
+    np.testing.assert_allclose(drawn.sum(axis=1), 0.0, atol=1e-6)
+    np.testing.assert_allclose(drawn[:, 2], 0.0, atol=1e-6)
+    # Half of the cells are of a; t with 10 degrees of freedom, and one donor more.
+    wanted = 0.5 * missed.std(ddof=1) * np.sqrt(12 / 11) * np.sqrt(10 / 8)
+    assert drawn[:, 1].std() == pytest.approx(wanted, rel=0.05)
+    none = donor_draws(counts, np.array([0.0, 0.6, 0.4]), draws=100, rng=rng)
+    np.testing.assert_allclose(none, 0.0, atol=1e-6)
+    few = donor_draws(counts[::5], np.array([0.5, 0.3, 0.2]), draws=20_000, rng=rng)
+    narrow, wide = (np.ptp(np.quantile(each[:, 1], (0.025, 0.975))) for each in (drawn, few))
+    assert wide > 2.0 * narrow
+
+
+def test_donors_that_differ_by_their_few_cells_alone_move_little() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.stack([[rng.multinomial(20, row) for row in RATES] for _ in range(40)])
+    drawn = donor_draws(counts, SHIFTED, draws=4000, rng=rng)
+    of_cells = np.einsum("i,gij->gj", SHIFTED, counts / 20.0).std(axis=0)
+    assert (drawn.std(axis=0) < 0.6 * of_cells).all()
+
+
+def test_intervals_allow_for_a_new_donor_or_say_that_they_do_not() -> None:
+    labels, p = sample(PRIOR, 4000, 2, trained_for=PRIOR)
+    donors = np.arange(4000) % 8
+    odd = donors < 4
+    # The cells of half of the donors look more like class b.
+    moved = np.where(odd[:, None], p * [1.0, 4.0, 1.0], p)
+    moved /= moved.sum(axis=1, keepdims=True)
+    called = moved.argmax(axis=1)
+    _, new = sample(SHIFTED, 800, 3, trained_for=PRIOR)
+    widths, notes = {}, {}
+    for name, groups in (("cells", None), ("one", np.zeros(4000, int)), ("donors", donors)):
+        facts = fit_prior_facts(labels, moved, called, groups=groups)
+        found = fractions(new, CLASSES, facts, called=new.argmax(axis=1))
+        notes[name] = found.notes
+        parts = [getattr(found.classes[1], kind) for kind in ("adjusted", "em")]
+        assert all(part.low <= part.value <= part.high for part in parts)
+        widths[name] = [part.high - part.low for part in parts]
+    for wide, narrow in zip(widths["donors"], widths["cells"], strict=True):
+        assert wide > 1.5 * narrow
+    assert widths["one"] == widths["cells"]
+    for name in ("one", "cells"):
+        assert notes[name] == (
+            "no groups (donors) were known, so for a new donor the intervals are too narrow",
+        )
+    assert notes["donors"] == ("intervals allow for a new donor, as far as 8 donors tell",)

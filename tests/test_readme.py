@@ -19,6 +19,7 @@ from cellsearch.card.limits import limits_of
 from cellsearch.card.metrics import ConfidenceMetrics, SearchFacts, card_metrics
 from cellsearch.card.readme import Story, write_readme
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.held_groups import HeldGroups
 from cellsearch.stats.comparison import Scores, compare
 from cellsearch.stats.evaluation import Estimate
 from cellsearch.stats.wording import difference, figure
@@ -37,7 +38,7 @@ def story(
     config: CardConfig,
     *,
     card: ModelCard,
-    grouped: bool = False,
+    held: HeldGroups | None = None,
     facts: Mapping[str, Any] = FACTS,
 ) -> Story:
     """Three classes: 30 cells, 4 cells, and none."""
@@ -45,7 +46,12 @@ def story(
     predicted = labels.copy()
     predicted[[0, 1, 31]] = [1, 1, 0]
     pair = compare(
-        labels, predicted, np.zeros_like(labels), config.classes, not_estimable=("class-2",)
+        labels,
+        predicted,
+        np.zeros_like(labels),
+        config.classes,
+        not_estimable=("class-2",),
+        groups=None if held is None else np.arange(len(labels)) % held.held,
     )
     search = SearchFacts.model_validate(facts)
     metrics = card_metrics(
@@ -56,9 +62,11 @@ def story(
         search=search,
         decisions={},
         confidence=ConfidenceMetrics(),
-        limits=limits_of(config, pair.winner, search, grouped=grouped),
+        limits=limits_of(config, pair.winner, search, held=held),
     )
-    return story_of(card, config=config, metrics=metrics, calibration=None, grouped=grouped)
+    return story_of(
+        card, config=config, metrics=metrics, calibration=None, grouped=held is not None
+    )
 
 
 def section(text: str, title: str) -> str:
@@ -134,8 +142,18 @@ def test_limits_name_classes_of_few_cells_and_those_without(case: Made) -> None:
     assert "class-2 (0)" in next(line for line in limits.splitlines() if "Not estimable" in line)
     assert "No groups" in limits
     assert "Not a diagnostic device" in limits
-    grouped = write_readme(story(case.card.config, card=case.card, grouped=True))
-    assert "Whole groups" in section(grouped, "Limits")
+    many = story(case.card.config, card=case.card, held=HeldGroups("donor", 4, 20))
+    assert "Whole donors were held out: 4 of 20." in section(write_readme(many), "Limits")
+
+
+def test_one_group_held_out_gives_no_interval_and_says_why(case: Made) -> None:
+    one = HeldGroups("donor", 1, 5)
+    text = write_readme(story(case.card.config, card=case.card, held=one))
+    assert "One donor is held out: the figures say nothing of other donors; with 6" in text
+    assert "Its figures have no interval" in section(text, "Verdict")
+    row = next(line for line in text.splitlines() if line.startswith("| balanced accuracy"))
+    assert row.count("(no interval)") == 2
+    assert " to 0." not in section(text, "Figures")
 
 
 def test_the_baseline_stands_beside_it(case: Made) -> None:

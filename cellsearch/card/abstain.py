@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -10,12 +12,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellsearch.stats.evaluation import Estimate, as_plain, evaluate
-from cellsearch.stats.groups import group_codes
-from cellsearch.stats.proportions import share
+from cellsearch.stats.groups import Codes, group_codes
+from cellsearch.stats.intervals import clopper_pearson
+from cellsearch.stats.proportions import share, surely_at_least
 
 UNCERTAIN = "uncertain"
-FEWEST_KEPT = 10
-"""Out-of-fold cells that a precision must rest on."""
+ERROR = 0.05
+"""How often the threshold of a class may miss its precision."""
+
+WRONG_AT_FIRST = (0, 2)
+"""Wrong cells that the first threshold of each sequence may keep: with none it keeps the fewest
+cells, but often fails by an unlucky one."""
+
+STEP = 1.25
+"""Each threshold that is tried keeps so many times the cells of the one before."""
 
 Rule = Literal["coverage", "precision"]
 Probabilities = NDArray[np.floating]
@@ -35,7 +45,9 @@ class Abstention(BaseModel):
         rule: what they were chosen for.
         level: how much of it.
         thresholds: a predicted class; at least so much keeps it. None where the precision cannot
-            be reached: then every cell called so is uncertain.
+            be reached surely: then every cell called so is uncertain.
+        error: how often a threshold may miss its precision; None for coverage, and in older cards,
+            whose thresholds were not tested.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -43,6 +55,7 @@ class Abstention(BaseModel):
     rule: Rule
     level: float = Field(gt=0.0, lt=1.0)
     thresholds: tuple[float | None, ...]
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,19 +131,25 @@ def fit_abstention(
     labels: NDArray[np.int64],
     probabilities: Probabilities,
     called: NDArray[np.int64],
+    *,
+    groups: Codes | None = None,
 ) -> Abstention:
     """Thresholds that meet the requirement on out-of-fold cells, for each predicted class.
 
     ``coverage``: that share of the cells called as a class is kept, the surest. ``precision``: the
-    most cells called as a class are kept of which that share is right; at least ``FEWEST_KEPT``
-    (the risk-coverage trade of El-Yaniv & Wiener 2010). Being chosen on the cells they are counted
-    on, such precisions flatter; a hold-out shows by how much.
+    most cells called as a class are kept of which surely that share is right. Thresholds that keep
+    more and more cells are tested in that order, each by the lower bound of its precision
+    (``surely_at_least``), until one fails; so the one chosen is wrong at most ``ERROR`` often,
+    however many were tried (Angelopoulos et al. 2021, "Learn then Test", fixed-sequence testing,
+    from two starts). Where cells come in groups (donors, plates) the bound is that of
+    groups, since the promise is to be kept for others.
 
     Args:
         wanted: coverage or precision.
         labels: (n,) true classes, out of fold.
         probabilities: (n, K), calibrated, out of fold.
         called: (n,) classes that the cells are given.
+        groups: (n,) int64; None where cells are independent.
 
     Returns:
         Thresholds; 0 for a class that no cell is called as under ``coverage``.
@@ -145,13 +164,62 @@ def fit_abstention(
             last = int(np.ceil(wanted.level * len(surest))) - 1
             thresholds.append(lowered(surest[last]) if len(surest) else 0.0)
             continue
-        kept = np.arange(1, len(surest) + 1)
-        share = np.cumsum(labels[own][order] == k) / kept
-        # Of cells with the same confidence all are kept or none.
-        whole = np.append(surest[1:] < surest[:-1], True)[: len(surest)]
-        fit = np.flatnonzero((share >= wanted.level) & (kept >= FEWEST_KEPT) & whole)
-        thresholds.append(lowered(surest[fit[-1]]) if len(fit) else None)
-    return Abstention(rule=wanted.rule, level=wanted.level, thresholds=tuple(thresholds))
+        sure = _surely_right(
+            (labels[own] == k)[order],
+            surest,
+            None if groups is None else groups[own][order],
+            level=wanted.level,
+            error=ERROR,
+        )
+        thresholds.append(None if sure is None else lowered(surest[sure]))
+    return Abstention(
+        rule=wanted.rule,
+        level=wanted.level,
+        thresholds=tuple(thresholds),
+        error=ERROR if wanted.rule == "precision" else None,
+    )
+
+
+def _surely_right(
+    right: NDArray[np.bool_],
+    surest: NDArray[np.float64],
+    groups: Codes | None,
+    *,
+    level: float,
+    error: float,
+) -> int | None:
+    """Place of the last cell, by falling confidence, up to which the share is surely right."""
+    # Of cells with the same confidence all are kept or none.
+    ends = np.flatnonzero(np.append(surest[1:] < surest[:-1], True)[: len(surest)])
+    each = error / len(WRONG_AT_FIRST)
+    found: list[int] = []
+    for wrong in WRONG_AT_FIRST:
+        for wanted in _sequence(len(surest), _fewest(wrong, level, each)):
+            end = int(ends[np.searchsorted(ends, wanted - 1)])
+            part = None if groups is None else groups[: end + 1]
+            if surely_at_least(right[: end + 1], part, error=each)[0] < level:
+                break
+            found.append(end)
+    return max(found, default=None)
+
+
+def _sequence(cells: int, first: int) -> Iterator[int]:
+    """How many cells each threshold is to keep: fixed before the labels are looked at."""
+    kept: float = first
+    while 0 < kept < cells:
+        yield round(kept)
+        kept *= STEP
+    if cells:
+        yield cells
+
+
+@cache
+def _fewest(wrong: int, level: float, error: float) -> int:
+    """Cells of which so many may be wrong and the share is surely right."""
+    cells = wrong + 1
+    while clopper_pearson(cells - wrong, cells, level=1.0 - 2.0 * error).low < level:
+        cells += 1
+    return cells
 
 
 def kept(
@@ -230,6 +298,7 @@ def selection_as_json(found: Selection, rule: Abstention) -> dict[str, Any]:
     return {
         "rule": rule.rule,
         "level": rule.level,
+        "error": rule.error,
         "coverage": as_plain(found.coverage),
         "selective_accuracy": as_plain(found.accuracy),
         "selective_balanced_accuracy": as_plain(found.balanced_accuracy),

@@ -6,6 +6,11 @@ Sadinle, Lei & Wasserman 2019, theorem 1. The guarantee is that of scores which 
 with those of the cells to come. Out-of-fold scores come of the networks of the folds and not of
 the card's own, as in cross-conformal prediction, whose proven coverage is the weaker 1 - 2 alpha
 (Vovk et al. 2018; Barber et al. 2021, theorem 4); the hold-out shows what is reached.
+
+That coverage is a mean over cards. Of a few cells one card's may be far below it, so a threshold
+must also surely (``ERROR``) miss its class no more than twice as often as asked, by an exact bound
+(Vovk 2012, section 3). Where cells come in groups (donors, plates), both counts are those of as
+many independent cells as would tell as much, and three groups at least must have the class.
 """
 
 from __future__ import annotations
@@ -19,9 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cellsearch.card.abstain import lowered
 from cellsearch.stats.evaluation import Estimate, as_plain
-from cellsearch.stats.groups import group_codes
-from cellsearch.stats.proportions import share
+from cellsearch.stats.groups import Codes, group_codes
+from cellsearch.stats.proportions import share, surely_at_least
 
+ERROR = 0.05
 Probabilities = NDArray[np.floating]
 
 
@@ -31,8 +37,10 @@ class PredictionSets(BaseModel):
     Attributes:
         level: share of each class's cells whose set holds their class.
         thresholds: K; a class is in the set of a cell whose probability of it is at least so much.
-            0 where there were too few cells: the class is then in every set.
+            0 where there were too few cells or groups: the class is then in every set.
         cells: K, out-of-fold cells that each threshold rests on.
+        error: how often a class may be missed more than twice as often as asked; None in older
+            cards, whose thresholds hold on average alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -40,6 +48,7 @@ class PredictionSets(BaseModel):
     level: float = Field(gt=0.0, lt=1.0)
     thresholds: tuple[float, ...]
     cells: tuple[int, ...]
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,32 +71,60 @@ class SetFigures:
 
 
 def too_few(sets: PredictionSets) -> tuple[bool, ...]:
-    """K: whether a class has too few cells for any threshold, and so is in every set."""
-    return tuple(_rank(sets.level, n) < 1 for n in sets.cells)
+    """K: whether a class has too few cells or groups for any threshold, so is in every set."""
+    return tuple(threshold == 0.0 for threshold in sets.thresholds)
 
 
 def fit_sets(
-    level: float, labels: NDArray[np.int64], probabilities: Probabilities
+    level: float,
+    labels: NDArray[np.int64],
+    probabilities: Probabilities,
+    *,
+    groups: Codes | None = None,
 ) -> PredictionSets:
-    """Thresholds of each class: the floor(alpha (n + 1))-th least probability of its own n cells.
+    """Thresholds of each class: the highest that misses few enough of its own cells.
+
+    m of n cells may be missed where (m + 1) / (n + 1) is at most alpha, and where surely no more
+    than 2 alpha are.
 
     Args:
         level: 1 - alpha.
         labels: (n,) true classes, out of fold.
         probabilities: (n, K), calibrated, out of fold.
+        groups: (n,) int64; None where cells are independent.
     """
     thresholds, cells = [], []
     for k in range(probabilities.shape[1]):
-        own = np.sort(probabilities[labels == k, k].astype(np.float64))
-        rank = _rank(level, len(own))
-        thresholds.append(lowered(own[rank - 1]) if rank >= 1 else 0.0)
-        cells.append(len(own))
-    return PredictionSets(level=level, thresholds=tuple(thresholds), cells=tuple(cells))
+        of_class = labels == k
+        values = probabilities[of_class, k].astype(np.float64)
+        order = np.argsort(values, kind="stable")
+        own = None if groups is None else groups[of_class][order]
+        missed = _may_be_missed(level, len(values), own)
+        thresholds.append(0.0 if missed is None else lowered(values[order][missed]))
+        cells.append(len(values))
+    return PredictionSets(
+        level=level, thresholds=tuple(thresholds), cells=tuple(cells), error=ERROR
+    )
 
 
-def _rank(level: float, cells: int) -> int:
+def _may_be_missed(level: float, cells: int, groups: Codes | None) -> int | None:
+    """How many of a class's cells, the least probable ones, may be missed; None if not even none.
+
+    Args:
+        level: 1 - alpha.
+        cells: n.
+        groups: (n,) int64, the least probable cell's first; None where cells are independent.
+    """
+    alpha, most = 1.0 - level, None
     # 0.1 x 10 must not become 0.9999 and then 0.
-    return int(np.floor((1.0 - level) * (cells + 1) + 1e-9))
+    for missed in range(int(np.floor(alpha * (cells + 1) + 1e-9))):
+        held = np.arange(cells) >= missed
+        surely, known = surely_at_least(held, groups, error=ERROR)
+        enough = missed / cells * known + 1.0 <= alpha * (known + 1.0) + 1e-9
+        if not enough or surely < 1.0 - 2.0 * alpha:
+            break
+        most = missed
+    return most
 
 
 def members(probabilities: Probabilities, sets: PredictionSets) -> NDArray[np.bool_]:

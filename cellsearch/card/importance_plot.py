@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cellsearch.card.plots import BASELINE, WINNER
+from cellsearch.card.plots import BASELINE, WINNER, reach
 from cellsearch.stats.evaluation import LEVEL
 from cellsearch.stats.metrics import TITLES
 from cellsearch.tune.findings import ChoiceEffect, Importance
@@ -68,7 +67,7 @@ def _effects(axes: Axes, found: Importance, rows: list[tuple[str, str, str]], of
         axes.errorbar(
             [estimate.value],
             [place],
-            xerr=np.array([[estimate.value - estimate.low], [estimate.high - estimate.value]]),
+            xerr=reach([estimate]),
             fmt="o",
             markersize=4,
             elinewidth=1.2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cellsearch.card.config import CardConfig
 from cellsearch.card.metrics import Limit, SearchFacts
+from cellsearch.data.held_groups import HeldGroups
 from cellsearch.stats.evaluation import FEW_CELLS, Evaluation
 
 
@@ -12,7 +13,7 @@ def limits_of(
     holdout: Evaluation,
     search: SearchFacts,
     *,
-    grouped: bool,
+    held: HeldGroups | None,
 ) -> list[Limit]:
     """The limits of a model, those of its figures first.
 
@@ -20,7 +21,7 @@ def limits_of(
         config: of the card.
         holdout: the winner's figures.
         search: of which the accepted errors are read.
-        grouped: whether groups (donors, plates) kept cells together in the splits.
+        held: groups (donors, plates) in the hold-out; None where cells are independent.
     """
     cells = list(
         zip(holdout.classes, holdout.support.tolist(), holdout.estimable.tolist(), strict=True)
@@ -49,11 +50,13 @@ def limits_of(
         for each in search.accepted
     ]
     population = (
-        "Whole groups (donors, plates or slides) were held out together."
-        if grouped
+        f"Whole {held.word}s were held out: {held.held:,} of {held.groups:,}."
+        if held
         else "No groups (donors, plates, days) were known, so hold-out cells come from the same "
         "samples as training cells. Expect lower figures elsewhere."
     )
+    if held and held.note:
+        population = f"{held.note[0].upper()}{held.note[1:]}."
     calibrated = (
         "The probabilities have not been calibrated."
         if config.temperature in (None, 1.0)

@@ -15,6 +15,7 @@ from cellsearch.stats.comparison import Scores, comparison_as_json
 from cellsearch.stats.decision import Decide
 from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate, Evaluation, as_json, as_plain
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
+from cellsearch.stats.wording import difference
 from cellsearch.tune.ensemble import Choice
 from cellsearch.tune.findings import Found, Outcome, optimism
 from cellsearch.tune.looks import Looks
@@ -126,10 +127,11 @@ class AbstentionClass(_Value):
 
 
 class AbstentionPart(_Value):
-    """What abstaining gave on one part of the cells."""
+    """What abstaining gave on one part of the cells; ``error`` as in ``Abstention``."""
 
     rule: str
     level: float
+    error: float | None = None
     coverage: Estimate
     selective_accuracy: Estimate | None = None
     selective_balanced_accuracy: Estimate | None = None
@@ -293,10 +295,8 @@ class EnsembleEntry(_Value):
         """What was joined and why, for people."""
         named = [f"{each.trial} ({100 * each.weight:.0f} %)" for each in self.members]
         trials = f"trials {', '.join(named[:-1])} and {named[-1]}" if named[1:] else "one trial"
-        gained = f"{self.gain.value:+.3f} ({self.gain.low:+.3f} to {self.gain.high:+.3f})"
-        if self.accepted:
-            return f"{trials} joined; out-of-fold {gained} against the best single trial"
-        return f"no trials joined: out-of-fold {gained} against the best single trial"
+        gained = f"out-of-fold {difference(self.gain)} against the best single trial"
+        return f"{trials} joined; {gained}" if self.accepted else f"no trials joined: {gained}"
 
 
 class CardMetrics(_Value):

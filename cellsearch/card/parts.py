@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card import plots
-from cellsearch.card.predict import CardPredictor, to_rows
+from cellsearch.card.predict import GROUP, CardPredictor, to_rows
 from cellsearch.card.replay import TEST_INPUT, TEST_OUTPUT
 from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
@@ -92,6 +92,10 @@ def write_tables(
             called=oof.predicted,
             truth=True,
         )
+        if oof.groups is not None:
+            # Numbers, since a card goes to others and donors have names.
+            numbers = map(str, oof.groups.tolist())
+            rows = [row | {GROUP: own} for row, own in zip(rows, numbers, strict=True)]
         write_csv(folder / "out_of_fold.csv", rows)
 
 

@@ -14,7 +14,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cellsearch.stats.evaluation import Evaluation
+from cellsearch.stats.evaluation import Estimate, Evaluation
+from cellsearch.stats.intervals import Interval
 from cellsearch.util.figures import lay_out
 from cellsearch.util.fonts import lettered
 
@@ -153,13 +154,10 @@ def _draw_bars(
     known = [(index, estimate) for index, estimate in enumerate(estimates) if estimate is not None]
     at = np.array([index for index, _ in known], float) + offset
     values = np.array([estimate.value for _, estimate in known])
-    low = np.array([estimate.low for _, estimate in known])
-    high = np.array([estimate.high for _, estimate in known])
+    spread = reach([estimate for _, estimate in known])
     axes.bar(at, values, width, color=colour, label=label)
     if len(known):
-        # A percentile interval need not hold the figure itself; error bars may not be negative.
-        spread = np.maximum(np.stack([values - low, high - values]), 0.0)
-        drawn = high > low
+        drawn = spread.sum(axis=0) > 0
         axes.errorbar(
             at[drawn],
             values[drawn],
@@ -170,11 +168,19 @@ def _draw_bars(
             capsize=2,
         )
     for index, estimate in enumerate(estimates):
-        if estimate is None or estimate.high < 0.05:
+        if estimate is None or (estimate.high or estimate.value) < 0.05:
             shown = "n/e" if estimate is None else f"{estimate.value:.2g}"
             axes.text(
                 index + offset, 0.02, shown, ha="center", va="bottom", fontsize=8, color="0.25"
             )
+
+
+def reach(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    """(2, n) lengths of error bars, down and up; 0 where a figure has no interval."""
+    bounds = [(each.value, each.interval or Interval(each.value, each.value)) for each in estimates]
+    found = [(value - within.low, within.high - value) for value, within in bounds]
+    # A percentile interval need not hold the figure itself; error bars may not be negative.
+    return np.asarray(np.maximum(np.array(found, float).reshape(-1, 2).T, 0.0))
 
 
 def history(runs: Sequence[Sequence[dict[str, float]]], *, title: str) -> Figure | None:

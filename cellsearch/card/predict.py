@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "source", "object_number", "predicted_class", "confidence")
 
 
-MORE_COLUMNS = ("true_class", "decision", "set")
+GROUP = "group_number"
+"""Column of out-of-fold tables: cells of one donor or plate have the same."""
+
+
+MORE_COLUMNS = ("true_class", "decision", "set", GROUP)
 
 
 SET_SEPARATOR = "|"

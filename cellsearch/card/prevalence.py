@@ -15,6 +15,10 @@ did in the data set and only the shares have changed ("label shift"):
 In ``benchmarks/prevalence_error.py`` EM's error is the smaller one, but its interval, which knows
 nothing of errors in the shape of the probabilities, holds the truth too rarely where the mix has
 shifted far; that of the adjusted count holds it about as often as it says.
+
+The cells of another donor look otherwise. How much the rates differ between donors is seen out of
+fold, and both intervals allow for one more donor (``donor_draws``). Where no donors were known they
+cannot, and a note says so (``benchmarks/new_donor.py``).
 """
 
 from __future__ import annotations
@@ -95,6 +99,45 @@ def _constrained(turned: Floats, raw: Floats) -> Floats:
     return np.asarray(nnls(system, np.append(raw, heavy))[0])
 
 
+def donor_draws(
+    by_group: NDArray[np.int64], shares: Floats, *, draws: int, rng: np.random.Generator
+) -> Floats:
+    """What another donor moves the counted shares by, as far as the known donors differ.
+
+    Counted in a sample of the given mix, donor g's rates give the deviation e_g from those of all.
+    One more is drawn as a prediction interval has it, t with G - 1 degrees of freedom and 1 + 1 / G
+    times the covariance, which is that of the e_g less what their number of cells alone makes. So
+    few donors are known to tell little.
+
+    Args:
+        by_group: (G, K, K) counts, rows true; each row has cells in some group. G is 2 or more.
+        shares: (K,) of the sample's classes.
+        draws: R.
+        rng: source of chance.
+
+    Returns:
+        (R, K) float64, each of sum 0.
+    """
+    groups, k = by_group.shape[:2]
+    cells = by_group.sum(axis=2)
+    pooled = by_group.sum(axis=0) / cells.sum(axis=0)[:, None]
+    # A donor without cells of a class tells nothing of it: it counts as all do.
+    known = cells > 0
+    rates = np.where(known[..., None], by_group / np.maximum(cells, 1)[..., None], pooled)
+    moved = np.einsum("i,gij->gj", shares, rates - pooled)
+    moved -= moved.mean(axis=0)
+    chance = np.einsum(
+        "gi,ijl->jl",
+        np.where(known, shares**2 / np.maximum(cells, 1), 0.0) / groups,
+        pooled[:, :, None] * (np.eye(k) - pooled[:, None, :]),
+    )
+    between = moved.T @ moved / (groups - 1) - chance
+    values, vectors = np.linalg.eigh(between)
+    root = vectors * np.sqrt(np.maximum(values, 0.0) * (1.0 + 1.0 / groups))
+    heavy = np.sqrt((groups - 1) / rng.chisquare(groups - 1, draws))
+    return np.asarray(heavy[:, None] * (rng.normal(size=(draws, k)) @ root.T))
+
+
 def em_shares(
     probabilities: Floats, prior: Floats, *, start: Floats | None = None, steps: int = 500
 ) -> Floats:
@@ -168,9 +211,14 @@ def fractions(
         for name, there in zip(classes, known, strict=True)
         if not there
     ]
-    adjusted, note = _adjusted(counts, cross, known, rng)
+    adjusted, moved, note = _adjusted(counts, cross, np.array(facts.by_group), known, rng)
     notes += [note] if note else []
-    em = _em(probabilities, facts, cross.sum(axis=1), rng)
+    notes.append(
+        f"intervals allow for a new donor, as far as {len(facts.by_group)} donors tell"
+        if moved is not None
+        else "no groups (donors) were known, so for a new donor the intervals are too narrow"
+    )
+    em = _em(probabilities, facts, cross.sum(axis=1), rng, moved=moved)
     return Fractions(
         cells=n,
         classes=tuple(
@@ -217,28 +265,37 @@ def fraction_rows(found: Fractions) -> list[dict[str, str]]:
 def _adjusted(
     counts: NDArray[np.int64],
     cross: NDArray[np.int64],
+    by_group: NDArray[np.int64],
     known: NDArray[np.bool_],
     rng: np.random.Generator,
-) -> tuple[list[Estimate | None], str]:
+) -> tuple[list[Estimate | None], Floats | None, str]:
+    """Shares, what a new donor moves their draws by (None where it is not known), and a note."""
     own = np.flatnonzero(known)
     nothing: list[Estimate | None] = [None] * len(known)
     part = cross[np.ix_(own, own)]
     called = counts[own]
     if len(own) < 2 or not called.sum() or not part.sum(axis=1).all():
-        return nothing, "too few out-of-fold cells for an adjusted count"
+        return nothing, None, "too few out-of-fold cells for an adjusted count"
     rates = part / part.sum(axis=1, keepdims=True)
     if np.linalg.cond(rates) > WORST_CONDITION:
-        return nothing, (
-            "no adjusted count: out-of-fold, some classes are confused so often that their shares "
-            "cannot be separated"
+        why = (
+            "out-of-fold, some classes are confused so often that their shares cannot be separated"
         )
+        return nothing, None, f"no adjusted count: {why}"
     raw = called / called.sum()
     drawn_rates = np.stack(
         [rng.dirichlet(row + 1 / len(own), size=ADJUSTED_DRAWS) for row in part], axis=1
     )
     drawn_raw = rng.dirichlet(called + 1 / len(own), size=ADJUSTED_DRAWS)
-    draws = adjusted_count(drawn_rates, drawn_raw)
-    return _estimates(adjusted_count(rates, raw), draws, own, len(known)), ""
+    draws, value = adjusted_count(drawn_rates, drawn_raw), adjusted_count(rates, raw)
+    moved = None
+    parts = by_group[:, own][:, :, own] if len(by_group) > 1 else by_group
+    if len(parts) > 1 and parts.sum(axis=(0, 2)).all():
+        effect = donor_draws(parts, value, draws=ADJUSTED_DRAWS, rng=rng)
+        counted = np.maximum(drawn_raw - effect, 0.0)
+        moved = adjusted_count(drawn_rates, counted / counted.sum(axis=1, keepdims=True)) - draws
+        draws = draws + moved
+    return _estimates(value, draws, own, len(known)), moved, ""
 
 
 def _em(
@@ -246,6 +303,8 @@ def _em(
     facts: PriorFacts,
     support: NDArray[np.int64],
     rng: np.random.Generator,
+    *,
+    moved: Floats | None,
 ) -> list[Estimate | None]:
     n, k = probabilities.shape
     known = support > 0
@@ -264,6 +323,10 @@ def _em(
     known_cells = rng.beta(n, 1.0, EM_DRAWS)[:, None]
     unseen = rng.multinomial(1, np.full(len(own), 1 / len(own)), EM_DRAWS)
     draws = known_cells * draws + (1.0 - known_cells) * unseen
+    if moved is not None:
+        # A donor whose cells look otherwise moves both corrections alike.
+        draws = np.maximum(draws + moved[:EM_DRAWS], 0.0)
+        draws /= draws.sum(axis=1, keepdims=True)
     return _estimates(value, draws, own, k)
 
 

@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellsearch.stats.decision import FLOOR
+from cellsearch.stats.groups import Codes, group_confusions
+
+MOST_GROUPS = 100
+"""Groups whose counts a card keeps; so many tell how groups differ."""
 
 Floats = NDArray[np.float64]
 
@@ -19,6 +23,8 @@ class PriorFacts(BaseModel):
         slope: of the log-probabilities, in the fit for the mix of the data set.
         bias: K, of the same; the first class's is 0.
         covariance: (K + 1, K + 1) of slope and biases.
+        by_group: (G, K, K) counts of each group (donor, plate), of ``MOST_GROUPS`` at most; empty
+            where none were known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -27,10 +33,15 @@ class PriorFacts(BaseModel):
     slope: float = Field(gt=0.0)
     bias: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
+    by_group: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
 
 def fit_prior_facts(
-    labels: NDArray[np.int64], probabilities: NDArray[np.floating], called: NDArray[np.int64]
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
+    called: NDArray[np.int64],
+    *,
+    groups: Codes | None = None,
 ) -> PriorFacts:
     """Confusion matrix, and bias-corrected temperature scaling (Alexandari et al. 2020, eq. 4).
 
@@ -38,6 +49,7 @@ def fit_prior_facts(
         labels: (n,) true classes, out of fold, of the mix of the data set.
         probabilities: (n, K) as the card's graph gives them: after the temperature.
         called: (n,) classes that the cells are given.
+        groups: (n,) int64 donor or plate of each cell; None where none are known.
 
     Returns:
         Facts. Slope and biases have weak priors (normal, SD 1 and 10), without which classes that
@@ -96,6 +108,12 @@ def fit_prior_facts(
         slope=float(theta[0]),
         bias=tuple(bias.tolist()),
         covariance=tuple(tuple(row) for row in covariance.round(9).tolist()),
+        by_group=()
+        if groups is None
+        else tuple(
+            tuple(tuple(row) for row in counts)
+            for counts in group_confusions(labels, called, groups, k)[:MOST_GROUPS].tolist()
+        ),
     )
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cellsearch.card import tables
-from cellsearch.card.abstain import FEWEST_KEPT
 from cellsearch.card.config import CardConfig
 from cellsearch.card.evidence import Evidence
 from cellsearch.card.front_matter import front_matter
@@ -151,7 +150,6 @@ def write_readme(story: Story) -> str:
             ],
             numbers=(1,),
         ),
-        fewest_kept=FEWEST_KEPT,
         fewest_called=FEWEST_CALLED,
         few_groups=FEW_GROUPS,
         repeats=REPEATS,

@@ -13,11 +13,12 @@ from cellsearch.card.abstain import UNCERTAIN, Abstention, fit_abstention, requi
 from cellsearch.card.checksums import problems_with, read_checksums
 from cellsearch.card.config import CardConfig
 from cellsearch.card.conformal import PredictionSets, fit_sets
-from cellsearch.card.predict import class_columns
+from cellsearch.card.predict import GROUP, class_columns
 from cellsearch.card.prior import PriorFacts, fit_prior_facts
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import Temperature, fit_temperature, scaled
 from cellsearch.stats.decision import Decide
+from cellsearch.stats.groups import Codes
 from cellsearch.stats.predictions import Predictions
 from cellsearch.util.messages import Message, Setting, joined
 
@@ -69,9 +70,9 @@ def find_rules(
         temperature,
         None
         if abstain is None
-        else abstention_of(abstain, oof.labels, right, oof.predicted, classes),
-        None if sets is None else sets_of(sets, oof.labels, right),
-        fit_prior_facts(oof.labels, right, oof.predicted),
+        else abstention_of(abstain, oof.labels, right, oof.predicted, classes, groups=oof.groups),
+        None if sets is None else sets_of(sets, oof.labels, right, groups=oof.groups),
+        fit_prior_facts(oof.labels, right, oof.predicted, groups=oof.groups),
     )
 
 
@@ -81,10 +82,12 @@ def abstention_of(
     probabilities: NDArray[np.float32],
     called: NDArray[np.int64],
     classes: tuple[str, ...],
+    *,
+    groups: Codes | None = None,
 ) -> Abstention:
     """Thresholds for ``coverage=0.9`` or ``precision=0.95`` from calibrated (n, K) out of fold.
 
-    ``called`` holds the (n,) classes that these cells are given.
+    ``called`` holds the (n,) classes that these cells are given, ``groups`` their donors.
 
     Raises:
         CardError: the text is something else, or a class is called ``uncertain``.
@@ -92,13 +95,17 @@ def abstention_of(
     if UNCERTAIN in classes:
         raise CardError(Setting("abstain"), f": a class is called {UNCERTAIN!r} already; rename it")
     try:
-        return fit_abstention(requirement(text), labels, probabilities, called)
+        return fit_abstention(requirement(text), labels, probabilities, called, groups=groups)
     except ValueError as error:
         raise CardError(Setting("abstain"), f": {error}, got {text!r}") from None
 
 
 def sets_of(
-    level: float, labels: NDArray[np.int64], probabilities: NDArray[np.float32]
+    level: float,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    *,
+    groups: Codes | None = None,
 ) -> PredictionSets:
     """Thresholds of prediction sets from calibrated (n, K) probabilities, out of fold.
 
@@ -107,7 +114,7 @@ def sets_of(
     """
     if not 0.0 < level < 1.0:
         raise CardError(Setting("sets"), f": expected a share above 0 and below 1, got {level:g}")
-    return fit_sets(level, labels, probabilities)
+    return fit_sets(level, labels, probabilities, groups=groups)
 
 
 def rules_for(
@@ -129,20 +136,24 @@ def rules_for(
     if decide is not None and abstention is not None and abstain is None:
         abstain = f"{abstention.rule}={abstention.level:g}"
     if abstain is not None or sets is not None:
-        labels, probabilities, called = out_of_fold(folder, config)
+        labels, probabilities, called, groups = out_of_fold(folder, config)
         if abstain is not None:
             if decide is not None:
                 called = config.decide(probabilities, decide)
-            abstention = abstention_of(abstain, labels, probabilities, called, config.classes)
+            abstention = abstention_of(
+                abstain, labels, probabilities, called, config.classes, groups=groups
+            )
         if sets is not None:
-            own_sets = sets_of(sets, labels, probabilities)
+            own_sets = sets_of(sets, labels, probabilities, groups=groups)
     return abstention, own_sets
 
 
 def out_of_fold(
     folder: Path, config: CardConfig
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], Codes | None]:
     """A card's out-of-fold cells: (n,) labels, (n, K) calibrated probabilities, (n,) given classes.
+
+    And the (n,) numbers of their groups; None where there are none, and in older cards.
 
     Raises:
         CardError: the card holds none, or they have changed since it was written or do not fit it.
@@ -165,6 +176,7 @@ def out_of_fold(
             rows = list(csv.DictReader(file))
         labels = np.array([place[row["true_class"]] for row in rows], np.int64)
         called = np.array([place[row["predicted_class"]] for row in rows], np.int64)
+        groups = np.array([int(row[GROUP]) for row in rows if GROUP in row], np.int64)
         values = np.array([[float(row[name]) for name in columns] for row in rows], np.float32)
     except OSError:
         raise CardError(
@@ -178,4 +190,5 @@ def out_of_fold(
         raise CardError(f"{path} does not fit its card: {error}") from None
     if not len(labels):
         raise CardError(f"{path} is empty; thresholds cannot be found")
-    return labels, scaled(values, config.temperature or 1.0), called
+    right = scaled(values, config.temperature or 1.0)
+    return labels, right, called, groups if len(groups) else None

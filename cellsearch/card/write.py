@@ -42,6 +42,7 @@ from cellsearch.card.rules import find_rules
 from cellsearch.card.scoring import decided_both_ways
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.digests import cell_digests
+from cellsearch.data.held_groups import HeldGroups
 from cellsearch.errors import CardError
 from cellsearch.stats.calibration import scaled
 from cellsearch.stats.comparison import Scores
@@ -250,7 +251,7 @@ def _write_into(
             dataset, splits, probabilities, config, scores.hold_out.winner, seed=seed
         ),
         limits=limits_of(
-            config, scores.hold_out.winner, search, grouped=dataset.groups is not None
+            config, scores.hold_out.winner, search, held=HeldGroups.of(dataset, splits)
         ),
         generated=entries(winner.generators),
         choice=winner.choice,

@@ -108,7 +108,9 @@ def fetch(name: DatasetArgument, mirror: Mirror = None, as_json: Json = False) -
 def check(
     name: DatasetArgument,
     *,
-    folds: Annotated[int, typer.Option(min=2, help="Folds a search would use.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Folds a search would use (default as in `run`).")
+    ] = None,
     groups: Annotated[
         bool,
         typer.Option(

@@ -127,13 +127,14 @@ def _draw(
     colour: str,
     name: str,
 ) -> None:
+    from cellsearch.card.plots import reach
+
     known = [(at, each) for at, each in zip(place, figures, strict=True) if each is not None]
     values = np.array([each.value for _, each in known])
-    reach = [(each.value - each.low, each.high - each.value) for _, each in known]
     axes.errorbar(
         values,
         [at for at, _ in known],
-        xerr=np.maximum(np.array(reach).T, 0.0),
+        xerr=reach([each for _, each in known]),
         fmt="o",
         markersize=3.5,
         elinewidth=1.2,

@@ -21,6 +21,7 @@ from cellsearch.stats.evaluation import LEVEL, Estimate, Evaluation
 from cellsearch.stats.intervals import clopper_pearson
 from cellsearch.stats.permutation import holm, mcnemar
 from cellsearch.stats.predictions import Predictions
+from cellsearch.stats.wording import better_by
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 from cellsearch.util.spelling import Spellings
@@ -221,28 +222,18 @@ def _figures(
 def _scores(evaluation: Evaluation, right: NDArray[np.bool_]) -> Scores:
     hits, cells = int(right.sum()), len(right)
     exact = clopper_pearson(hits, cells, level=LEVEL)
-    return Scores(
-        Estimate(hits / cells, exact.low, exact.high), evaluation.metrics["balanced_accuracy"]
-    )
+    return Scores(Estimate.of(hits / cells, exact), evaluation.metrics["balanced_accuracy"])
 
 
 def _verdict(difference: Scores, p: float, cells: int) -> str:
     accuracy, balanced = difference.accuracy, difference.balanced_accuracy
-    if p >= ALPHA or accuracy.low <= 0.0 <= accuracy.high:
+    if p >= ALPHA or not accuracy.side:
         return f"no evidence of a difference on {cells:,} cells"
-    verdict = _signed(accuracy)
+    verdict = better_by(accuracy)
     # Common classes rule accuracy, so the rare ones may say the opposite.
-    if accuracy.value * balanced.value < 0.0 and not balanced.low <= 0.0 <= balanced.high:
-        verdict += f" in accuracy, but {_signed(balanced)} in balanced accuracy"
+    if accuracy.value * balanced.value < 0.0 and balanced.side:
+        verdict += f" in accuracy, but {better_by(balanced)} in balanced accuracy"
     return verdict
-
-
-def _signed(estimate: Estimate) -> str:
-    """``better by 0.033 (0.010 to 0.056)``."""
-    value, low, high = estimate.value, estimate.low, estimate.high
-    if value > 0.0:
-        return f"better by {value:.3f} ({low:.3f} to {high:.3f})"
-    return f"worse by {-value:.3f} ({-high:.3f} to {-low:.3f})"
 
 
 def _flat(facts: Mapping[str, Any], before: str = "") -> dict[str, Any]:

@@ -32,6 +32,7 @@ from cellsearch.stats.groups import Codes, group_codes
 from cellsearch.stats.metrics import METRICS, TITLES, Metric, metric_named
 from cellsearch.stats.permutation import holm, swap_test
 from cellsearch.stats.predictions import Predictions
+from cellsearch.stats.wording import better_by
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
 
@@ -225,11 +226,9 @@ def compare_runs(
 def _verdict(gap: Estimate, p: float | None, metric: Metric) -> str:
     if p is None:
         return CHOSEN_BY
-    if p >= ALPHA or gap.low <= 0.0 <= gap.high:
+    if p >= ALPHA or not gap.side:
         return "no evidence of a difference"
-    word, sign = ("better", 1.0) if gap.value > 0.0 else ("worse", -1.0)
-    low, high = sorted((sign * gap.low, sign * gap.high))
-    return f"{word} by {sign * gap.value:.3f} ({low:.3f} to {high:.3f}) {TITLES[metric]}"
+    return f"{better_by(gap)} {TITLES[metric]}"
 
 
 def _require_same(folders: Sequence[Path], cards: Sequence[ModelCard]) -> None:

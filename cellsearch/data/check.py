@@ -15,6 +15,7 @@ from cellsearch.data.file_findings import file_findings
 from cellsearch.data.findings import Finding, Kind, Severity, named, some
 from cellsearch.data.look_alikes import look_alikes
 from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates, flat_channels
+from cellsearch.data.plan import folds_of
 from cellsearch.data.rare import choices, too_small, unit_word, units_of, units_per_class
 from cellsearch.data.splits import Splits
 from cellsearch.data.suggested_groups import undeclared
@@ -54,7 +55,7 @@ class CheckReport:
 def check_dataset(
     dataset: CellDataset,
     *,
-    folds: int = 5,
+    folds: int | None = None,
     splits: Splits | None = None,
     duplicates: Sequence[DuplicatePair] | None = None,
     splits_follow: bool = False,
@@ -64,7 +65,7 @@ def check_dataset(
 
     Args:
         dataset: cells, labelled or not; read in chunks, so it may be memory-mapped.
-        folds: number of folds a search would use.
+        folds: number of folds a search would use; by default what ``draw_splits`` takes.
         splits: where they exist already, duplicates are held against them instead of against the
             folds that a naive stratified split would draw.
         duplicates: as from ``find_duplicates``, which is asked where they are not given.
@@ -82,6 +83,7 @@ def check_dataset(
             on_progress("checking cells", done, stages)
 
     told(0)
+    folds = folds_of(folds, dataset.groups)
     flat = flat_channels(dataset.images)
     told(1)
     duplicates = find_duplicates(dataset.images, flat=flat) if duplicates is None else duplicates

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.data.dataset import CellDataset
-from cellsearch.data.plan import Plan
+from cellsearch.data.plan import HELD_GROUPS, Plan
 
 Indices = NDArray[np.int64]
 
@@ -17,6 +17,7 @@ HOLDOUT = -2
 FREE = -1
 _ATTEMPTS = 20
 _ORDERS = 200
+_TRIED = 20
 
 
 def place(
@@ -188,22 +189,43 @@ def _rarest(table: Indices) -> tuple[Indices, Indices]:
 
 
 def _by_group(table: Indices, folds: int, holdout: float, seed: int) -> Iterator[Indices]:
-    """Stratified by class with whole groups; yields one placement for each possible hold-out."""
+    """Stratified by class with whole groups; yields one placement for each possible hold-out.
+
+    Hold-outs of ``HELD_GROUPS`` or more come first, where that is no more than half of the groups.
+    """
     members = np.flatnonzero(table.any(axis=1))
     if len(members) < folds + 1:
         return
     rows = table[members]
     shares = max(2, min(round(1 / holdout), len(members)))
     first = _group_folds(rows, shares, seed)
-    taken = [rows[first == share].sum(0) / rows.sum(0) for share in range(shares)]
-    for share in np.argsort([np.abs(each - holdout).sum() for each in taken], kind="stable"):
-        rest = first != share
+    for held in _holdouts(rows, [first == share for share in range(shares)], holdout, seed):
+        rest = ~held
         if (np.count_nonzero(rows[rest], axis=0) < folds).any():
             continue
         part = np.full(len(table), FREE, np.int64)
         part[members[~rest]] = HOLDOUT
         part[members[rest]] = _group_folds(rows[rest], folds, seed)
         yield part
+
+
+def _holdouts(
+    rows: Indices, shares: list[NDArray[np.bool_]], holdout: float, seed: int
+) -> list[NDArray[np.bool_]]:
+    """Which groups to lock away, (groups,) each; what is nearest to ``holdout`` first."""
+
+    def ranked(found: list[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
+        off = [np.abs(rows[each].sum(0) / rows.sum(0) - holdout).sum() for each in found]
+        return [found[place] for place in np.argsort(off, kind="stable")]
+
+    if len(rows) < 2 * HELD_GROUPS:
+        return ranked(shares)
+    many = [each for each in shares if each.sum() >= HELD_GROUPS]
+    if not many:
+        rng = np.random.default_rng(seed)
+        drawn = [rng.permutation(len(rows)) < HELD_GROUPS for _ in range(_ORDERS)]
+        many = ranked(drawn)[:_TRIED]
+    return [*ranked(many), *ranked(shares)]
 
 
 def _group_folds(rows: Indices, folds: int, seed: int) -> Indices:

@@ -5,10 +5,31 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cellsearch.errors import ConfigError
 from cellsearch.util.messages import Setting
+
+FOLDS = 5
+HELD_GROUPS = 3
+"""Groups that a hold-out has at least, where there are twice as many: one tells nothing of others,
+and two little."""
+
+
+def folds_of(asked: int | None, groups: NDArray[Any] | None) -> int:
+    """Folds that are asked for; else 5, or as many as leave ``HELD_GROUPS`` for the hold-out.
+
+    Args:
+        asked: k, or None.
+        groups: (n,) names; None where cells are independent.
+    """
+    if asked is not None:
+        return asked
+    count = 0 if groups is None else len(np.unique(groups))
+    return FOLDS if count < 2 * HELD_GROUPS else min(FOLDS, count - HELD_GROUPS)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from cellsearch.data.alternatives import group_word, what_can_be_drawn
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates
 from cellsearch.data.placing import FREE, HOLDOUT, place
-from cellsearch.data.plan import Plan
+from cellsearch.data.plan import Plan, folds_of
 from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.html import block, note, table
@@ -183,7 +183,7 @@ class Splits:
 def draw_splits(
     dataset: CellDataset,
     *,
-    folds: int = 5,
+    folds: int | None = None,
     holdout: float = 0.2,
     split: str | None = None,
     seed: int = 0,
@@ -198,9 +198,9 @@ def draw_splits(
 
     Args:
         dataset: labelled cells.
-        folds: k, 2 or more.
+        folds: k, 2 or more; by default 5, or as many as leave ``HELD_GROUPS`` for the hold-out.
         holdout: share of the cells to lock away, between 0 and 1. With groups, the nearest that
-            they allow.
+            they allow; of six or more, at least three where the folds leave so many.
         split: a fixed split instead, training / validation / hold-out in percent, as
             ``70/10/20``; then ``folds`` and ``holdout`` are not looked at.
         seed: of the draw.
@@ -213,6 +213,7 @@ def draw_splits(
         SplitError: a class has too few cells (or groups); lists how many, and the choices.
     """
     rules.check_rare(rare)
+    folds = folds_of(folds, dataset.groups)
     plan = Plan.of(folds=folds, holdout=holdout, split=split)
     if (dataset.labels < 0).any():
         raise SplitError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cellsearch.card.confidence import read_calibration
 from cellsearch.card.config import CONFIG, CardConfig, read_config
 from cellsearch.card.metrics import Calibration, CardMetrics
+from cellsearch.data.plan import FOLDS
 from cellsearch.data.splits import SplitsFile
 from cellsearch.errors import CellsearchError, SplitError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
@@ -98,7 +99,7 @@ class RunFacts:
     @property
     def folds(self) -> int:
         """k."""
-        return len(self.splits.folds) if self.splits else int(self.record.config.folds)
+        return len(self.splits.folds) if self.splits else (self.record.config.folds or FOLDS)
 
     def trial(self, number: int | None) -> Trial | None:
         """By its number."""

@@ -149,7 +149,8 @@ def _intervals(
             said = "none predicted" if own.estimable else "not estimable"
             axes.text(0.0, place + shift, said, fontsize=6.5, color="0.4", va="center")
             continue
-        axes.hlines(place + shift, found.low, found.high, color=colour, linewidth=1.6)
+        if (bounds := found.interval) is not None:
+            axes.hlines(place + shift, bounds.low, bounds.high, color=colour, linewidth=1.6)
         few = own.support < FEW_CELLS
         axes.plot(
             [found.value],

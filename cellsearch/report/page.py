@@ -18,7 +18,7 @@ from cellsearch.report.mistakes import data_uri, mistakes
 from cellsearch.report.pictures import Picture
 from cellsearch.report.svg import drawing, inline
 from cellsearch.report.tables import named
-from cellsearch.stats.wording import difference
+from cellsearch.stats.wording import difference, interval
 from cellsearch.util.durations import spoken
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _headline(card: CardFacts) -> list[tuple[str, str, str]]:
         (
             what,
             f"{value.value:{sign}.3f}",
-            f"{value.low:{sign}.3f} to {value.high:{sign}.3f}",
+            interval(value, sign=sign),
         )
         for what, value, sign in shown
     ]

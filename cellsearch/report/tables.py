@@ -233,7 +233,7 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
     split = (
         f"one fixed split, {config.split}"
         if config.split
-        else f"{config.folds} folds, the same for all trials"
+        else f"{facts.folds} folds, the same for all trials"
     )
     initial = [] if config.init_from is None else [("first weights", str(config.init_from))]
     return [
@@ -247,3 +247,12 @@ def search_rows(facts: RunFacts) -> list[tuple[str, str]]:
         *initial,
         ("sampler", "multivariate TPE (Optuna), trial 0 is the baseline"),
     ]
+
+
+def _held(facts: RunFacts) -> str:
+    """The share that is locked away, which whole groups may make another than was asked for."""
+    share = facts.record.config.holdout
+    if facts.splits is not None:
+        parts = {name: len(part.indices) for name, part in facts.splits.parts().items()}
+        share = parts["holdout"] / max(1, sum(parts.values()))
+    return f"{100 * share:.0f} %"

@@ -149,15 +149,17 @@ class RunConfig(BaseModel):
         default=None,
         description="One fixed split instead of folds: training/validation/hold-out in percent.",
     )
-    folds: int = Field(
-        default_factory=lambda known: _plan(known).folds,
+    folds: int | None = Field(
+        default_factory=lambda known: None if known.get("split") is None else 1,
         le=50,
-        description="Folds of the cross-validation (default 5).",
+        description="Folds of the cross-validation (default 5; of 6 or 7 donors fewer, so that 3 "
+        "can be held out).",
     )
     holdout: float = Field(
         default_factory=lambda known: _plan(known).holdout,
         gt=0.0,
-        description="Share of cells the search never sees (default 0.2).",
+        description="Share of cells the search never sees (default 0.2; three donors at least "
+        "where there are six).",
     )
     rare: str = Field(
         default="refuse",
@@ -251,13 +253,15 @@ class RunConfig(BaseModel):
 
     @field_validator("folds", "holdout")
     @classmethod
-    def _of_the_split(cls, value: float, info: ValidationInfo) -> float:
+    def _of_the_split(cls, value: float | None, info: ValidationInfo) -> float | None:
         name, split = info.field_name, info.data.get("split")
+        if split is None and value is None:
+            return value
         if split is not None and value != getattr(_plan(info.data), str(name)):
             raise ValueError(f"leave it out, because the split {split} already sets it")
-        if split is None and name == "folds" and value < 2:
+        if split is None and name == "folds" and (value or 0) < 2:
             raise ValueError("expected 2 or more (one fixed split: give split, such as 70/10/20)")
-        if split is None and name == "holdout" and value > 0.5:
+        if split is None and name == "holdout" and (value or 0) > 0.5:
             raise ValueError("expected at most 0.5")
         return value
 

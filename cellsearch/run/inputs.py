@@ -11,6 +11,7 @@ from cellsearch.data.arrays import digest
 from cellsearch.data.cache import key_of
 from cellsearch.data.dataset import CellDataset, described, require_unchanged
 from cellsearch.data.near_duplicates import DuplicatePair, find_duplicates
+from cellsearch.data.plan import folds_of
 from cellsearch.data.rare import apply_rare
 from cellsearch.data.source import load_dataset
 from cellsearch.data.splits import Splits, draw_splits
@@ -172,8 +173,9 @@ def cells_and_duplicates(
     if config.rare in ("keep", "refuse"):
         return _saved(cells), None
     duplicates = find_duplicates(cells.images)
+    folds = folds_of(config.folds, cells.groups)
     left = apply_rare(
-        cells, rare=config.rare, folds=config.folds, split=config.split, duplicates=duplicates
+        cells, rare=config.rare, folds=folds, split=config.split, duplicates=duplicates
     )
     # Those of the cells that are left are others, where some were dropped.
     return _saved(left), duplicates if len(left) == len(cells) else None

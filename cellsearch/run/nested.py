@@ -25,6 +25,7 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.metrics import Figures
 from cellsearch.card.predictions import predictions_of
 from cellsearch.data.dataset import CellDataset
+from cellsearch.data.plan import FOLDS
 from cellsearch.errors import MismatchError, RunError
 from cellsearch.run.check import Checked, check_cells, drawn_soundly
 from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
@@ -43,8 +44,10 @@ from cellsearch.run.observer import Silent
 from cellsearch.run.search import Run, SearchResult
 from cellsearch.stats.evaluation import Estimate, Evaluation, as_json, evaluate
 from cellsearch.stats.groups import group_codes
+from cellsearch.stats.intervals import Interval
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.stats.predictions import Predictions
+from cellsearch.stats.wording import interval
 from cellsearch.tune.looks import Looks, caution, together
 from cellsearch.util.messages import Message, Setting, joined
 
@@ -180,7 +183,7 @@ def _sound(
         return draw_outer_splits(
             drawn_from,
             outer=request.times,
-            folds=config.folds,
+            folds=config.folds or FOLDS,
             seed=config.seed,
             rare="keep" if config.rare == "keep" else "refuse",
             duplicates=checked.duplicates,
@@ -347,8 +350,8 @@ def summarise(runs: Sequence[Path], request: NestedRequest) -> NestedSummary:
 
 def _headline(metric: Metric, found: Estimate, how: str, what: str, looks: Looks) -> str:
     said = (
-        f"{metric.replace('_', ' ')} {found.value:.3f} (95 % interval {found.low:.3f} to "
-        f"{found.high:.3f}, {how}): {what}"
+        f"{metric.replace('_', ' ')} {found.value:.3f} (95 % interval {interval(found)}, {how}): "
+        f"{what}"
     )
     more = caution(looks)
     return f"{said}; {more}" if more else said
@@ -357,7 +360,7 @@ def _headline(metric: Metric, found: Estimate, how: str, what: str, looks: Looks
 def _against_baseline(found: Estimate | None) -> str:
     if found is None:
         return ""
-    return f"; against the baseline {found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    return f"; against the baseline {difference(found)}"
 
 
 def _differences(searches: Sequence[OneSearch], *, overlapping: bool) -> dict[str, Estimate]:
@@ -383,19 +386,21 @@ def _between(pooled: Estimate, values: Sequence[float]) -> Estimate:
     """
     from scipy.stats import t
 
-    count = len(values)
-    if count < 2:
+    count, of_cells = len(values), pooled.interval
+    if count < 2 or of_cells is None:
         return pooled
     reach = float(t.ppf(0.975, count - 1)) * float(np.std(values, ddof=1)) / count**0.5
     return Estimate(
         pooled.value,
-        min(pooled.low, max(-1.0, pooled.value - reach)),
-        max(pooled.high, min(1.0, pooled.value + reach)),
+        min(of_cells.low, max(-1.0, pooled.value - reach)),
+        max(of_cells.high, min(1.0, pooled.value + reach)),
     )
 
 
 def _rounded(found: Estimate) -> Estimate:
-    return Estimate(round(found.value, 6), round(found.low, 6), round(found.high, 6))
+    within = found.interval
+    rounded = within and Interval(round(within.low, 6), round(within.high, 6))
+    return Estimate.of(round(found.value, 6), rounded)
 
 
 def _one(run: Path) -> OneSearch:

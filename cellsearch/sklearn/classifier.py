@@ -31,6 +31,7 @@ from cellsearch.sklearn.pickled_card import KeptCard, scratch_folder
 from cellsearch.space.recipe import Recipe
 from cellsearch.stats.decision import Decision, decided, usual_tau
 from cellsearch.stats.metrics import metric_named
+from cellsearch.stats.wording import figure
 
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard
@@ -66,7 +67,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         budget: trials to complete, the baseline included; None is no bound.
         time: bound on the search, as ``"30m"`` or in seconds.
         metric: what the search chooses by, and what ``score`` gives.
-        folds: of the search.
+        folds: of the search; by default 5, or fewer so that three groups can be held out.
         holdout: share of the cells that the search locks away.
         rare: what is done with classes too small for the folds: ``refuse``, or ``keep`` for
             training alone.
@@ -104,7 +105,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         budget: int | None = 20,
         time: str | float | None = None,
         metric: str = "balanced_accuracy",
-        folds: int = 5,
+        folds: int | None = None,
         holdout: float = 0.2,
         rare: str = "refuse",
         accept: Sequence[str] = (),
@@ -243,8 +244,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name, own in card.figures.hold_out.winner.per_class.items():
             shown = "not estimable"
             if own.estimable and own.recall is not None:
-                recall = own.recall
-                shown = f"recall {recall.value:.3f} ({recall.low:.3f} to {recall.high:.3f})"
+                shown = f"recall {figure(own.recall)}"
             lines.append(f"  {name}, {own.support} cells held out: {shown}")
         lines.append("the model was refitted on all cells outside the hold-out, and on none of it")
         return "\n".join(lines)

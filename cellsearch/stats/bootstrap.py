@@ -39,7 +39,7 @@ from cellsearch.stats.metrics import (
 
 @dataclass(frozen=True)
 class ClassIntervals:
-    """Intervals of one class; None where the figure is."""
+    """Intervals of one class; None where the figure is, or where one group alone has its cells."""
 
     precision: Interval | None
     recall: Interval | None
@@ -54,14 +54,14 @@ class Intervals:
     Attributes:
         level: coverage, as 0.95.
         repeats: bootstrap samples drawn.
-        metrics: an interval for each of ``METRICS``.
+        metrics: an interval for each of ``METRICS``; None where there is but one group.
         per_class: K, in the order of the classes.
         groups: of the cells, drawn whole; None where cells are independent.
     """
 
     level: float
     repeats: int
-    metrics: Mapping[Metric, Interval]
+    metrics: Mapping[Metric, Interval | None]
     per_class: tuple[ClassIntervals, ...]
     groups: int | None = None
 
@@ -88,7 +88,8 @@ def bootstrap_intervals(
     (``smoothed_confusions``; counts of cells are given, predictions vary). A class's recall and
     its specificity are plain proportions and have the exact Clopper-Pearson interval. Where cells
     come in groups, the groups are drawn too, and the wider interval counts; recall and
-    specificity then have that of Korn and Graubard.
+    specificity then have that of Korn and Graubard. One group does not tell how another would
+    differ: its figures have no interval.
 
     Args:
         labels: (n,) true classes, 0 .. K - 1.
@@ -104,20 +105,19 @@ def bootstrap_intervals(
     rng = np.random.default_rng(seed)
     draws = smoothed_confusions(counts, repeats=repeats, rng=rng)
     of_groups, times = None, None
+    alone = groups is not None and len(groups) > 0 and int(groups.max()) == 0
     if groups is not None and len(groups):
         of_groups = group_confusions(
             np.asarray(labels, np.int64), np.asarray(predicted, np.int64), groups, k
         )
         times = drawn_groups(len(of_groups), repeats=repeats, rng=rng)
-    clustered = (
-        None
-        if of_groups is None or times is None or len(of_groups) < 2
-        else cluster_confusions(of_groups, times)
-    )
+    clustered = None if of_groups is None or times is None else cluster_confusions(of_groups, times)
 
     def around(
         figure: Callable[[Floats], Floats], bounds: tuple[float, float] = (0.0, 1.0)
-    ) -> Interval:
+    ) -> Interval | None:
+        if alone:
+            return None
         estimate = float(figure(counts[None].astype(np.float64))[0])
         found = interval_around(figure(draws), estimate, level=level, bounds=bounds)
         if clustered is None or of_groups is None:
@@ -155,7 +155,7 @@ def bootstrap_intervals(
 def _proportions(
     counts: NDArray[np.int64], of_groups: NDArray[np.int64] | None, index: int, *, level: float
 ) -> tuple[Interval | None, Interval | None]:
-    """Intervals of a class's recall and specificity; None without cells to count among."""
+    """Intervals of a class's recall and specificity; None without cells, or of one group."""
     stack = counts[None] if of_groups is None else of_groups
     cells = stack[:, index].sum(axis=1)
     others = stack.sum(axis=(1, 2)) - cells
@@ -167,6 +167,8 @@ def _proportions(
             return None
         if of_groups is None:
             return clopper_pearson(int(hits.sum()), int(among.sum()), level=level)
+        if np.count_nonzero(among) < 2:
+            return None
         return korn_graubard(hits[among > 0], among[among > 0], level=level)
 
     return proportion(found, cells), proportion(spared, others)

@@ -27,7 +27,13 @@ from cellsearch.stats.groups import (
     group_confusions,
     stretched,
 )
-from cellsearch.stats.intervals import interval_around, smoothed_confusions, smoothed_pairs, widest
+from cellsearch.stats.intervals import (
+    Interval,
+    interval_around,
+    smoothed_confusions,
+    smoothed_pairs,
+    widest,
+)
 from cellsearch.stats.metrics import METRICS, Metric, confusion, score
 
 
@@ -80,7 +86,8 @@ def compare(
 
     The interval of a difference is a bootstrap of cells, paired: both models' predictions of a
     drawn cell enter together, so what both get right or wrong adds no noise. Where cells come in
-    ``groups`` ((n,) int64), those are drawn too, and the wider interval counts.
+    ``groups`` ((n,) int64), those are drawn too, and the wider interval counts; of one group
+    alone a difference has no interval.
     """
     winner = evaluate(
         labels, predicted, classes, not_estimable=not_estimable, groups=groups, seed=seed
@@ -91,7 +98,8 @@ def compare(
         labels, baseline, classes, not_estimable=not_estimable, groups=groups, seed=seed
     )
     if np.array_equal(predicted, baseline):
-        nothing = Estimate(0.0, 0.0, 0.0)
+        alone = winner.intervals.groups == 1
+        nothing = Estimate.of(0.0, None if alone else Interval(0.0, 0.0))
         return Comparison(
             winner,
             other,
@@ -213,6 +221,8 @@ def _compared(
         figure: Callable[[NDArray[np.float64]], NDArray[np.float64]], most: float = 1.0
     ) -> Estimate:
         value = float((figure(counts[0]) - figure(counts[1]))[0])
+        if winner.intervals.groups == 1:
+            return Estimate.of(value, None)
         drawn = figure(draws[0]) - figure(draws[1])
         found = interval_around(drawn, value, level=LEVEL, bounds=(-most, most))
         if clustered is not None:
@@ -220,7 +230,7 @@ def _compared(
             moved = figure(clustered[0]) - figure(clustered[1])
             moved = stretched(moved, value, groups, level=LEVEL)
             found = widest(found, interval_around(moved, value, level=LEVEL, bounds=(-most, most)))
-        return Estimate(value, found.low, found.high)
+        return Estimate.of(value, found)
 
     metrics = {
         metric: difference(

@@ -87,7 +87,7 @@ def one_against_rest(
     """Curves of each class from the probabilities of that class.
 
     Areas have intervals of a smoothed bootstrap of cells drawn within each true class; where cells
-    come in groups, groups are drawn too, and the wider interval counts.
+    come in groups, groups are drawn too, and the wider interval counts; of one group there is none.
 
     Args:
         labels: (n,) true classes.
@@ -144,13 +144,16 @@ def _class_curves(
     for which, value in enumerate(
         (roc_auc_score(positive, scores), average_precision_score(positive, scores))
     ):
+        if groups == 1:
+            areas.append(Estimate.of(float(value), None))
+            continue
         interval = interval_around(of_cells[which], float(value), level=LEVEL)
         drawn = np.empty(0) if of_groups is None else of_groups[which]
         drawn = drawn[np.isfinite(drawn)]
-        if groups is not None and groups > 1 and len(drawn):
+        if groups is not None and len(drawn):
             moved = stretched(drawn, float(value), groups, level=LEVEL)
             interval = widest(interval, interval_around(moved, float(value), level=LEVEL))
-        areas.append(Estimate(float(value), interval.low, interval.high))
+        areas.append(Estimate.of(float(value), interval))
     return ClassCurves(
         name=name,
         place=place,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,47 @@ class BaselineFigures:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval."""
+    """A figure and its interval.
+
+    Attributes:
+        value: the figure.
+        low: of its interval; None where there is none, because all cells are of one group.
+        high: of the same.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, value: float, interval: Interval | None) -> Self:
+        """A figure with its interval, or without one."""
+        if interval is None:
+            return cls(value, None, None)
+        return cls(value, interval.low, interval.high)
+
+    @property
+    def interval(self) -> Interval | None:
+        """From low to high; None where there is none."""
+        if self.low is None or self.high is None:
+            return None
+        return Interval(self.low, self.high)
+
+    @property
+    def turned(self) -> Self:
+        """The same of the difference the other way round."""
+        low, high = self.low, self.high
+        return type(self)(
+            -self.value, None if high is None else -high, None if low is None else -low
+        )
+
+    @property
+    def side(self) -> int:
+        """1 where the whole interval lies above 0, -1 below; 0 where it holds 0 or is missing."""
+        found = self.interval
+        if found is None:
+            return 0
+        return int(found.low > 0.0) - int(found.high < 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +124,9 @@ class Evaluation:
         """One of ``CLASS_FIGURES`` of a class; None where it cannot be estimated."""
         value = getattr(self.per_class[class_index], figure)
         interval: Interval | None = getattr(self.intervals.per_class[class_index], figure)
-        if not self.estimable[class_index] or value is None or interval is None:
+        if not self.estimable[class_index] or value is None:
             return None
-        return Estimate(float(value), interval.low, interval.high)
+        return Estimate.of(float(value), interval)
 
 
 def evaluate(
@@ -106,7 +142,7 @@ def evaluate(
 
     Classes named in ``not_estimable`` and those without a cell are left out of every mean.
     ``groups``: (n,) int64, cells of one donor, plate or slide have the same; None where cells are
-    independent.
+    independent. Cells of one group alone tell nothing of others: their figures have no interval.
     """
     k = len(classes)
     counts = confusion(labels, predicted, k)
@@ -123,10 +159,8 @@ def evaluate(
         level=LEVEL,
     )
     metrics = {
-        metric: Estimate(
-            float(score(metric, counts, classes=estimable)),
-            intervals.metrics[metric].low,
-            intervals.metrics[metric].high,
+        metric: Estimate.of(
+            float(score(metric, counts, classes=estimable)), intervals.metrics[metric]
         )
         for metric in METRICS
     }
@@ -173,12 +207,12 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def as_plain(estimate: Estimate | None) -> dict[str, float] | None:
-    """Value and interval for JSON; None stays None."""
+def as_plain(estimate: Estimate | None) -> dict[str, float | None] | None:
+    """Value and interval for JSON, null where there is none; None stays None."""
     if estimate is None:
         return None
     return {
         "value": round(estimate.value, 6),
-        "low": round(estimate.low, 6),
-        "high": round(estimate.high, 6),
+        "low": None if estimate.low is None else round(estimate.low, 6),
+        "high": None if estimate.high is None else round(estimate.high, 6),
     }

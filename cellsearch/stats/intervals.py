@@ -53,7 +53,19 @@ def korn_graubard(hits: Counts, cells: Counts, *, level: float = 0.95) -> Interv
         cells: (G,) cells of each group, all at least 1; their sum at least 1.
         level: coverage, between 0 and 1.
     """
-    from scipy.special import betaincinv, stdtrit
+    from scipy.special import betaincinv
+
+    share, tail = float(hits.sum()) / float(cells.sum()), (1.0 - level) / 2.0
+    known = effective_cells(hits, cells, level=level)
+    found = share * known
+    low = 0.0 if share == 0.0 else float(betaincinv(found, known - found + 1.0, tail))
+    high = 1.0 if share == 1.0 else float(betaincinv(found + 1.0, known - found, 1.0 - tail))
+    return Interval(low, high)
+
+
+def effective_cells(hits: Counts, cells: Counts, *, level: float = 0.95) -> float:
+    """Independent cells that tell as much as (G,) groups of cells; see ``korn_graubard``."""
+    from scipy.special import stdtrit
 
     n, groups = int(cells.sum()), len(cells)
     share = float(hits.sum()) / n
@@ -64,11 +76,7 @@ def korn_graubard(hits: Counts, cells: Counts, *, level: float = 0.95) -> Interv
         design = variance * n / (share * (1.0 - share))
     tail = (1.0 - level) / 2.0
     few = stdtrit(max(1, n - 1), 1.0 - tail) / stdtrit(max(1, groups - 1), 1.0 - tail)
-    known = float(np.clip(n / max(design, 1e-9) * few**2, 1.0, n))
-    found = share * known
-    low = 0.0 if share == 0.0 else float(betaincinv(found, known - found + 1.0, tail))
-    high = 1.0 if share == 1.0 else float(betaincinv(found + 1.0, known - found, 1.0 - tail))
-    return Interval(low, high)
+    return float(np.clip(n / max(design, 1e-9) * few**2, 1.0, n))
 
 
 def smoothed_confusions(

@@ -19,15 +19,23 @@ def recall_of(estimate: Estimate | None, cells: int) -> str:
     """
     if estimate is None or cells >= FEW_CELLS:
         return figure(estimate, cells=cells)
-    found, low, high = round(estimate.value * cells), 100 * estimate.low, 100 * estimate.high
-    return f"{found:,} of {cells:,} found: {low:.0f}-{high:.0f} %"
+    found, bounds = f"{round(estimate.value * cells):,} of {cells:,} found", estimate.interval
+    if bounds is None:
+        return found
+    return f"{found}: {100 * bounds.low:.0f}-{100 * bounds.high:.0f} %"
 
 
 def interval(estimate: Estimate, *, sign: str = "") -> str:
-    """``0.612 to 0.745``; ``no spread`` where both ends are the same, which is no certainty."""
-    if estimate.low == estimate.high:
+    """``0.612 to 0.745``, or in words why not.
+
+    ``no spread`` where both ends are the same, which is no certainty.
+    """
+    found = estimate.interval
+    if found is None:
+        return "no interval"
+    if found.low == found.high:
         return "no spread"
-    return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
+    return f"{found.low:{sign}.3f} to {found.high:{sign}.3f}"
 
 
 def difference(estimate: Estimate | None) -> str:
@@ -35,6 +43,13 @@ def difference(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
     return f"{estimate.value:+.3f} ({interval(estimate, sign='+')})"
+
+
+def better_by(estimate: Estimate) -> str:
+    """``better by 0.033 (0.010 to 0.056)``, or ``worse by ...`` with the signs turned."""
+    if estimate.value > 0.0:
+        return f"better by {figure(estimate)}"
+    return f"worse by {figure(estimate.turned)}"
 
 
 def p_value(value: float) -> str:

@@ -174,7 +174,7 @@ def decision_report(
         )
         never = [name for name, t in zip(classes, abstention.thresholds, strict=True) if t is None]
         if never:
-            say(f"{', '.join(never)}: this cannot be reached, so cells called so are uncertain")
+            say(f"{', '.join(never)}: this is not sure, so cells called so are uncertain")
     if "set" in rows[0]:
         sizes = [len(set_names(row["set"], classes)) for row in rows]
         say(
@@ -213,4 +213,7 @@ def fractions_report(found: Fractions) -> None:
 def _share(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
-    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    share, within = f"{100 * estimate.value:.1f} %", estimate.interval
+    if within is None:
+        return share
+    return f"{share} ({100 * within.low:.1f} to {100 * within.high:.1f})"

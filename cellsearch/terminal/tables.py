@@ -86,15 +86,13 @@ def summary_lines(cells: CellDataset) -> list[str]:
 
 def held_out_groups(cells: CellDataset, splits: Splits) -> list[str]:
     """How many groups there are and are held out; none where cells are independent."""
-    if cells.groups is None:
+    from cellsearch.data.held_groups import HeldGroups
+
+    found = HeldGroups.of(cells, splits)
+    if found is None:
         return []
-    held = len(set(cells.groups[splits.holdout].tolist()))
-    lines = [f"groups: {len(set(cells.groups.tolist())):,}, of which {held:,} in the hold-out"]
-    if held == 1:
-        lines.append(
-            "the hold-out has one group; its figures do not show how another group would differ"
-        )
-    return lines
+    counts = f"groups: {found.groups:,}, of which {found.held:,} in the hold-out"
+    return [counts, found.note] if found.note else [counts]
 
 
 def dataset_summary(cells: CellDataset) -> None:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from cellsearch.stats.evaluation import Estimate, Evaluation
-from cellsearch.stats.intervals import Interval, difference_of
+from cellsearch.stats.intervals import difference_of
 from cellsearch.stats.metrics import METRICS, TITLES, Metric, metric_named
+from cellsearch.stats.wording import difference
 from cellsearch.tune.looks import Looks, caution
 
 Outcome = Literal["better", "worse", "no evidence", "no baseline"]
@@ -92,10 +93,10 @@ class ChoiceEffect:
     @property
     def verdict(self) -> str:
         """``better``, ``worse``, or ``not distinguishable``."""
-        low, high = self.difference.low, self.difference.high
-        if self.p_holm >= 0.05 or low <= 0.0 <= high:
+        side = self.difference.side
+        if self.p_holm >= 0.05 or not side:
             return "not distinguishable"
-        return "better" if low > 0.0 else "worse"
+        return "better" if side > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -158,17 +159,16 @@ def optimism(oof: Evaluation, holdout: Evaluation) -> dict[Metric, Estimate]:
 
 
 def optimism_of(oof: Estimate, holdout: Estimate) -> Estimate:
-    """One of them."""
-    value, found = difference_of(
-        (oof.value, Interval(oof.low, oof.high)),
-        (holdout.value, Interval(holdout.low, holdout.high)),
-    )
-    return Estimate(value, found.low, found.high)
+    """One of them; without an interval where one of the two has none."""
+    first, second = oof.interval, holdout.interval
+    if first is None or second is None:
+        return Estimate.of(oof.value - holdout.value, None)
+    return Estimate.of(*difference_of((oof.value, first), (holdout.value, second)))
 
 
 def optimism_line(figure: Estimate, metric: Metric) -> str:
     """``optimism of the search (...): +0.031 (-0.020 to +0.080)``."""
     return (
         f"optimism of the search (out-of-fold minus hold-out {TITLES[metric]}): "
-        f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
+        f"{difference(figure)}"
     )

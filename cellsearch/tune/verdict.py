@@ -12,10 +12,12 @@ from cellsearch.stats.evaluation import LEVEL, REPEATS, Estimate
 from cellsearch.stats.groups import drawn_groups, stretched
 from cellsearch.stats.intervals import PRIOR
 from cellsearch.stats.metrics import TITLES, Metric, confusion, score
+from cellsearch.stats.wording import better_by, difference
 from cellsearch.tune.findings import Outcome, Verdict
 from cellsearch.tune.race import Rule
 from cellsearch.tune.trial_predictions import ENSEMBLE, TrialPredictions
 
+ONE_GROUP = "the hold-out is one group, which tells nothing of others"
 CHUNK = 250
 """Bootstrap samples drawn at a time, which bounds memory."""
 
@@ -60,15 +62,17 @@ def judge(
 ) -> Verdict:
     """The verdict on a search.
 
-    The hold-out is one look and decides; it compares two trained models, and what training them
-    again would change is not in its interval. Where it cannot tell, and does not speak against it,
-    the out-of-fold difference may, with its interval corrected for every trial looked at. Each of
-    the two intervals lies wrongly above 0 at most 2.5 times in 100, so that both together call an
+    The hold-out is one look and decides, unless it is one group (donor, plate, slide) alone, which
+    does not tell what another would show. It compares two trained models; what training them again
+    would change is not in its interval. Where it cannot tell, and does not speak against it, the
+    out-of-fold difference may, with its interval corrected for every trial looked at. Each of the
+    two intervals lies wrongly above 0 at most 2.5 times in 100, so that both together call an
     equal winner better at most 5 times in 100 (Bonferroni).
 
     Args:
         metric: that the search chose by.
-        hold_out: winner minus trial 0 on the hold-out; None where trial 0 was not refitted.
+        hold_out: winner minus trial 0 on the hold-out; None where trial 0 was not refitted. One
+            without an interval is of one group and is left out.
         corrected: from ``corrected_differences``; None where trial 0 has no folds.
         winner: number of the trial.
         baseline: of trial 0; None where there is none.
@@ -88,31 +92,34 @@ def judge(
     oof, p = (None, None) if corrected is None else corrected.of(winner)
     looked = f"corrected for the {trials:,} trial{'s' * (trials != 1)} looked at"
     looked += "".join(f" and {each}" for each in also)
+    alone = hold_out is not None and hold_out.interval is None
+    if alone:
+        hold_out = None
     parts = []
     if hold_out is not None:
-        parts.append(f"{_signed(hold_out)} on the hold-out")
+        parts.append(f"{difference(hold_out)} on the hold-out")
     if oof is not None:
-        parts.append(f"{_signed(oof)} out-of-fold, {looked}")
+        parts.append(f"{difference(oof)} out-of-fold, {looked}")
     outcome: Outcome = "no evidence"
-    if hold_out is not None and hold_out.low > 0.0:
+    if hold_out is not None and hold_out.side:
+        outcome = "better" if hold_out.side > 0 else "worse"
+        said = f"the card's model against the baseline's: {better_by(hold_out)} {named} on the "
+        said += "hold-out"
+    elif oof is not None and oof.side > 0 and (hold_out is None or hold_out.value > 0.0):
         outcome = "better"
-        said = f"the card's model is better than the baseline's by {_plain(hold_out)} {named} on "
-        said += "the hold-out"
-    elif hold_out is not None and hold_out.high < 0.0:
-        outcome, apart = "worse", _plain(_turned(hold_out))
-        said = f"the card's model is worse than the baseline's by {apart} {named} on the hold-out"
-    elif oof is not None and oof.low > 0.0 and (hold_out is None or hold_out.value > 0.0):
-        outcome = "better"
-        said = f"better by {_plain(oof)} {named} out-of-fold, {looked}"
+        said = f"{better_by(oof)} {named} out-of-fold, {looked}"
         if hold_out is not None:
-            said += f"; the hold-out is too small to decide: {_signed(hold_out)}"
+            said += f"; the hold-out is too small to decide: {difference(hold_out)}"
+        elif alone:
+            said += f"; {ONE_GROUP}"
         return Verdict(metric, outcome, said, hold_out, oof, p, trials)
     else:
-        said = f"no evidence that the search helped: {named} differs from trial 0's by "
-        said += " and ".join(parts)
+        said = "no evidence that the search helped: "
+        said += f"{named} differs from trial 0's by {' and '.join(parts)}" if parts else ""
+        said += "; " * bool(parts and alone) + ONE_GROUP * alone
         return Verdict(metric, outcome, said, hold_out, oof, p, trials)
     if oof is not None:
-        said += f"; out-of-fold, {looked}: {_signed(oof)}"
+        said += f"; out-of-fold, {looked}: {difference(oof)}"
     return Verdict(metric, outcome, said, hold_out, oof, p, trials)
 
 
@@ -150,12 +157,15 @@ def corrected_differences(
         seed: of the bootstrap.
 
     Returns:
-        None where trial 0 is not complete, or there is no other trial.
+        None where trial 0 is not complete, there is no other trial, or all cells are of one group.
     """
     if baseline not in trials.numbers or len(trials.numbers) < 2:
         return None
     base = trials.numbers.index(baseline)
     if not trials.complete[base]:
+        return None
+    groups = None if trials.groups is None else int(trials.groups.max()) + 1
+    if groups == 1:
         return None
     others = [at for at in range(len(trials.numbers)) if at != base]
     looks = len(others) + more_looks
@@ -166,8 +176,7 @@ def corrected_differences(
     sd = spread * np.sqrt(2.0 / np.maximum(1, trials.folds[others]))
     drawn = _drawn(trials, metric, base, others, repeats, rng)
     low, high, p = _simultaneous(drawn + rng.normal(0.0, sd, drawn.shape), value, level)
-    groups = 0 if trials.groups is None else int(trials.groups.max()) + 1
-    if trials.groups is not None and groups > 1:
+    if groups is not None:
         of_groups = _drawn_groups(trials, metric, base, others, repeats, rng)
         of_groups = stretched(of_groups, value, groups, level=level)
         noisy = of_groups + rng.normal(0.0, sd, of_groups.shape)
@@ -298,15 +307,3 @@ def _drawn_groups(
         for seen in (trials.predicted[at] >= 0,)
     ]
     return np.stack(found, axis=1)
-
-
-def _turned(estimate: Estimate) -> Estimate:
-    return Estimate(-estimate.value, -estimate.high, -estimate.low)
-
-
-def _plain(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
-
-
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} ({estimate.low:+.3f} to {estimate.high:+.3f})"
