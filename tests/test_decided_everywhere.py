@@ -57,7 +57,10 @@ def rare_cells() -> CellDataset:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
     return tiny_search(
-        tmp_path_factory.mktemp("rare") / "run", rare_cells(), abstain="coverage=0.8"
+        tmp_path_factory.mktemp("rare") / "run",
+        rare_cells(),
+        abstain="coverage=0.8",
+        final="single",
     )
 
 

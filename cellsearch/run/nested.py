@@ -47,7 +47,7 @@ from cellsearch.stats.groups import group_codes
 from cellsearch.stats.intervals import Interval
 from cellsearch.stats.metrics import METRICS, Metric, metric_named
 from cellsearch.stats.predictions import Predictions
-from cellsearch.stats.wording import interval
+from cellsearch.stats.wording import difference, interval
 from cellsearch.tune.looks import Looks, caution, together
 from cellsearch.util.messages import Message, Setting, joined
 

@@ -52,7 +52,6 @@ from cellsearch.run.preflight import (
 )
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.space.without_effect import without_effect
-from cellsearch.tune.ensemble import MOST_MEMBERS
 from cellsearch.tune.lock import HeldError
 from cellsearch.util.html import Markup, block, line, note, table
 from cellsearch.util.messages import Setting
@@ -451,6 +450,7 @@ class Run:
 
     def job(self) -> SearchJob:
         """The search as its driver and workers take it."""
+        from cellsearch.tune.ensemble import MOST_MEMBERS
         from cellsearch.tune.job import SearchJob
 
         config = self.record.config

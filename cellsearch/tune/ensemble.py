@@ -48,8 +48,9 @@ MOST_MEMBERS = 3
 
 PICKS = 5
 BAGS = 20
-IN_BAG = 0.5
-"""Chance of a candidate to be in a bag."""
+IN_BAG = 0.7
+"""Chance of a candidate to be in a bag. Each bag also draws its own weights of the cells (Bayesian
+bootstrap): on five real sets no way of picking without both was as good on each of them."""
 
 ALL = slice(None)
 
@@ -108,8 +109,9 @@ def picked(
     votes = np.zeros(count)
     for _ in range(BAGS):
         bag = np.flatnonzero(rng.random(count) < IN_BAG)
+        drawn = weights * rng.standard_gamma(1.0, len(weights))
         if len(bag):
-            votes[bag] += _greedy(true[bag], weights, classes)
+            votes[bag] += _greedy(true[bag], drawn / drawn.sum(), classes)
     kept = np.argsort(-votes, kind="stable")[:MOST_MEMBERS]
     shares = np.zeros(count)
     shares[kept] = votes[kept]
