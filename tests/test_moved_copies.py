@@ -16,6 +16,8 @@ from cellsearch.data.moved_copies import SMALLEST, Alignment, moved_copies
 from cellsearch.data.near_duplicates import find_duplicates
 from cellsearch.data.splits import draw_splits
 
+from conftest import squares
+
 Pixels = NDArray[np.float64]
 
 
@@ -89,6 +91,14 @@ def test_look_alikes_without_the_same_noise_are_other_cells() -> None:
     copy = np.rot90(images[5], 1, (1, 2))[None]
     whole = np.concatenate([images, copy]).clip(0, 255).astype(np.uint8)
     assert [(each.a, each.b) for each in moved_copies(whole, np.arange(401))] == [(5, 400)]
+
+
+def test_few_cells_that_look_alike_are_no_copies() -> None:
+    for seed in range(20):
+        images = squares((4, 4), seed).images
+        assert moved_copies(images, np.arange(8)) == []
+        copied = np.concatenate([images, images[:1, ..., ::-1]])
+        assert [(each.a, each.b) for each in moved_copies(copied, np.arange(9))] == [(0, 8)]
 
 
 def test_noise_small_crops_and_few_cells_give_nothing() -> None:

@@ -37,6 +37,10 @@ PLAIN = (0.1, 0.95)
 """Distance and detail of a copy that nothing was done to but moving it and changing its gain; no
 two different cells come so close, however smooth they are."""
 
+FEWEST_CELLS = 100
+"""Of fewer cells, whose neighbours may be of another class, only copies as in ``PLAIN`` are
+told."""
+
 SHIFT = 2
 """Largest shift that is tried, px."""
 
@@ -131,7 +135,9 @@ def moved_copies(images: NDArray[Any], cells: NDArray[np.int64]) -> list[MovedCo
     distances, places = _aligned(images, pairs := cells[pairs])
     distances /= np.float32(typical) * crowd
     alike = (distances > TOLERANCE) & (distances <= 2 * TOLERANCE)
-    least = _least_detail(images, pairs[alike], places[alike])
+    least = (
+        _least_detail(images, pairs[alike], places[alike]) if len(cells) >= FEWEST_CELLS else np.inf
+    )
     close = np.flatnonzero(distances <= TOLERANCE)
     found = []
     for pair, place, apart in zip(pairs[close], places[close], distances[close], strict=True):
