@@ -24,7 +24,9 @@ def executed(path: Path) -> nbformat.NotebookNode:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     # So that `!cellsearch` finds the command beside this Python.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, TemporaryDirectory() as ledger:
+        # What was run here before is no part of what a notebook shows.
+        os.environ["CELLSEARCH_LEDGER"] = ledger
         client = NotebookClient(
             notebook,
             timeout=1800,

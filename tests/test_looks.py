@@ -18,7 +18,7 @@ from cellsearch.data.splits import Splits
 from cellsearch.report import write_report
 from cellsearch.run.config import NestedRequest, RunConfig
 from cellsearch.run.folder import RunRecord, read_record
-from cellsearch.run.looks import looks_of, take_look
+from cellsearch.run.looks import looks_of, take_look, warn_of_looks
 from cellsearch.run.nested import summarise
 from cellsearch.run.observer import Silent
 from cellsearch.tune.ledger import Look, count_looks, own_ledger, record_look
@@ -171,6 +171,14 @@ def test_a_copy_of_a_run_is_the_same_look_and_another_run_is_not(
     looks = take_look(other, tmp_path / "other", number, cells, held, told)
     assert looks == Looks((0, len(held)))
     assert told.messages == []
+    third = record.model_copy(update={"id": "third"})
+    for _ in range(2):  # before a search nothing is written
+        heard = Listener()
+        warn_of_looks(third, tmp_path / "third", cells, held, heard)
+        assert ["this will be the third look at these" in each for each in heard.messages] == [True]
+    unknown = Listener()
+    warn_of_looks(third, tmp_path / "third", cells, held[:0], unknown)
+    assert unknown.messages == []
     passed = {check.name: check for check in audit_run(tmp_path / "other").checks}
     line = passed["this run read its hold-out once"].line()
     assert line.endswith(f"the second look at these hold-out cells, scored before by {tmp_path}/a")
@@ -233,7 +241,13 @@ def test_a_second_run_in_another_folder_says_so_wherever_it_is_read(
     first = tiny_search(tmp_path / "one", budget=1, storage=url).card
     # Another user of the same database, whose own ledger knows nothing.
     monkeypatch.setenv("CELLSEARCH_LEDGER", str(tmp_path / "another-home"))
-    second = tiny_search(tmp_path / "two", budget=1, storage=url).card
+    before = Listener()
+    second = tiny_search(tmp_path / "two", budget=1, storage=url, observer=before).card
+    warned = [each for each in before.messages if "other runs have scored" in each]
+    assert warned == [
+        "other runs have scored these hold-out cells: this will be the second look at these "
+        "hold-out cells; a fresh hold-out takes new cells"
+    ]
     assert first.figures.looks.number == 1
     assert "second" not in first.figures.verdict.sentence
     assert second.figures.looks.number == 2

@@ -96,16 +96,29 @@ def doubled() -> CellDataset:
     )
 
 
-def test_cells_resampled_before_the_split_stay_on_one_side() -> None:
+def augmented() -> CellDataset:
+    """As ``doubled``, but the copies were mirrored and made brighter before."""
     cells = doubled()
-    splits = draw_splits(cells, folds=2)
+    pixels = np.array(cells.images)
+    pixels[60:] = np.clip(1.03 * pixels[60:, ..., ::-1], 0, 255).round()
+    return CellDataset.from_arrays(pixels, cells.labels, classes=cells.classes, name="augmented")
+
+
+@pytest.mark.parametrize("cells", [doubled, augmented])
+def test_cells_resampled_before_the_split_stay_on_one_side(
+    cells: Callable[[], CellDataset],
+) -> None:
+    splits = draw_splits(cells(), folds=2)
     parts = [splits.holdout, *splits.folds]
     for first, copy in zip(range(50, 60), range(60, 70), strict=True):
         assert any(first in part and copy in part for part in parts)
 
 
-def test_splits_that_know_nothing_of_copies_are_found(tmp_path: Path) -> None:
-    check = found(made(tmp_path, doubled()), "near-duplicates are on one side of every split")
+@pytest.mark.parametrize("cells", [doubled, augmented])
+def test_splits_that_know_nothing_of_copies_are_found(
+    cells: Callable[[], CellDataset], tmp_path: Path
+) -> None:
+    check = found(made(tmp_path, cells()), "near-duplicates are on one side of every split")
     assert check.status == "FAILED"
     assert "show the same image, in" in check.detail
     assert set(check.cells) <= {f"{n:06d}" for n in range(50, 70)}

@@ -152,38 +152,71 @@ def _duplicates(
         return []
     part, drawn = _naive_parts(dataset, folds) if splits is None else _parts(dataset, splits)
     findings = []
-    for pair in duplicates:
-        ids = named(dataset, np.array([pair.a, pair.b]))
-        classes = _class_of(dataset, pair.a), _class_of(dataset, pair.b)
-        what = (
-            "are identical"
-            if pair.kind == "exact"
-            else f"show the same image to within {pair.largest_difference:g} grey levels"
-        )
-        kind: Kind = "exact-duplicate" if pair.kind == "exact" else "near-duplicate"
+    for linked in _linked(duplicates):
+        cells = np.unique([(pair.a, pair.b) for pair in linked])
+        ids = named(dataset, cells)
+        classes = sorted({_class_of(dataset, int(cell)) for cell in cells})
+        kind: Kind = "near-duplicate"
+        if all(pair.kind == "exact" for pair in linked):
+            kind = "exact-duplicate"
         severity: Severity = "warning"
-        where = f" (both {classes[0]})"
-        if classes[0] != classes[1]:
+        where = f" ({'both' if len(cells) == 2 else 'all'} {classes[0]})"
+        if len(classes) > 1:
             kind, severity = "duplicate-across-classes", "error"
-            where = f" but are labelled {classes[0]} and {classes[1]}"
-        torn = part[pair.a] != part[pair.b] and not (splits is None and splits_follow)
+            of_each = [_class_of(dataset, int(cell)) for cell in cells]
+            where = f" but are labelled {' and '.join(of_each if len(cells) == 2 else classes)}"
+        torn = len(np.unique(part[cells])) > 1 and not (splits is None and splits_follow)
         if torn and splits is not None:
             severity = "error"
         straddle = f"; {drawn} would put them on both sides" if torn and splits is None else ""
         straddle = f"; {drawn} put them on both sides" if torn and splits is not None else straddle
-        remedy = "correct the label, or remove one" if classes[0] != classes[1] else "remove one"
+        remove = "remove one" if len(cells) == 2 else "keep one of them"
+        remedy = f"correct the label, or {remove}" if len(classes) > 1 else remove
         findings.append(
             Finding(
                 kind,
                 severity,
                 ids,
                 Message.of(
-                    f"{ids[0]} and {ids[1]} {what}{where}{straddle}; {remedy} "
+                    f"{_same(linked, ids)}{where}{straddle}; {remedy} "
                     "(a search keeps them together)"
                 ),
             )
         )
     return findings
+
+
+def _linked(duplicates: Sequence[DuplicatePair]) -> list[list[DuplicatePair]]:
+    """Pairs that hang together, by the first of them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.array([(pair.a, pair.b) for pair in duplicates], np.int64)
+    cells, places = np.unique(ends, return_inverse=True)
+    left, right = places.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(ends), np.int8), (left, right)), (len(cells), len(cells)))
+    _, group = connected_components(graph, directed=False)
+    found: dict[int, list[DuplicatePair]] = {}
+    for pair, of in zip(duplicates, group[left].tolist(), strict=True):
+        found.setdefault(of, []).append(pair)
+    return list(found.values())
+
+
+def _same(linked: Sequence[DuplicatePair], ids: Sequence[str]) -> str:
+    """``a and b are identical``, or of more cells how many they are."""
+    if len(ids) > 2:
+        exact = all(pair.kind == "exact" for pair in linked)
+        how = "are identical" if exact else "show the same image, in pairs or in a chain"
+        return f"{len(ids)} cells {how}: {some(ids)}"
+    pair = linked[0]
+    if pair.kind == "exact":
+        return f"{ids[0]} and {ids[1]} are identical"
+    moved = "" if pair.alignment is None else pair.alignment.words
+    how = f", {moved}," if moved else ""
+    return (
+        f"{ids[0]} and {ids[1]} show the same image{how} to within "
+        f"{round(pair.largest_difference, 1):g} grey levels"
+    )
 
 
 def _naive_parts(dataset: CellDataset, folds: int) -> tuple[NDArray[np.int64], str]:

@@ -61,7 +61,7 @@ class Finding:
     Attributes:
         kind: what it is.
         severity: ``error``: figures would be wrong; ``warning``: look at it; ``note``: know it.
-        cells: ids of the cells it is about; for duplicates a pair.
+        cells: ids of the cells it is about; for duplicates those that show one image.
         message: one line: what, where, and what to do.
     """
 

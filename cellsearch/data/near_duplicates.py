@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.data.moved_copies import Alignment, moved_copies
 from cellsearch.data.storage import rows_per_chunk
 
 NEAR_TOLERANCE = 0.3
@@ -34,14 +35,18 @@ class DuplicatePair:
     Attributes:
         a: index of the one, smaller than ``b``.
         b: index of the other.
-        kind: ``exact``: equal byte for byte; ``near``: equal but for noise or compression.
-        largest_difference: largest absolute difference of a pixel in any channel, grey levels.
+        kind: ``exact``: equal byte for byte; ``near``: equal but for noise, compression, or how the
+            one was turned, mirrored, shifted or made brighter.
+        largest_difference: largest absolute difference of a pixel in any channel, grey levels; once
+            they are aligned.
+        alignment: what was done to the one to give the other; None where they lie on each other.
     """
 
     a: int
     b: int
     kind: Literal["exact", "near"]
     largest_difference: float
+    alignment: Alignment | None = None
 
 
 def flat_channels(images: NDArray[Any]) -> NDArray[np.bool_]:
@@ -87,7 +92,8 @@ def find_duplicates(
     ``near_tolerance`` of the data set's typical distance to a 5th neighbour (the median over a
     sample): what is close is read off the data, and holds for any dtype, noise and number of
     channels. The search misses no such pair: block means bound the distance from below and prune,
-    pixels decide.
+    pixels decide. Copies that were turned, mirrored, shifted by up to 2 px or made brighter are
+    near-duplicates, too; ``moved_copies`` says how they are found.
 
     Args:
         images: (N, C, H, W), uint8, uint16 or float32; may be memory-mapped.
@@ -109,7 +115,13 @@ def find_duplicates(
     distinct = np.unique(first)
     told = near_tolerance > 0 and np.prod(images.shape[1:]) >= FEWEST_VALUES
     near = _near(images, distinct, near_tolerance) if told else []
-    return sorted([*exact, *near], key=lambda pair: (pair.a, pair.b))
+    known = {(pair.a, pair.b) for pair in near}
+    moved = [
+        DuplicatePair(each.a, each.b, "near", each.largest_difference, each.alignment)
+        for each in (moved_copies(images, distinct) if told else ())
+        if (each.a, each.b) not in known
+    ]
+    return sorted([*exact, *near, *moved], key=lambda pair: (pair.a, pair.b))
 
 
 def _chunks(images: NDArray[Any]) -> Iterator[slice]:

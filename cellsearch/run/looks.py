@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,15 @@ from cellsearch.run.folder import (
     replace_text,
     study_name,
 )
-from cellsearch.tune.ledger import EarlierLook, Look, count_looks, own_ledger, record_look
-from cellsearch.tune.looks import Looks
+from cellsearch.tune.ledger import (
+    EarlierLook,
+    Look,
+    count_looks,
+    earlier_looks,
+    own_ledger,
+    record_look,
+)
+from cellsearch.tune.looks import Looks, looked
 from cellsearch.util.json_text import facts_in
 
 if TYPE_CHECKING:
@@ -43,12 +51,7 @@ def take_look(
     """
     if (known := looks_of(folder)) is not None and known.number is not None:
         return known
-    look = Look(
-        id=_digest(_run_id(record, folder), str(trial)),
-        family=_family(record, folder, trial),
-        dataset=cells.name,
-        folder=str(folder.resolve()),
-    )
+    look = _look(record, folder, trial, cells)
     digests = channel_digests(cells.images, holdout)
     answers: list[list[EarlierLook]] = []
     try:
@@ -77,6 +80,43 @@ def take_look(
     return looks
 
 
+def warn_of_looks(
+    record: RunRecord,
+    folder: Path,
+    cells: CellDataset,
+    holdout: NDArray[np.int64],
+    observer: RunObserver,
+) -> None:
+    """Say before a search that the cells of its hold-out were scored before, where they were.
+
+    A ledger that fails is told of when the hold-out is scored.
+    """
+    look, found = _look(record, folder, None, cells), []
+    with suppress(StorageError):
+        found += earlier_looks(own_ledger(), look, shared=False)
+    if (url := record.config.storage) is not None:
+        with suppress(StorageError):
+            found += earlier_looks(url, look, shared=True)
+    if not found:
+        return
+    looks, _ = count_looks(channel_digests(cells.images, holdout), found)
+    if looks.number is not None and looks.number > 1:
+        observer.message(
+            f"other runs have scored these hold-out cells: this will be {looked(looks)}; a fresh "
+            "hold-out takes new cells"
+        )
+
+
+def _look(record: RunRecord, folder: Path, trial: int | None, cells: CellDataset) -> Look:
+    """Of a trial, or of one that is not known yet."""
+    return Look(
+        id=_digest(_run_id(record, folder), str(trial)),
+        family=_family(record, folder, trial),
+        dataset=cells.name,
+        folder=str(folder.resolve()),
+    )
+
+
 def looks_of(folder: Path) -> Looks | None:
     """Which look a run took, as ``holdout.json`` has it; None where it was not asked."""
     facts = facts_in(folder / "holdout.json") or {}
@@ -91,7 +131,7 @@ def _run_id(record: RunRecord, folder: Path) -> str:
     return record.id or _digest(record.created, study_name(record, folder), record.command)
 
 
-def _family(record: RunRecord, folder: Path, trial: int) -> str:
+def _family(record: RunRecord, folder: Path, trial: int | None) -> str:
     """Repeated searches are one estimate; any other run is by itself."""
     if is_nested(folder.parent):
         request = read_request(folder.parent)

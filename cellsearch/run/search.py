@@ -40,6 +40,7 @@ from cellsearch.run.inputs import (
     space_for,
     splits_for,
 )
+from cellsearch.run.looks import warn_of_looks
 from cellsearch.run.observer import Silent
 from cellsearch.run.preflight import (
     impossible,
@@ -518,6 +519,7 @@ class Run:
             study = read_study(job.storage_url, job.study_name)
             return outcome_of(study, interrupted=False, timed_out=False)
         observer.begins(self.folder, self.cells, self.splits, job)
+        warn_of_looks(self.record, self.folder, self.cells, self.splits.holdout, observer)
         if self.record.config.backend == "ray":
             where = "here" if job.address is None else f"at {job.address}"
             observer.message(f"starting Ray {where}; max concurrent trials: {job.slots}")

@@ -8,7 +8,8 @@ one hold-out are kept as 8 bytes a channel, once for all runs that scored the sa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +123,20 @@ def record_look(
     Raises:
         StorageError: the database does not answer, or cannot be written or read.
     """
+    with _opened(url, shared=shared) as engine:
+        _write(engine, look, digests)
+        with Session(engine) as session:
+            return _earlier(session, look)
+
+
+def earlier_looks(url: str, look: Look, *, shared: bool) -> list[EarlierLook]:
+    """What was scored before by others; nothing of this run is written down. As ``record_look``."""
+    with _opened(url, shared=shared) as engine, Session(engine) as session:
+        return _earlier(session, look)
+
+
+@contextmanager
+def _opened(url: str, *, shared: bool) -> Iterator[sa.Engine]:
     try:
         # A write-ahead log does not work on the network folders that a home often lies in.
         engine = (
@@ -131,9 +146,7 @@ def record_look(
         )
         try:
             Base.metadata.create_all(engine)
-            _write(engine, look, digests)
-            with Session(engine) as session:
-                return _earlier(session, look)
+            yield engine
         finally:
             engine.dispose()
     except (SQLAlchemyError, ValueError) as error:
@@ -169,7 +182,7 @@ def _earlier(session: Session, look: Look) -> list[EarlierLook]:
     query = (
         sa.select(LookTable, CellsTable.digests)
         .join(CellsTable, CellsTable.sha256 == LookTable.cells)
-        .where(LookTable.id < (own or 0), LookTable.family != look.family)
+        .where(LookTable.family != look.family, *([] if own is None else [LookTable.id < own]))
         .order_by(LookTable.id)
     )
     return [
