@@ -45,7 +45,7 @@ def groups_in(cells: CellDataset, part: np.ndarray) -> int:
 
 
 def drawn(cells: CellDataset, **options: object) -> Splits:
-    return draw_splits(cells, twins=(), **options)  # type: ignore[arg-type]
+    return draw_splits(cells, duplicates=(), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("count", "folds"), [(6, 3), (7, 4), (8, 5), (14, 5), (40, 5)])

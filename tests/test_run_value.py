@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,11 @@ def test_another_request_is_refused_and_leaves_it_as_it_was(
     assert read_record(run.folder) == run.record
 
 
-def test_a_finished_run_is_not_opened(cells: CellDataset, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_opened(
+    cells: CellDataset, finished_card: Path, tmp_path: Path
+) -> None:
     run = create(cells, tmp_path / "run")
+    shutil.copytree(finished_card, run.folder / "card")
     write_record(run.folder, run.record.model_copy(update={"state": "finished"}))
     with pytest.raises(RunError, match="is finished: its hold-out has been scored"):
         Run.open(run.folder)

@@ -55,8 +55,8 @@ def require_plain(folder: Path) -> None:
     """
     if found := foreign_to(folder):
         raise CardError(
-            f"{folder} cannot be trusted: {'; '.join(found[:10])}; a card holds files alone (where "
-            "they are links of the Hub's cache, download it anew with --local-dir)"
+            f"{folder} cannot be trusted: {'; '.join(found[:10])}; a card holds files alone; "
+            "where they are links of the Hub's cache, download it into a folder of its own"
         )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Self
 
 from cellsearch.errors import ConfigError
 from cellsearch.util.messages import Setting
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDS = 5
 HELD_GROUPS = 3
@@ -28,7 +28,7 @@ def folds_of(asked: int | None, groups: NDArray[Any] | None) -> int:
     """
     if asked is not None:
         return asked
-    count = 0 if groups is None else len(np.unique(groups))
+    count = 0 if groups is None else len(set(groups.tolist()))
     return FOLDS if count < 2 * HELD_GROUPS else min(FOLDS, count - HELD_GROUPS)
 
 
