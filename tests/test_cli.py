@@ -375,3 +375,9 @@ def test_a_run_in_place_of_its_card_is_told(command, tmp_path: Path) -> None:
     code, _, error = command("predict", tmp_path / "run", tmp_path)
     assert code == 2
     assert f"the card of this run is {tmp_path / 'run' / 'card'}" in error
+
+
+@pytest.mark.parametrize("pair", ["mirror=/data", "variant=five", "cache=x", "on_progress=1"])
+def test_an_option_that_no_reader_has_is_refused(pair: str) -> None:
+    with pytest.raises(ConfigError, match="--option: no reader has"):
+        reader_options([pair])

@@ -127,11 +127,20 @@ SpaceArgument = Annotated[
 ]
 
 
+NO_READER = {
+    "mirror": "; give the folder of the files with --from",
+    "variant": "; give --variant",
+    "cache": "; set CELLSEARCH_CACHE",
+    "on_progress": "",
+}
+"""Keywords of ``load_dataset`` that are not the reader's, and what to give in their place."""
+
+
 def reader_options(pairs: list[str] | None) -> dict[str, Any]:
     """``["size=40x40"]`` as a mapping.
 
     Raises:
-        ConfigError: a pair without ``=``, or a name given twice.
+        ConfigError: a pair without ``=``, a name given twice, or one that no reader has.
     """
     options: dict[str, Any] = {}
     for pair in pairs or ():
@@ -140,6 +149,8 @@ def reader_options(pairs: list[str] | None) -> dict[str, Any]:
             raise ConfigError(f"--option: expected NAME=VALUE, got {pair!r}")
         if name in options:
             raise ConfigError(f"--option: {name} is given twice")
+        if name in NO_READER:
+            raise ConfigError(f"--option: no reader has {name}{NO_READER[name]}")
         options[name] = value
     return options
 
