@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from cellsearch import cli
+from cellsearch.cli.options import reader_options
+from cellsearch.errors import ConfigError
 from cellsearch.tune.storage import open_storage
 
 from command_cases import write_folder
