@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellsearch.card.predict import GROUP
+from cellsearch.card.whole_files import write_csv
 from cellsearch.compare.raters import compare_answers
 from cellsearch.errors import DataError, RunError
 from cellsearch.stats.permutation import holm, mcnemar
@@ -55,6 +57,27 @@ def test_an_expert_who_is_always_right_against_known_errors(run: Path, tmp_path:
     assert rater.difference.balanced_accuracy.value == pytest.approx(-0.4 / 3)
     assert rater.difference.accuracy.low < -0.2 < rater.difference.accuracy.high < 0
     assert rater.verdict.startswith("worse by 0.200 (0.")
+
+
+def test_errors_in_one_donor_are_no_evidence_against_a_rater(tmp_path: Path, command) -> None:
+    run = write_run(tmp_path / "run", SPLITS)
+    path = run / "card" / "predictions.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    # All 8 errors are in cells of donor 0.
+    wrong = {row["id"] for row in rows if row["true_class"] != row["predicted_class"]}
+    numbers = [0 if row["id"] in wrong else 1 + n % 4 for n, row in enumerate(rows)]
+    write_csv(path, [row | {GROUP: str(n)} for row, n in zip(rows, numbers, strict=True)])
+    table = written(tmp_path / "experts.csv", "id,class", rows_of(SPLITS.holdout))
+    report = compare_answers(run, table)
+    (rater,) = report.raters
+    assert report.groups == 5
+    assert (rater.model_alone, rater.rater_alone) == (0, 8)
+    assert rater.p == 1.0
+    assert rater.verdict == "no evidence of a difference on 40 cells"
+    assert rater.model.accuracy.low < 0.4
+    code, printed, _ = command("compare", run, "--answers", table)
+    assert code == 0
+    assert "in 5 groups" in printed
 
 
 def test_a_worse_expert_and_a_like_one(run: Path, tmp_path: Path) -> None:

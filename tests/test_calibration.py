@@ -19,10 +19,18 @@ from cellsearch.card.checksums import write_checksums
 from cellsearch.card.export import export, whole_module
 from cellsearch.card.metrics import ConfidenceMetrics
 from cellsearch.card.predict import CardPredictor
+from cellsearch.card.reliability_plot import reliability_plot
 from cellsearch.card.rules import find_rules
 from cellsearch.card.write import write_card
 from cellsearch.data.dataset import CellDataset
-from cellsearch.stats.calibration import FLOOR, fit_temperature, reliability, scaled
+from cellsearch.stats.calibration import (
+    COLDEST,
+    FLOOR,
+    HOTTEST,
+    fit_temperature,
+    reliability,
+    scaled,
+)
 from cellsearch.stats.predictions import Predictions
 from cellsearch.terminal.results import decided_lines
 
@@ -103,6 +111,39 @@ def test_groups_that_err_together_widen_the_interval() -> None:
     ).error
     assert together.value == alone.value
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_bins_of_groups_are_as_wide_as_these_tell() -> None:
+    labels, p = honest(2000)
+    groups = np.arange(2000) % 8
+    # One of the groups is always wrong.
+    labels = np.where(groups == 0, (p.argmax(axis=1) + 1) % 4, labels)
+    alone, together = (reliability(labels, p, CLASSES, groups=own) for own in (None, groups))
+    for one, other in zip(alone.bins, together.bins, strict=True):
+        assert one.right == other.right
+        assert other.high - other.low > 1.2 * (one.high - one.low)
+    one, other = alone.classes[0].right, together.classes[0].right
+    assert other.high - other.low > 2.0 * (one.high - one.low)
+    single = reliability(labels, p, CLASSES, groups=np.zeros(2000, int))
+    assert all(each.low is None for each in single.bins)
+    assert single.error.interval is None
+    assert single.error.value == alone.error.value
+    assert reliability_plot(single, single, temperature=1.0, title="one donor")
+
+
+def test_the_temperature_of_groups_that_differ_is_known_less_well() -> None:
+    labels, p = honest(2000)
+    groups = np.arange(2000) % 6
+    spoilt = scaled(p, 0.5)
+    # Half of the groups are less sure of themselves.
+    spoilt = np.where((groups < 3)[:, None], scaled(spoilt, 3.0), spoilt)
+    alone, together, single = (
+        fit_temperature(labels, spoilt, groups=own)
+        for own in (None, groups, np.zeros(2000, np.int64))
+    )
+    assert alone.value == together.value == single.value
+    assert together.high / together.low > 1.5 * alone.high / alone.low
+    assert (single.low, single.high) == pytest.approx((COLDEST, HOTTEST))
 
 
 def test_few_cells_get_no_error_of_their_own() -> None:

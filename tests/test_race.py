@@ -21,9 +21,13 @@ def with_errors(rate: float, seed: int) -> NDArray[np.int64]:
 
 
 def judged(
-    best: NDArray[np.int64], candidate: NDArray[np.int64], metric: str = "balanced_accuracy"
+    best: NDArray[np.int64],
+    candidate: NDArray[np.int64],
+    metric: str = "balanced_accuracy",
+    *,
+    groups: NDArray[np.int64] | None = None,
 ) -> Verdict:
-    return look(LABELS, best, candidate, K, metric=metric, folds=1, looks=4)
+    return look(LABELS, best, candidate, K, metric=metric, folds=1, looks=4, groups=groups)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -50,6 +54,18 @@ def test_three_cells_of_a_rare_class_do_not_decide() -> None:
     assert not lone.stop
     many = np.where(LABELS == 0, 1, LABELS)
     assert judged(best, many).stop, "the same loss over 400 cells does"
+
+
+def test_a_loss_in_one_donor_stops_no_trial_that_others_could_tell_of() -> None:
+    best = with_errors(0.05, 1)
+    donors = np.arange(len(LABELS)) % 6
+    candidate = np.where(donors == 0, with_errors(1.0, 2), best)
+    assert judged(best, candidate, "accuracy").stop
+    for groups in (donors, np.zeros(len(LABELS), np.int64)):
+        found = judged(best, candidate, "accuracy", groups=groups)
+        assert not found.stop
+        assert found.best - found.candidate > 0.1
+    assert judged(best, with_errors(0.8, 3), "accuracy", groups=donors).stop
 
 
 def test_a_loss_within_the_margin_is_never_enough() -> None:

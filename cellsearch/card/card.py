@@ -77,7 +77,8 @@ class ModelCard:
         for name, side in (("winner", holdout.winner), ("baseline", holdout.baseline)):
             if side is not None:
                 found = side.metrics["balanced_accuracy"]
-                parts.append(f"{name} {found.value:.3f} (95 % interval {interval(found)})")
+                what = "" if found.interval is None else "95 % interval "
+                parts.append(f"{name} {found.value:.3f} ({what}{interval(found)})")
         return f"hold-out balanced accuracy: {', '.join(parts)}"
 
     @property

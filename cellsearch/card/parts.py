@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.card import plots
-from cellsearch.card.predict import GROUP, CardPredictor, to_rows
+from cellsearch.card.predict import GROUP, CardPredictor, Row, to_rows
 from cellsearch.card.replay import TEST_INPUT, TEST_OUTPUT
+from cellsearch.card.scoring import groups_of
 from cellsearch.card.whole_files import write_csv
 from cellsearch.data.dataset import CellDataset
 from cellsearch.errors import CardError
 from cellsearch.stats.comparison import Comparison
 from cellsearch.stats.evaluation import LEVEL
+from cellsearch.stats.groups import Codes
 from cellsearch.stats.predictions import Predictions
 from cellsearch.tune.findings import Importance
 
@@ -82,7 +84,8 @@ def write_tables(
     rows = to_rows(
         dataset, probabilities, dataset.classes, cells=held, called=predicted, truth=True
     )
-    write_csv(folder / "predictions.csv", rows)
+    groups = groups_of(dataset, held)
+    write_csv(folder / "predictions.csv", _numbered(rows, groups))
     if oof.cells is not None and oof.probabilities is not None:
         rows = to_rows(
             dataset,
@@ -92,11 +95,17 @@ def write_tables(
             called=oof.predicted,
             truth=True,
         )
-        if oof.groups is not None:
-            # Numbers, since a card goes to others and donors have names.
-            numbers = map(str, oof.groups.tolist())
-            rows = [row | {GROUP: own} for row, own in zip(rows, numbers, strict=True)]
-        write_csv(folder / "out_of_fold.csv", rows)
+        write_csv(folder / "out_of_fold.csv", _numbered(rows, oof.groups))
+
+
+def _numbered(rows: list[Row], groups: Codes | None) -> list[Row]:
+    """Rows with the number of each cell's group, where there are groups.
+
+    No names, since a card goes to others.
+    """
+    if groups is None:
+        return rows
+    return [row | {GROUP: str(own)} for row, own in zip(rows, groups.tolist(), strict=True)]
 
 
 def write_plots(

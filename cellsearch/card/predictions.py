@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from cellsearch.card.config import read_config
+from cellsearch.card.predict import GROUP
 from cellsearch.data.splits import SplitsFile
 from cellsearch.errors import CardError, RunError, SplitError
 from cellsearch.stats.predictions import Predictions
@@ -20,7 +21,7 @@ NAMES: Mapping[Part, str] = {"holdout": "hold-out", "oof": "out-of-fold"}
 
 
 def predictions_of(card: Path, part: Part) -> Predictions:
-    """What a card's model gave for the cells of one part, with their names.
+    """What a card's model gave for the cells of one part, with their names and groups.
 
     Raises:
         RunError: a card without these predictions.
@@ -32,10 +33,18 @@ def predictions_of(card: Path, part: Part) -> Predictions:
         ids = tuple(row["id"] for row in rows)
         labels = np.array([position[row["true_class"]] for row in rows], np.int64)
         predicted = np.array([position[row["predicted_class"]] for row in rows], np.int64)
+        groups = np.array([int(row[GROUP]) for row in rows if GROUP in row], np.int64)
     except KeyError as error:
         raise CardError(f"{card / FILES[part]} does not fit its card: no {error}") from None
     known = [name not in config.not_estimable for name in config.classes]
-    return Predictions(config.classes, labels, predicted, estimable=np.array(known), ids=ids)
+    return Predictions(
+        config.classes,
+        labels,
+        predicted,
+        estimable=np.array(known),
+        ids=ids,
+        groups=groups if len(groups) else None,
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -7,8 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cellsearch.card.plots import BASELINE, WINNER
+from cellsearch.card.plots import BASELINE, WINNER, reach
 from cellsearch.stats.calibration import Reliability
+from cellsearch.stats.evaluation import Estimate
 
 
 def reliability_plot(
@@ -30,7 +31,10 @@ def reliability_plot(
         at = [one.confidence for one in found.bins]
         bottom.vlines(at, 0.52 * place, 0.52 * place + 0.45, color=colour, linewidth=1.2)
     least = min(one.confidence for _, found, _ in shown for one in found.bins)
-    bound = max(0.0, min(least, *(one.low for _, f, _ in shown for one in f.bins)) - 0.03)
+    bars = [
+        one.right if one.low is None else one.low for _, found, _ in shown for one in found.bins
+    ]
+    bound = max(0.0, min(least, *bars) - 0.03)
     top.set_xlim(max(0.0, least - 0.03), 1.01)
     top.set_ylim(bound, 1.01)
     top.set_ylabel("share that is right")
@@ -44,19 +48,14 @@ def reliability_plot(
     bottom.set_xlabel("confidence: probability of the predicted class")
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(
-        "bars: exact 95 % intervals of the share; dashed: perfect calibration", fontsize=8
-    )
+    figure.supxlabel("bars: 95 % intervals of the share; dashed: perfect calibration", fontsize=8)
     return figure
 
 
 def _line(axes: Axes, found: Reliability, colour: str, label: str) -> None:
     at = [one.confidence for one in found.bins]
     share = [one.right for one in found.bins]
-    spread = [
-        [one.right - one.low for one in found.bins],
-        [one.high - one.right for one in found.bins],
-    ]
+    spread = reach([Estimate(one.right, one.low, one.high) for one in found.bins])
     axes.errorbar(
         at,
         share,

@@ -64,7 +64,7 @@ def find_rules(
             raise CardError(joined(asked, " and "), ": needs out-of-fold probabilities")
         nothing = fit_temperature(oof.labels[:0], np.zeros((0, len(classes))))
         return Rules(nothing, None, None, None)
-    temperature = fit_temperature(oof.labels, found, seed=seed)
+    temperature = fit_temperature(oof.labels, found, groups=oof.groups, seed=seed)
     right = scaled(found, temperature.value)
     return Rules(
         temperature,

@@ -18,9 +18,10 @@ from cellsearch.errors import CardError, DataError, RunError
 from cellsearch.run.history import card_of
 from cellsearch.stats.comparison import compare
 from cellsearch.stats.evaluation import LEVEL, Estimate, Evaluation
-from cellsearch.stats.intervals import clopper_pearson
-from cellsearch.stats.permutation import holm, mcnemar
+from cellsearch.stats.groups import Codes, group_codes
+from cellsearch.stats.permutation import holm, mcnemar, swap_test
 from cellsearch.stats.predictions import Predictions
+from cellsearch.stats.proportions import share
 from cellsearch.stats.wording import better_by
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress, Steps
@@ -32,7 +33,7 @@ ALPHA = 1.0 - LEVEL
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one side; accuracy with its exact interval, balanced accuracy with a bootstrap's."""
+    """Of one side; accuracy with the interval of a share, balanced accuracy with a bootstrap's."""
 
     accuracy: Estimate
     balanced_accuracy: Estimate
@@ -52,7 +53,8 @@ class RaterFigures:
         difference: model minus rater, intervals from a bootstrap of pairs within classes.
         model_alone: cells that only the model got right.
         rater_alone: cells that only the rater got right.
-        p: of McNemar's exact test, two-sided.
+        p: of McNemar's exact test, two-sided; where cells come in groups, of the swap test of
+            accuracy by group.
         p_holm: the same, corrected over raters (Holm 1979).
         verdict: one sentence on accuracy; a difference needs ``p_holm`` below 0.05 and an
             interval without 0.
@@ -80,6 +82,7 @@ class AnswersReport:
         run: folder.
         part: ``holdout`` or ``oof``.
         cells: in the part.
+        groups: among them; None where cells count as independent.
         raters: sorted by name.
         best: the rater with the highest accuracy relative to the model on the same cells; None
             where there is one rater.
@@ -88,6 +91,7 @@ class AnswersReport:
     run: Path
     part: Part
     cells: int
+    groups: int | None
     raters: tuple[RaterFigures, ...]
     best: RaterFigures | None
 
@@ -155,7 +159,7 @@ def compare_answers(
             f", or ask for the cells of {FILES[part]}",
         )
     pairs = [_paired(ours, chosen) for chosen in by_rater.values()]
-    raw = [mcnemar(*_alone(*pair)) for pair in pairs]
+    raw = [_p(pair, len(ours.classes), seed=seed) for pair in pairs]
     steps = Steps("comparing with raters", len(pairs), on_progress)
     figures = tuple(
         _figures(ours, rater, pair, outside.get(rater, 0), p, p_holm, seed=seed)
@@ -171,45 +175,78 @@ def compare_answers(
         ),
     )
     return AnswersReport(
-        Path(run), part, len(ours.ids), figures, best if len(figures) > 1 else None
+        Path(run),
+        part,
+        len(ours.ids),
+        None if ours.groups is None else len(np.unique(ours.groups)),
+        figures,
+        best if len(figures) > 1 else None,
     )
 
 
-_Pair = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """What the model and a rater said of the n cells that have both."""
+
+    labels: NDArray[np.int64]
+    model: NDArray[np.int64]
+    rater: NDArray[np.int64]
+    groups: Codes | None
+
+    @property
+    def alone(self) -> tuple[int, int]:
+        """Cells that only the model got right, and only the rater."""
+        right, theirs = self.model == self.labels, self.rater == self.labels
+        return int((right & ~theirs).sum()), int((theirs & ~right).sum())
 
 
 def _paired(ours: Predictions, chosen: Mapping[int, int]) -> _Pair:
-    """(n,) labels, the model's classes and the rater's, of the cells that have both."""
     # By row, so that the bootstrap does not depend on the order of the table.
     rows = np.array(sorted(chosen), np.int64)
-    return ours.labels[rows], ours.predicted[rows], np.array([chosen[row] for row in rows.tolist()])
+    said = np.array([chosen[row] for row in rows.tolist()])
+    groups = None if ours.groups is None else group_codes(ours.groups[rows])
+    return _Pair(ours.labels[rows], ours.predicted[rows], said, groups)
 
 
-def _alone(
-    labels: NDArray[np.int64], model: NDArray[np.int64], rater: NDArray[np.int64]
-) -> tuple[int, int]:
-    right, theirs = model == labels, rater == labels
-    return int((right & ~theirs).sum()), int((theirs & ~right).sum())
+def _p(pair: _Pair, k: int, *, seed: int) -> float:
+    """Of a difference in accuracy; cells of a group are no independent evidence."""
+    if pair.groups is None:
+        return mcnemar(*pair.alone)
+    return swap_test(
+        pair.labels,
+        pair.model,
+        pair.rater,
+        k,
+        metric="accuracy",
+        groups=pair.groups,
+        seed=seed,
+    )
 
 
 def _figures(
     ours: Predictions, rater: str, pair: _Pair, outside: int, p: float, p_holm: float, *, seed: int
 ) -> RaterFigures:
-    labels, model, answers = pair
+    labels = pair.labels
     found = compare(
-        labels, model, answers, ours.classes, not_estimable=ours.not_estimable, seed=seed
+        labels,
+        pair.model,
+        pair.rater,
+        ours.classes,
+        not_estimable=ours.not_estimable,
+        groups=pair.groups,
+        seed=seed,
     )
     if found.baseline is None:
         raise ValueError("compare needs a second run, or answers of raters")
     difference = Scores(found.differences["accuracy"], found.differences["balanced_accuracy"])
-    first, second = _alone(*pair)
+    first, second = pair.alone
     return RaterFigures(
         rater=rater,
         cells=len(labels),
         unanswered=len(ours.ids) - len(labels),
         outside=outside,
-        model=_scores(found.winner, model == labels),
-        answers=_scores(found.baseline, answers == labels),
+        model=_scores(found.winner, pair.model == labels, pair.groups),
+        answers=_scores(found.baseline, pair.rater == labels, pair.groups),
         difference=difference,
         model_alone=first,
         rater_alone=second,
@@ -219,10 +256,11 @@ def _figures(
     )
 
 
-def _scores(evaluation: Evaluation, right: NDArray[np.bool_]) -> Scores:
-    hits, cells = int(right.sum()), len(right)
-    exact = clopper_pearson(hits, cells, level=LEVEL)
-    return Scores(Estimate.of(hits / cells, exact), evaluation.metrics["balanced_accuracy"])
+def _scores(evaluation: Evaluation, right: NDArray[np.bool_], groups: Codes | None) -> Scores:
+    accuracy = share(right, groups)
+    if accuracy is None:
+        raise ValueError("no cell that both gave a class to")
+    return Scores(accuracy, evaluation.metrics["balanced_accuracy"])
 
 
 def _verdict(difference: Scores, p: float, cells: int) -> str:

@@ -286,7 +286,9 @@ def _in_order(folder: Path, one: Predictions, reference: Predictions) -> np.ndar
 def _groups(
     folders: Sequence[Path], cards: Sequence[ModelCard], reference: Predictions
 ) -> Codes | None:
-    """Groups of the compared cells, where the cells themselves can still be read."""
+    """Groups of the compared cells; of older cards from the cells, where these can be read."""
+    if reference.groups is not None:
+        return reference.groups
     if cards[0].figures.hold_out.winner.groups is None:
         return None
     for folder in folders:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from cellsearch.stats.decision import FLOOR
 from cellsearch.stats.evaluation import LEVEL, Estimate
-from cellsearch.stats.intervals import clopper_pearson, percentile_interval
+from cellsearch.stats.groups import Codes, drawn_groups, group_codes, stretched
+from cellsearch.stats.intervals import percentile_interval
+from cellsearch.stats.proportions import share
 
 COLDEST, HOTTEST = 0.2, 10.0
 MOST_BINS = 15
@@ -34,7 +36,8 @@ class Temperature:
 
     Attributes:
         value: T; 1 where none can be fitted.
-        low: of its 95 % bootstrap interval.
+        low: of its 95 % bootstrap interval, of groups where cells come in groups; of one group the
+            least that is allowed.
         high: of the same.
         cells: out-of-fold cells that it was fitted on.
         note: why there is none, or that it lies at a bound; empty else.
@@ -49,13 +52,16 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Bin:
-    """Cells of about the same confidence, and the exact interval of the share that is right."""
+    """Cells of about the same confidence, and the interval of the share that is right.
+
+    Exact, or of groups where cells come in groups; None where one group has them all.
+    """
 
     cells: int
     confidence: float
     right: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,18 @@ def scaled(probabilities: Probabilities, temperature: float) -> NDArray[np.float
 
 
 def fit_temperature(
-    labels: NDArray[np.int64], probabilities: Probabilities, *, seed: int = 0
+    labels: NDArray[np.int64],
+    probabilities: Probabilities,
+    *,
+    groups: Codes | None = None,
+    seed: int = 0,
 ) -> Temperature:
     """The temperature of least negative log-likelihood (Guo et al. 2017, section 4.2).
 
     Args:
         labels: (n,) true classes of cells that trained none of the networks which judged them.
         probabilities: (n, K) of those networks.
+        groups: (n,) int64 donors or plates that are drawn whole; by default cells are drawn.
         seed: of the bootstrap of its interval.
 
     Returns:
@@ -140,7 +151,10 @@ def fit_temperature(
         )
     (value,) = _lowest(losses.mean(axis=0, keepdims=True), grid)
     rng = np.random.default_rng(seed)
-    draws = np.concatenate([_lowest(_drawn(rng, n, 50) @ losses, grid) for _ in range(6)])
+    if groups is None:
+        draws = np.concatenate([_lowest(_drawn(rng, n, 50) @ losses, grid) for _ in range(6)])
+    else:
+        draws = _of_groups(losses, groups, float(value), grid, rng)
     interval = percentile_interval(draws, level=LEVEL)
     low, high = min(interval.low, value), max(interval.high, value)
     note = ""
@@ -184,7 +198,12 @@ def reliability(
     return Reliability(
         cells=len(labels),
         bins=tuple(
-            _bin(confidence[bins == b], right[bins == b]) for b in range(int(bins.max()) + 1)
+            _bin(
+                confidence[bins == b],
+                right[bins == b],
+                None if groups is None else groups[bins == b],
+            )
+            for b in range(int(bins.max()) + 1)
         ),
         error=error,
         chance=chance,
@@ -212,6 +231,24 @@ def _lowest(losses: NDArray[np.float64], grid: NDArray[np.float64]) -> NDArray[n
     )
     step = np.log(grid[1] / grid[0])
     return np.asarray(grid[place] * np.exp(np.clip(shift, -1, 1) * step))
+
+
+def _of_groups(
+    losses: NDArray[np.float64],
+    groups: Codes,
+    value: float,
+    grid: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """(R,) temperatures of drawn groups; of one group all that is allowed."""
+    count = int(groups.max()) + 1
+    if count < 2:
+        return np.repeat((COLDEST, HOTTEST), 150)
+    sums = np.zeros((count, len(grid)))
+    np.add.at(sums, groups, losses)
+    drawn = _lowest(drawn_groups(count, repeats=300, rng=rng) @ sums / len(losses), grid)
+    moved = np.exp(stretched(np.log(drawn), np.log(value), count, level=LEVEL))
+    return np.clip(moved, COLDEST, HOTTEST)
 
 
 def _drawn(rng: np.random.Generator, n: int, repeats: int) -> NDArray[np.float64]:
@@ -256,16 +293,23 @@ def _error(
         draws = rng.multinomial(len(sizes), [1 / len(sizes)] * len(sizes), size=REPEATS) / 1.0
     sums = np.zeros((len(sizes), count))
     np.add.at(sums, (units, bins), excess)
+    if groups is not None and len(sizes) < 2:
+        return Estimate.of(value, None), chance
     drawn = np.abs(draws @ sums).sum(axis=1) / (draws @ sizes)
+    if groups is not None:
+        drawn = stretched(drawn, value, len(sizes), level=LEVEL)
     found = percentile_interval(drawn, level=LEVEL)
     low, high = 2 * value - found.high - chance, 2 * value - found.low
     return Estimate(value, float(np.clip(low, 0, value)), float(np.clip(high, value, 1))), chance
 
 
-def _bin(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Bin:
-    exact = clopper_pearson(int(right.sum()), len(right), level=LEVEL)
-    mean = float(confidence.mean())
-    return Bin(len(right), mean, float(right.mean()), exact.low, exact.high)
+def _bin(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], groups: NDArray[Any] | None
+) -> Bin:
+    found = share(right, group_codes(groups))
+    if found is None:
+        raise ValueError("a bin needs cells")
+    return Bin(len(right), float(confidence.mean()), found.value, found.low, found.high)
 
 
 def _class(
@@ -279,9 +323,9 @@ def _class(
     n = int(called.sum())
     if not n:
         return ClassReliability(name, 0, None, None, None)
-    one = _bin(confidence[called], right[called])
+    own = None if groups is None else groups[called]
+    one = _bin(confidence[called], right[called], own)
     error = None
     if n >= FEWEST_CALLED:
-        own = None if groups is None else groups[called]
         error, _ = _error(confidence[called], right[called], _bins(confidence[called]), own, rng)
     return ClassReliability(name, n, one.confidence, Estimate(one.right, one.low, one.high), error)

@@ -221,7 +221,8 @@ def answers_report(report: AnswersReport) -> None:
         (f"{each.model_alone:,}", f"{each.rater_alone:,}", p_value(each.p), p_value(each.p_holm))
         for each in report.raters
     ]
-    where = f"{NAMES[report.part]} cells of {report.run} (95 % intervals)"
+    grouped = "independent" if report.groups is None else f"in {counted(report.groups, 'group')}"
+    where = f"{NAMES[report.part]} cells of {report.run}, {grouped} (95 % intervals)"
     headers = ("rater", "cells", "model", "rater's", "model minus rater")
     table(
         (*headers, "only model right", "only rater right", "p", "p, Holm"),

@@ -129,6 +129,7 @@ class Pool:
             folds=len(folds),
             looks=self.folds - 1,
             classes=self._estimable,
+            groups=found.groups,
             seed=trial,
         )
         if not verdict.stop:

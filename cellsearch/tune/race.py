@@ -6,6 +6,7 @@ counted, and their probabilities get a Dirichlet posterior (the Bayesian bootstr
 a prior that keeps a class of two or three cells uncertain). Each draw of it gives two confusion
 matrices and so a difference of the metric. What training alone does to a score from fold to fold is
 not in the cells; it enters as a normal term. Every look spends an equal part of alpha (Bonferroni).
+Where cells come in groups (donors, plates), those are drawn too; the greater probability counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsearch.stats.groups import (
+    Codes,
+    cluster_confusions,
+    drawn_groups,
+    group_confusions,
+    stretched,
+)
 from cellsearch.stats.intervals import drawn_pairs, pair_counts, pair_prior
 from cellsearch.stats.metrics import TITLES, confusion, metric_named, score
 
@@ -80,6 +88,7 @@ def look(
     folds: int,
     looks: int,
     classes: NDArray[np.bool_] | None = None,
+    groups: Codes | None = None,
     rule: Rule | None = None,
     seed: int = 0,
 ) -> Verdict:
@@ -94,6 +103,7 @@ def look(
         folds: folds that the cells come from.
         looks: looks that a trial gets in all, over which alpha is divided.
         classes: (K,) bool, classes that can be estimated.
+        groups: (n,) int64; None where cells are independent.
         rule: how sure one must be.
         seed: of the draws, so that a restart decides the same.
     """
@@ -110,8 +120,28 @@ def look(
     )
     # Both scores carry the noise of their own training, hence the factor 2.
     noise = rule.training_noise * np.sqrt(2.0 / max(1, folds))
-    difference = difference + rng.normal(0.0, noise, difference.shape)
-    probability = float(np.mean(difference >= 0.0))
+
+    def not_worse(drawn: NDArray[np.float64]) -> float:
+        return float(np.mean(drawn + rng.normal(0.0, noise, drawn.shape) >= 0.0))
+
+    probability = not_worse(difference)
+    count = 0 if groups is None else int(groups.max()) + 1
+    if groups is not None and count > 1:
+        times = drawn_groups(count, repeats=rule.draws, rng=rng)
+        first, second = (
+            score(
+                metric,
+                cluster_confusions(group_confusions(labels, said, groups, k), times),
+                classes=classes,
+            )
+            for said in (candidate, best)
+        )
+        level = 1.0 - 2.0 * rule.alpha / looks
+        moved = stretched(first - second, mine - other, count, level=level)
+        probability = max(probability, not_worse(moved))
+    elif groups is not None:
+        # One group does not tell what another would show.
+        probability = 1.0
     return Verdict(probability < rule.alpha / looks, mine, other, probability, len(labels))
 
 
