@@ -162,7 +162,10 @@ def _duplicates(
         severity: Severity = "warning"
         where = f" ({'both' if len(cells) == 2 else 'all'} {classes[0]})"
         if len(classes) > 1:
-            kind, severity = "duplicate-across-classes", "error"
+            kind = "duplicate-across-classes"
+            # That one picture is another, moved, is an inference; it shall not stop a search.
+            if any(pair.alignment is None for pair in linked):
+                severity = "error"
             of_each = [_class_of(dataset, int(cell)) for cell in cells]
             where = f" but are labelled {' and '.join(of_each if len(cells) == 2 else classes)}"
         torn = len(np.unique(part[cells])) > 1 and not (splits is None and splits_follow)
