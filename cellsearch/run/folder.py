@@ -24,6 +24,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     ValidationError,
+    field_validator,
 )
 
 from cellsearch.data.dataset import CellDataset
@@ -33,6 +34,7 @@ from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.job import FOLD_FILE
 from cellsearch.util.atomic import sync_folder, write_whole_text
 from cellsearch.util.messages import Setting
+from cellsearch.util.passwords import without_password
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -103,6 +105,11 @@ class RunRecord(BaseModel):
     built: tuple[Literal["cells", "space"], ...] = ()
     accepted: tuple[Accepted, ...] = ()
     state: Literal["searching", "finished"] = "searching"
+
+    @field_validator("command")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        return without_password(value)
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
@@ -198,6 +205,20 @@ def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: s
         )
 
 
+def require_same_storage(config: RunConfig, storage: object) -> None:
+    """Refuse a storage that is given anew and is another one: a run has one study.
+
+    Raises:
+        MismatchError: they differ by more than the password.
+    """
+    if storage is not None and without_password(str(storage)) != config.shown_storage:
+        raise MismatchError(
+            f"the study of this run lies in {config.shown_storage or 'its own folder'}; give that "
+            "with its password, or leave out ",
+            Setting("storage"),
+        )
+
+
 ANOTHER = Setting("out", "FOLDER")
 
 
@@ -223,7 +244,11 @@ def unfinished(
         except RunError:
             continue
         same = all(getattr(record.config, name) == getattr(config, name) for name in IDENTITY)
-        same = same and record.config.storage == config.storage and record.state != "finished"
+        same = (
+            same
+            and record.config.shown_storage == config.shown_storage
+            and record.state != "finished"
+        )
         if same and _of_these(record, cells, space):
             found.append((record.created, path.parent))
     return max(found)[1] if found else None

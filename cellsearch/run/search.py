@@ -24,6 +24,7 @@ from cellsearch.run.folder import (
     replace_text,
     require_free,
     require_same,
+    require_same_storage,
     storage_url,
     study_name,
     unfinished,
@@ -157,14 +158,15 @@ def resume(
         observer: who watches; by default nobody.
         command: what was typed, for the card.
         changes: ``budget``, ``seconds``, ``slots``, ``threads``, ``backend``, ``address``,
-            ``abstain``, ``sets``.
+            ``abstain``, ``sets``; ``storage`` is given anew for its password alone.
 
     Raises:
         RunError: not the folder of a run, it is finished, or a value is out of bounds.
-        MismatchError: its cells, splits or space are others by now.
+        MismatchError: its cells, splits, space or storage are others by now.
     """
     folder = Path(folder)
     record = read_record(folder)
+    require_same_storage(record.config, changes.get("storage"))
     config = record.config.changed(**changes)
     return start(config, out=folder, observer=observer, command=command)
 
