@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from cellsearch.errors import StorageError
+from cellsearch.util.file_systems import is_on_network
 from cellsearch.util.messages import Setting
 from cellsearch.util.passwords import without_password
 
@@ -94,11 +96,17 @@ def _swift(engine: sa.Engine) -> sa.Engine:
     """SQLite with a write-ahead log: a commit need not wait for the disk.
 
     A loss of power may then cost the last commits, never the file; the folds they told of are on
-    disk and are told again.
+    disk and are told again. The log needs memory that its users share, which those of a network
+    file system do not: there SQLite keeps its own way, and waits.
     """
     if engine.dialect.name == "sqlite":
+        file = engine.url.database
+        shared = bool(file) and file != ":memory:" and is_on_network(Path(str(file)))
 
         def set_up(connection: Any, _: Any) -> None:
+            if shared:
+                connection.execute("PRAGMA journal_mode=DELETE")
+                return
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
 
