@@ -40,8 +40,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         else:
             with whole_file(Path(os.path.realpath(path))) as file:
                 file.write(data)
-    except OSError as error:
-        raise CardError(f"cannot write {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        # A zero byte in the path is no error of the disk.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CardError(f"cannot write {path}: {reason}") from None
 
 
 def no_formula(value: Any) -> Any:

@@ -16,6 +16,8 @@ from cellsearch.errors import DataError, ReadError
 from cellsearch.util.named_path import require_no_pipe
 
 Kept = TypeVar("Kept")
+LONGEST_NAME = 100
+"""Characters; a name on the disk may have 255 bytes, and more than this one is put into it."""
 
 
 def key_of(facts: Any) -> str:
@@ -64,7 +66,7 @@ def cached(
         DataError: the cache cannot be written.
     """
     key = key_of(facts)
-    folder = cache / "datasets" / f"{slug(name)}-{key[:16]}"
+    folder = cache / "datasets" / f"{slug(name)[:LONGEST_NAME]}-{key[:16]}"
 
     def anew() -> CellDataset:
         shutil.rmtree(folder, ignore_errors=True)

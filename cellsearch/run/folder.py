@@ -34,6 +34,7 @@ from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.job import FOLD_FILE
 from cellsearch.util.atomic import sync_folder, write_whole_text
 from cellsearch.util.messages import Setting
+from cellsearch.util.named_path import require_nameable
 from cellsearch.util.passwords import without_password
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ def read_record(folder: Path) -> RunRecord:
 
     Raises:
         RunError: not the folder of a run, or made by a newer cellsearch.
+        ReadError: no folder can have such a name.
     """
     path = folder / "run.json"
+    require_nameable(folder)
     if not path.is_file():
         raise RunError(_no_run(folder))
     try:

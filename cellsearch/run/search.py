@@ -55,6 +55,7 @@ from cellsearch.space.without_effect import without_effect
 from cellsearch.tune.lock import HeldError
 from cellsearch.util.html import Markup, block, line, note, table
 from cellsearch.util.messages import Setting
+from cellsearch.util.named_path import require_nameable
 from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
@@ -574,7 +575,9 @@ def require_place(out: Path) -> None:
 
     Raises:
         RunError: it holds a finished run, or other things, or is a file.
+        ReadError: no folder can have such a name.
     """
+    require_nameable(out)
     if (out / "run.json").exists():
         require_unfinished(out)
     else:

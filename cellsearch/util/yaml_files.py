@@ -156,6 +156,9 @@ def read_yaml(path: Path) -> Document:
         raise ConfigError(f"not UTF-8 text ({path.name}:{line})") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        # A zero byte in the path.
+        raise ConfigError(f"{ascii(str(path))[1:-1]}: {error}") from None
     _require_shallow(text, path)
     lines: dict[KeyPath, int] = {}
     # What is written out takes a character each; beyond that aliases multiply.
