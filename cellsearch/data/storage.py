@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import DataError
 from cellsearch.util.atomic import write_whole_text
+from cellsearch.util.json_text import from_json
 
 FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
@@ -113,7 +114,7 @@ def _move_into_place(temporary: Path, folder: Path, description: Mapping[str, An
 def _holds(folder: Path, description: Mapping[str, Any]) -> bool:
     """Whether the same arrays lie there; a description that differs is then brought up to date."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        found = from_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if not isinstance(found, dict) or found.get("sha256") != description["sha256"]:
             return False
         # The arrays are the same, and so is what was sampled of them.
@@ -139,7 +140,7 @@ def read_folder(
     """
     path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = from_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"no saved data set in {folder}: {DESCRIPTION} is missing") from error
     except (OSError, ValueError) as error:

@@ -14,7 +14,6 @@ runs/jurkat-2026-11-21-1/
 from __future__ import annotations
 
 import difflib
-import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +32,7 @@ from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.job import FOLD_FILE
 from cellsearch.util.atomic import sync_folder, write_whole_text
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting
 from cellsearch.util.named_path import require_nameable
 from cellsearch.util.passwords import without_password
@@ -130,7 +130,7 @@ def read_record(folder: Path) -> RunRecord:
     if not path.is_file():
         raise RunError(_no_run(folder))
     try:
-        facts = json.loads(path.read_text())
+        facts = from_json(path.read_text())
         if isinstance(facts, dict) and facts.get("format_version", 0) > FORMAT_VERSION:
             raise RunError(
                 f"{path} was written by a newer cellsearch; upgrade cellsearch to resume it"
