@@ -17,6 +17,8 @@ from cellsearch.card.card import ModelCard
 from cellsearch.card.checksums import write_checksums
 from cellsearch.card.config import MODEL
 from cellsearch.errors import CardError
+from cellsearch.terminal.progress import Terminal
+from cellsearch.terminal.tables import say, table
 
 DEEP = "[" * 100_000
 
@@ -108,3 +110,14 @@ def test_nothing_of_a_card_is_unpickled(card: Path) -> None:
     write_checksums(card)
     with pytest.raises(CardError, match="cannot be read"):
         ModelCard.load(card).verify()
+
+
+def test_a_name_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[2J\x1b]0;title\x07\x9b31m"
+    say(f"predicted: {name}")
+    table([name], [[name]], title=name)
+    Terminal().message(name)
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert r"\x1b[2J" in text
+        assert not any(letter in text for letter in "\x1b\x07\x9b")
