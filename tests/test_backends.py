@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,3 +234,60 @@ def test_under_uv_run_workers_are_where_the_driver_is(tmp_path: Path) -> None:
         command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=500
     )
     assert done.stdout.strip() == str(tmp_path)
+
+
+LISTENS = """
+import json, os, sys
+if sys.argv[1] == "before":
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    import ray
+import psutil
+from cellsearch.tune import ray_tune
+with ray_tune.cluster(slots=1, threads=1):
+    me, there = psutil.Process(), []
+    ray_tune.ray.get(ray_tune.ray.remote(lambda: 42).remote())
+    for one in [me, *me.children(recursive=True)]:
+        try:
+            there += [c.laddr.ip for c in one.net_connections("tcp") if c.status == "LISTEN"]
+        except psutil.Error:
+            continue
+    folder = ray_tune.ray._private.worker._global_node.get_temp_dir_path()
+    facts = {"listens": there, "folder": oct(os.stat(os.path.dirname(folder)).st_mode & 0o777)}
+    print(json.dumps(facts | {"path": folder}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ray", ["after", "before"])
+def test_a_ray_of_this_machine_alone_is_reached_from_nowhere_else(tmp_path: Path, ray: str) -> None:
+    (tmp_path / ".ray").mkdir()
+    token = tmp_path / ".ray" / "auth_token"
+    if ray == "before":
+        token.write_text("5" * 64)
+        token.chmod(0o644)
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENS, ray],
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY), "TMPDIR": "/tmp"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=500,
+    )
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert len(facts["listens"]) >= 4
+    assert {ip.removeprefix("::ffff:") for ip in facts["listens"]} == {"127.0.0.1"}
+    assert facts["folder"] == "0o700"
+    assert not Path(facts["path"]).parent.exists()
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert ("asks for no token" in done.stderr) == (ray == "before")
+
+
+def test_where_the_folder_of_sockets_would_have_too_long_a_path_rays_own_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cellsearch.tune import ray_tune
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert len(str(tmp_path)) > ray_tune.LONGEST_FOLDER
+    assert ray_tune.private_folder() is None
+    assert list(tmp_path.iterdir()) == []

@@ -215,3 +215,41 @@ def test_near_miss_is_silent_when_nothing_is_near() -> None:
     assert yaml_files.near_miss("f1", ["accuracy", "macro_f1"]) == "; did you mean 'macro_f1'?"
     assert yaml_files.near_miss("xyz", ["jurkat", "demo"]) == ""
     assert yaml_files.near_miss("", ["jurkat", "demo"]) == ""
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 8)}]\n"
+    for before, name in zip("abcdef", "bcdefg", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (LAUGHS, "far more values than are written"),
+        ("a: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a: " + "{b: " * 500 + "1" + "}" * 500, "nested too deeply"),
+        ("- " * 1000 + "x", "nested too deeply"),
+        ("a: 2001-99-99\n", "month must be in 1..12"),
+        ("a: " + "9" * 5000, "digits"),
+        ("a: &a [1]\n? [*a, *a]\n: 1\n", "unhashable"),
+    ],
+)
+def test_a_document_that_costs_more_than_it_says_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    spent = 0
+    spend = yaml_files._Budget.spend
+
+    def counted(budget: yaml_files._Budget) -> None:
+        nonlocal spent
+        spent += 1
+        spend(budget)
+
+    monkeypatch.setattr(yaml_files._Budget, "spend", counted)
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=why) as raised:
+        yaml_files.read_yaml(path)
+    assert "\n" not in str(raised.value)
+    assert spent <= yaml_files.FREE_VALUES + len(text) + 1

@@ -184,6 +184,32 @@ def test_archives_are_unpacked_from_every_stage(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_what_was_unpacked_is_kept_by_its_archive_and_looked_at_again(tmp_path: Path) -> None:
+    def changed(pixels: bytes) -> DatasetManifest:
+        folder = tmp_path / pixels.decode()
+        source = archive(folder)
+        with zipfile.ZipFile(folder / "v1.zip", "w") as whole:
+            whole.writestr("Cells/a/1_Ch3.tif", pixels)
+        source["files"][0]["size"] = (folder / "v1.zip").stat().st_size
+        return manifest(NOWHERE, **source)
+
+    def root(pixels: bytes) -> Path:
+        mine = changed(pixels) if not (tmp_path / pixels.decode()).exists() else kept[pixels]
+        kept[pixels] = mine
+        # Without it the folder within would be taken.
+        (tmp_path / pixels.decode() / "Cells.zip").unlink(missing_ok=True)
+        return fetch(mine, mirror=tmp_path / pixels.decode(), cache=tmp_path / "cache")
+
+    kept: dict[bytes, DatasetManifest] = {}
+    for pixels in (b"first", b"other"):
+        assert (root(pixels) / "a/1_Ch3.tif").read_bytes() == pixels
+    spoilt = root(b"first") / "a/1_Ch3.tif"
+    spoilt.write_bytes(bytes(5))
+    assert (root(b"first") / "a/1_Ch3.tif").read_bytes() == b"first"
+    (root(b"first") / "a/more.tif").write_bytes(b"foreign")
+    assert not (root(b"first") / "a/more.tif").exists()
+
+
 def test_archives_are_verified(tmp_path: Path) -> None:
     mine = manifest(NOWHERE, **archive(tmp_path / "a"))
     (tmp_path / "a/Cells.zip").unlink()

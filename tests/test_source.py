@@ -116,6 +116,31 @@ def test_a_damaged_cache_is_built_anew(mine: Path, cache: Path) -> None:
 
 
 @pytest.mark.slow
+def zeroed(path: Path, start: int, length: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(length))
+
+
+def test_a_cache_in_which_bytes_went_bad_is_built_anew(
+    mine: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_dataset(mine, cache=cache)
+    whole = np.array(first.images)
+    images = first.folder / "images.npy"
+    zeroed(images, images.stat().st_size // 2, 100)
+    again = load_dataset(mine, cache=cache)
+    np.testing.assert_array_equal(again.images, whole)
+    # Of a large file a part is looked at, unless all is asked for.
+    monkeypatch.setattr("cellsearch.data.storage.BLOCKS", 2)
+    monkeypatch.setattr("cellsearch.data.storage.BLOCK_BYTES", 16)
+    shutil.rmtree(cache)
+    first = load_dataset(mine, cache=cache)
+    zeroed(first.folder / "images.npy", 200, 50)
+    assert not np.array_equal(load_dataset(mine, cache=cache).images, whole)
+    np.testing.assert_array_equal(load_dataset(mine, cache=cache, verified=True).images, whole)
+
+
 def test_several_processes_build_one_cache(mine: Path, cache: Path) -> None:
     code = (
         "import sys; from cellsearch.data.source import load_dataset\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from cellsearch.tune.ensemble import Choice, Ensemble, join_run
 from cellsearch.tune.looks import looked as looked_at
 from cellsearch.tune.rule import StudyRule
 from cellsearch.tune.trial_predictions import out_of_fold
+from cellsearch.util.json_text import from_json
 
 Indices = NDArray[np.int64]
 
@@ -225,7 +225,7 @@ def _uses(made: Provenance) -> list[tuple[str, Indices]]:
 def _search_facts(evidence: Evidence) -> dict[str, Any]:
     path = evidence.folder / "card" / "metrics.json"
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["search"]
+        facts: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))["search"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return facts

@@ -22,6 +22,7 @@ from cellsearch.stats.decision import Decide
 from cellsearch.stats.wording import interval
 from cellsearch.util.atomic import whole_folder
 from cellsearch.util.html import Markup, block, line, note, table
+from cellsearch.util.named_path import require_nameable
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +138,10 @@ class ModelCard:
 
         Raises:
             CardError: this card does not verify, the folder exists, or cannot be written.
+            ReadError: no folder can have such a name.
         """
         target = Path(folder)
+        require_nameable(target)
         if target.exists():
             raise CardError(f"{target} exists; name a folder that does not")
         self.verify()

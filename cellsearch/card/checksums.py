@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cellsearch.errors import CardError
+from cellsearch.util.json_text import from_json
 
 CHECKSUMS = "checksums.json"
 
@@ -106,7 +107,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
     """
     path = folder / CHECKSUMS
     try:
-        sums = json.loads(path.read_text(encoding="utf-8"))
+        sums = from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CardError(f"{folder} is not a complete card: {CHECKSUMS} is missing") from None
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from cellsearch.card.conformal import PredictionSets
 from cellsearch.card.prior import PriorFacts
 from cellsearch.errors import CardError
 from cellsearch.stats.decision import Decide, Decision, decided
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting
 
 FORMAT_VERSION = 1
@@ -264,7 +264,7 @@ def read_config(folder: Path) -> CardConfig:
     if os.path.lexists(path):
         require_plain(folder)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         what = "holds no config.json" if folder.is_dir() else "is not a folder"
         inside = folder / "card"

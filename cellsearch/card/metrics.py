@@ -349,7 +349,7 @@ class CardMetrics(_Value):
         """
         path = folder / METRICS_FILE
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise CardError(f"{path} is damaged: {error}") from None
         except ValidationError as error:

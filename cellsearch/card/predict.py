@@ -19,6 +19,7 @@ from cellsearch.card.inputs import Images, graph_inputs, prepare, require_known_
 from cellsearch.card.session import open_session, run_session
 from cellsearch.errors import CardError
 from cellsearch.stats.decision import decided
+from cellsearch.util.json_text import from_json
 from cellsearch.util.progress import Progress
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def set_text(names: Sequence[str], classes: Sequence[str]) -> str:
 def set_names(text: str, classes: Sequence[str]) -> list[str]:
     """The classes that ``set_text`` wrote."""
     if any(SET_SEPARATOR in name for name in classes):
-        return [str(name) for name in json.loads(text)]
+        return [str(name) for name in from_json(text)]
     return text.split(SET_SEPARATOR) if text else []
 
 

@@ -98,9 +98,9 @@ def check_front_matter(readme: Path) -> None:
 def _replay(folder: Path) -> tuple[int, float]:
     predictor = CardPredictor.load(folder)
     try:
-        images = np.load(folder / TEST_INPUT, allow_pickle=False)
-        expected = np.load(folder / TEST_OUTPUT, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        images = np.load(folder / TEST_INPUT, mmap_mode="r", allow_pickle=False)
+        expected = np.load(folder / TEST_OUTPUT, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
         raise CardError(f"the test cells of {folder} cannot be read: {error}") from None
     found = predictor.predict(images)
     config = predictor.config

@@ -23,8 +23,9 @@ from cellsearch.cli import (
     serve,
     spaces,
 )
-from cellsearch.cli.streams import printable, spell_all, standard_output
+from cellsearch.cli.streams import spell_all, standard_output
 from cellsearch.errors import CellsearchError
+from cellsearch.util.spelling import printable
 from cellsearch.util.wording import as_option
 
 EPILOG = """\b

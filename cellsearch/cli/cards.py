@@ -124,9 +124,9 @@ def predict(
     if fractions is not None or len(rows) > 1:
         sample = fractions_of(probabilities, config)
     if fractions is not None and sample is not None:
-        write_csv(fractions, fraction_rows(sample))
+        write_csv(fractions, fraction_rows(sample), for_people=True)
     if out is not None:
-        write_csv(out, rows)
+        write_csv(out, rows, for_people=True)
     written = [write_for(target, rows, config.classes) for target in targets]
     if as_json:
         say_json(

@@ -133,7 +133,7 @@ def check(
     from cellsearch.util.wording import worded
 
     progress = Terminal().progress
-    cells = _cells(name, fields, progress)
+    cells = _cells(name, fields, progress, verified=True)
     report = check_dataset(cells, folds=folds, on_progress=progress)
     if not as_json:
         check_report(report, cells)
@@ -159,7 +159,9 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
-def _cells(name: str, given: Mapping[str, Any], on_progress: Progress) -> CellDataset:
+def _cells(
+    name: str, given: Mapping[str, Any], on_progress: Progress, *, verified: bool = False
+) -> CellDataset:
     """The cells of a data set, for the task that the options of ``TASK`` say."""
     from cellsearch.data.source import load_dataset
     from cellsearch.data.task import apply_task
@@ -169,6 +171,7 @@ def _cells(name: str, given: Mapping[str, Any], on_progress: Progress) -> CellDa
         name,
         variant=values.pop("variant", None),
         mirror=values.pop("mirror", None),
+        verified=verified,
         on_progress=on_progress,
         **values.pop("options", {}),
     )

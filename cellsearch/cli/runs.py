@@ -11,6 +11,7 @@ import typer
 
 from cellsearch.cli import completion
 from cellsearch.cli.options import AllowHost, Json, RunArgument, SharedStorage
+from cellsearch.util.passwords import without_password
 
 if TYPE_CHECKING:
     from cellsearch.run.shared import SharedRun
@@ -60,7 +61,7 @@ def _shared(storage: str, *, as_json: bool) -> None:
         say("no runs in this database yet; `cellsearch run ... --storage URL` adds one")
         return
     table(SHARED_COLUMNS, [shared_line(run) for run in found])
-    name, url = shlex.quote(found[0].row.facts.name), shlex.quote(storage)
+    name, url = shlex.quote(found[0].row.facts.name), shlex.quote(without_password(storage))
     say(f"look at one: cellsearch show {name} --storage {url}")
 
 

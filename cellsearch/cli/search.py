@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellsearch.cli.options import Json, RunArgument, run_options, run_values
+from cellsearch.util.passwords import without_password
 
 if TYPE_CHECKING:
     from cellsearch.run.nested import NestedResult
@@ -59,7 +60,7 @@ def run(
     if "seconds" in values:
         values.setdefault("budget", None)
     config = RunConfig.of(**values)
-    command = shlex.join(["cellsearch", *sys.argv[1:]])
+    command = _typed()
     if outer is not None or repeats is not None:
         from cellsearch.run.nested import nested_search
 
@@ -72,7 +73,9 @@ def run(
     _ends(result, config.metric, as_json=as_json)
 
 
-@run_options("budget", "seconds", "slots", "threads", "backend", "address", "abstain", "sets")
+@run_options(
+    "budget", "seconds", "slots", "threads", "backend", "address", "storage", "abstain", "sets"
+)
 def resume(run: RunArgument, *, as_json: Json = False, **fields: Any) -> None:
     """Resume an interrupted run. Finished trials are kept.
 
@@ -89,9 +92,14 @@ def resume(run: RunArgument, *, as_json: Json = False, **fields: Any) -> None:
     if is_nested(run):
         _nested_ends(resume_nested(run, observer=Terminal(), **given), as_json=as_json)
         return
-    command = shlex.join(["cellsearch", *sys.argv[1:]])
+    command = _typed()
     result = resume(run, observer=Terminal(), command=command, **given)
     _ends(result, read_record(result.folder).config.metric, as_json=as_json)
+
+
+def _typed() -> str:
+    """The command as it is kept: each word without a password."""
+    return shlex.join(["cellsearch", *map(without_password, sys.argv[1:])])
 
 
 def _ends(result: SearchResult, metric: str, *, as_json: bool) -> None:

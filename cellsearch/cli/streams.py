@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
-from unicodedata import category
 
 CLOSED_PIPE = 141
 """128 + SIGPIPE: what a shell reports of a program whose reader went away."""
@@ -31,14 +30,6 @@ def spell_all() -> None:
     codecs.register_error(_HANDLER, _escaped)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_HANDLER)
-
-
-def printable(text: str) -> str:
-    """A text without control characters, which a name in a file may hold to steer a terminal."""
-    return "".join(
-        letter if letter == "\n" or category(letter) != "Cc" else ascii(letter)[1:-1]
-        for letter in text
-    )
 
 
 @contextmanager

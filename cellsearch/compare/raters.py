@@ -111,7 +111,7 @@ class AnswersReport:
             for each in self.raters
         ]
         try:
-            write_csv(path, rows)
+            write_csv(path, rows, for_people=True)
         except CardError as error:
             raise RunError(error) from None
 

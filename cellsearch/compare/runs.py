@@ -96,7 +96,7 @@ class RunsReport:
         """
         rows = [row for run in self.runs for row in self._rows(run)]
         try:
-            write_csv(path, rows)
+            write_csv(path, rows, for_people=True)
         except CardError as error:
             raise RunError(error) from None
 

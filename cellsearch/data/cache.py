@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cellsearch.data.arrays import slug
-from cellsearch.data.dataset import CellDataset
+from cellsearch.data.dataset import CellDataset, require_unchanged
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.named_path import require_no_pipe
 
 Kept = TypeVar("Kept")
+LONGEST_NAME = 100
+"""Characters; a name on the disk may have 255 bytes, and more than this one is put into it."""
 
 
 def key_of(facts: Any) -> str:
@@ -40,23 +42,37 @@ def fingerprint(root: Path, files: Iterable[Path]) -> list[list[Any]]:
     return prints
 
 
-def cached(cache: Path, name: str, facts: Any, build: Callable[[], CellDataset]) -> CellDataset:
+def cached(
+    cache: Path,
+    name: str,
+    facts: Any,
+    build: Callable[[], CellDataset],
+    *,
+    verified: bool = False,
+) -> CellDataset:
     """The data set of these facts, opened where it lies, else built and saved.
 
     Processes that ask for the same one wait for the first. A folder that was damaged is
     built anew.
 
+    Args:
+        cache: folder of the cache.
+        name: of the data set.
+        facts: that tell it from others.
+        build: makes it.
+        verified: read every byte of what is there; else some of them all over it.
+
     Raises:
         DataError: the cache cannot be written.
     """
     key = key_of(facts)
-    folder = cache / "datasets" / f"{slug(name)}-{key[:16]}"
+    folder = cache / "datasets" / f"{slug(name)[:LONGEST_NAME]}-{key[:16]}"
 
     def anew() -> CellDataset:
         shutil.rmtree(folder, ignore_errors=True)
         return build().save(folder)
 
-    return built_once(cache, key[:16], lambda: _opened(folder), anew)
+    return built_once(cache, key[:16], lambda: _opened(folder, verified=verified), anew)
 
 
 def built_once(
@@ -91,8 +107,11 @@ def built_once(
         ) from error
 
 
-def _opened(folder: Path) -> CellDataset | None:
+def _opened(folder: Path, *, verified: bool) -> CellDataset | None:
     try:
-        return CellDataset.open(folder)
+        found = CellDataset.open(folder)
+        if verified:
+            require_unchanged(found)
     except DataError:
         return None
+    return found

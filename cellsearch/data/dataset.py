@@ -25,7 +25,7 @@ from cellsearch.data.storage import read_folder, write_folder
 from cellsearch.data.thumbnails import chosen_rows, colour_blocks, scaled
 from cellsearch.errors import DataError
 from cellsearch.util.html import Markup, block, line, note, picture, side_by_side, table
-from cellsearch.util.named_path import named_path
+from cellsearch.util.named_path import named_path, require_nameable
 from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
@@ -303,6 +303,7 @@ class CellDataset:
         Raises:
             DataError: no data set there, or a file is missing, truncated or of another version.
         """
+        require_nameable(Path(folder))
         return cls(**fields_in(Path(folder).resolve()))
 
     def select_channels(self, names: Sequence[str]) -> Self:

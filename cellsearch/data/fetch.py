@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -16,6 +17,8 @@ from cellsearch.data.arrays import listed
 from cellsearch.data.download import download
 from cellsearch.data.manifest import DatasetManifest, Source, SourceFile
 from cellsearch.errors import FetchError
+from cellsearch.util.atomic import remove, write_whole_text
+from cellsearch.util.json_text import facts_in
 from cellsearch.util.named_path import named_path
 from cellsearch.util.progress import Progress
 
@@ -187,11 +190,16 @@ def _unpacked(
     cache: Path,
     on_progress: Progress | None,
 ) -> Path:
-    """Folder ``unpacked`` of the archive, or of ``<unpacked>.zip`` within it, kept in the cache."""
-    target = cache / "unpacked" / manifest.name / unpacked
-    if target.is_dir():
+    """Folder ``unpacked`` of the archive, or of ``<unpacked>.zip`` within it, kept in the cache.
+
+    It is kept by what the archive holds, not by its name, and is unpacked anew where a file of it
+    is no longer what was unpacked.
+    """
+    target = cache / "unpacked" / manifest.name / _digest(archive)[:16] / unpacked
+    listing = target.parent.with_suffix(".json")
+    if target.is_dir() and _is_as_unpacked(target, listing):
         return target
-    temporary = target.parent / f".{secrets.token_hex(6)}.tmp"
+    temporary = target.parent.parent / f".{secrets.token_hex(6)}.tmp"
     try:
         temporary.mkdir(parents=True)
         with zipfile.ZipFile(archive) as outer:
@@ -205,18 +213,38 @@ def _unpacked(
                 nested.unlink()
         if not (temporary / unpacked).is_dir():
             raise FetchError(f"{manifest.name}: {archive} holds no folder {unpacked}")
+        remove(target.parent)
+        target.parent.mkdir()
+        write_whole_text(listing, json.dumps(_checks(temporary / unpacked)))
         (temporary / unpacked).replace(target)
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise FetchError(f"{manifest.name}: {archive} is not a whole zip file ({error})") from None
     except OSError as error:
-        if target.is_dir():
-            return target
         raise FetchError(
             f"{manifest.name}: cannot unpack {archive} to {target}: {error.strerror or error}"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FetchError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _checks(folder: Path) -> dict[str, str]:
+    """The digest of each file below a folder."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+
+
+def _is_as_unpacked(folder: Path, listing: Path) -> bool:
+    found = facts_in(listing)
+    return found is not None and found == _checks(folder)
 
 
 def _extract(

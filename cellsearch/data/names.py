@@ -7,10 +7,10 @@ stays as it is until the known names are there, and is then read as a sequence o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from cellsearch.errors import ConfigError
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Message, Setting, joined
 from cellsearch.util.yaml_files import near_miss
 
@@ -303,7 +303,7 @@ def _json(text: str, begins: str) -> object:
     if not text.lstrip().startswith(begins):
         return None
     try:
-        found: object = json.loads(text)
+        found: object = from_json(text)
     except ValueError:
         return None
     return found

@@ -30,6 +30,7 @@ def load_dataset(
     variant: str | None = None,
     mirror: Path | None = None,
     cache: Path | None = None,
+    verified: bool = False,
     on_progress: Progress | None = None,
     **reader_options: Any,
 ) -> CellDataset:
@@ -42,6 +43,7 @@ def load_dataset(
         variant: one of the manifest's variants; None takes its default.
         mirror: folder that holds the manifest's files, instead of downloading them.
         cache: where read cells are kept; default ``cache_folder()``.
+        verified: read every byte that the cache holds of them, and build anew what was damaged.
         on_progress: told what is being done, how many are done, how many there are.
         reader_options: options of the reader; ``layout`` names another reader for a path.
 
@@ -56,7 +58,7 @@ def load_dataset(
     if is_path(name_or_path) or "layout" in reader_options:
         refuse_of_manifests(variant, mirror)
         path = named_path(Path(name_or_path).expanduser())
-        return _from_path(path, reader_options, home, on_progress)
+        return _from_path(path, reader_options, home, on_progress, verified=verified)
     manifest_path = yaml_files.find("datasets", str(name_or_path))
     manifest = load_manifest(name_or_path)
     bound = bind(manifest, reader_options)
@@ -77,14 +79,14 @@ def load_dataset(
         name = f"{name}-{slug(chosen)}"
 
     def derive() -> CellDataset:
-        dataset = cached(home, f"{manifest.name}-whole", facts, build)
+        dataset = cached(home, f"{manifest.name}-whole", facts, build, verified=verified)
         if settings.channels:
             dataset = dataset.select_channels(settings.channels)
         if settings.merge:
             dataset = dataset.merge_classes(settings.merge)
         return replace(dataset, name=name)
 
-    return cached(home, name, {**facts, "variant": chosen}, derive)
+    return cached(home, name, {**facts, "variant": chosen}, derive, verified=verified)
 
 
 def _folder(manifest: DatasetManifest, path: Path) -> Path | None:
@@ -199,7 +201,12 @@ def _assembled(raw: RawCells, manifest: DatasetManifest) -> CellDataset:
 
 
 def _from_path(
-    path: Path, options: Mapping[str, Any], cache: Path, on_progress: Progress | None
+    path: Path,
+    options: Mapping[str, Any],
+    cache: Path,
+    on_progress: Progress | None,
+    *,
+    verified: bool,
 ) -> CellDataset:
     require_utf8([str(path)])
     reader, rest = chosen(path, options)
@@ -217,4 +224,4 @@ def _from_path(
         except DataError as error:
             raise DataError(f"{path}: ", error) from None
 
-    return cached(cache, path.stem or path.name, facts, build)
+    return cached(cache, path.stem or path.name, facts, build, verified=verified)

@@ -25,6 +25,7 @@ from cellsearch.data.plan import Plan, folds_of
 from cellsearch.errors import MismatchError, RunError, SplitError
 from cellsearch.util.atomic import write_whole_text
 from cellsearch.util.html import block, note, table
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Message, Setting
 from cellsearch.util.tables import Table
 
@@ -359,7 +360,7 @@ class SplitsFile(_Section):
             SplitError: it is missing or broken; every problem is located.
         """
         try:
-            values = json.loads(path.read_bytes())
+            values = from_json(path.read_bytes())
         except OSError as error:
             raise SplitError(f"cannot read the splits {path}: {error.strerror or error}") from error
         except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from cellsearch.errors import DataError
 from cellsearch.util.atomic import write_whole_text
+from cellsearch.util.json_text import from_json
 
 FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
 CHUNK_BYTES = 16 * 2**20
+SAMPLES = "samples"
+BLOCKS, BLOCK_BYTES = 256, 2**14
 
 
 def rows_per_chunk(array: NDArray[Any]) -> int:
@@ -40,6 +44,18 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
             file.write(np.ascontiguousarray(array[start : start + step]).tobytes())
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sampled(path: Path) -> str:
+    """Hex sha256 of a file's length and of blocks all over it; of all of a small one."""
+    length = path.stat().st_size
+    found = hashlib.sha256(str(length).encode())
+    last = max(0, length - BLOCK_BYTES)
+    with path.open("rb") as file:
+        for start in np.unique(np.linspace(0, last, BLOCKS).astype(np.int64)).tolist():
+            file.seek(start)
+            found.update(file.read(BLOCK_BYTES))
+    return found.hexdigest()
 
 
 def _reason(error: OSError) -> str:
@@ -72,6 +88,9 @@ def write_folder(
             temporary.mkdir()
             for name, array in arrays.items():
                 _write_array(temporary / f"{name}.npy", array)
+            description[SAMPLES] = {
+                file.name: _sampled(file) for file in sorted(temporary.glob("*.npy"))
+            }
             write_whole_text(temporary / DESCRIPTION, json.dumps(description, indent=1))
             _move_into_place(temporary, folder, description)
     except OSError as error:
@@ -95,9 +114,11 @@ def _move_into_place(temporary: Path, folder: Path, description: Mapping[str, An
 def _holds(folder: Path, description: Mapping[str, Any]) -> bool:
     """Whether the same arrays lie there; a description that differs is then brought up to date."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        found = from_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if not isinstance(found, dict) or found.get("sha256") != description["sha256"]:
             return False
+        # The arrays are the same, and so is what was sampled of them.
+        description = {**description, **{key: found[key] for key in (SAMPLES,) if key in found}}
         if found != json.loads(json.dumps(description)):
             write_whole_text(folder / DESCRIPTION, json.dumps(description, indent=1))
         return True
@@ -115,11 +136,11 @@ def read_folder(
 
     Raises:
         DataError: no data set lies there, it was written by a later version, or a file is
-            missing or truncated.
+            missing, truncated, or damaged where it is looked at: in a few MB all over it.
     """
     path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = from_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"no saved data set in {folder}: {DESCRIPTION} is missing") from error
     except (OSError, ValueError) as error:
@@ -131,11 +152,15 @@ def read_folder(
             "upgrade cellsearch or save the data set again"
         )
     arrays: dict[str, NDArray[Any]] = {}
+    samples = description.get(SAMPLES, {})
     for file in sorted(folder.glob("*.npy")):
         try:
             arrays[file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
+            sound = file.name not in samples or samples[file.name] == _sampled(file)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{file} is truncated or not an array: {error}") from error
+        if not sound:
+            raise DataError(f"{file} is damaged: its bytes are not those that were written")
     missing = [f"{name}.npy" for name in needed if name not in arrays]
     if missing:
         raise DataError(f"the data set in {folder} is not whole: {', '.join(missing)} missing")

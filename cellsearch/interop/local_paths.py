@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cellsearch.util.passwords import without_password
+
 # No .svg: pictures in one are base64, in which any text may turn up.
 TEXT = (".md", ".json", ".yaml", ".yml", ".csv", ".txt")
 _PART = r"[^\s\"'`<>|:;,()\\/]+"
@@ -20,9 +22,11 @@ _PLAIN = re.compile(
 def without_places(text: str) -> tuple[str, int]:
     """The text with each local path cut to its last part, and how many there were.
 
+    Passwords in addresses, which cards of older versions may hold, go too.
     Someone's home folder becomes ``home``, since its name is theirs. Paths with spaces are known
     by their quotes.
     """
+    text = without_password(text)
     text, quoted = _QUOTED.subn(lambda found: _last_part(found[0]), text)
     text, plain = _PLAIN.subn(lambda found: _last_part(found[0]), text)
     return text, quoted + plain
@@ -44,7 +48,8 @@ def clean_folder(folder: Path) -> dict[str, int]:
         if path.is_file() and path.suffix.lower() in TEXT:
             text = path.read_bytes().decode("utf-8")
             cleaned, count = without_places(text)
-            if count:
+            if cleaned != text:
                 path.write_bytes(cleaned.encode("utf-8"))
+            if count:
                 changed[path.relative_to(folder).as_posix()] = count
     return changed

@@ -15,6 +15,7 @@ from cellsearch.errors import RunError
 from cellsearch.learn.provenance import Provenance
 from cellsearch.stats.decision import Priors
 from cellsearch.util.atomic import whole_file
+from cellsearch.util.json_text import from_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class FoldResult:
         try:
             # numpy leaves a file that it cannot read open, so it is opened here.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                facts: dict[str, Any] = json.loads(str(stored["facts"]))
+                facts: dict[str, Any] = from_json(str(stored["facts"]))
                 facts["history"] = tuple(facts["history"])
                 if "provenance" in facts:
                     facts["provenance"] = Provenance.of(facts["provenance"], stored)

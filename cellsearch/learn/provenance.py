@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsearch.errors import RunError
+from cellsearch.util.json_text import from_json
 
 Indices = NDArray[np.int64]
 _PARTS = ("trained", "watched", "normalised")
@@ -98,7 +99,7 @@ class Provenance:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return cls.of(json.loads(str(stored["facts"])), stored)
+                return cls.of(from_json(str(stored["facts"])), stored)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise RunError(f"{path}: says not from which cells ({error})") from error
 

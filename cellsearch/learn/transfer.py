@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from cellsearch.learn.cell_module import CellModule
 from cellsearch.learn.models.timm_net import TimmNet, head_parameters
 from cellsearch.space.models import ClassicalModel, Model, unpretrained
 from cellsearch.space.recipe import Recipe
+from cellsearch.util.json_text import from_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ def read_backbone(card: Path) -> Backbone:
     """
     from safetensors.torch import load_file
 
-    config = json.loads((card / "config.json").read_text(encoding="utf-8"))
+    config = from_json((card / "config.json").read_text(encoding="utf-8"))
     recipe, prefix = _network(config)
     state = load_file(card / "model.safetensors")
     own = {

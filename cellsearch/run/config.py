@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -22,6 +23,7 @@ from cellsearch.data.findings import present_kind, unknown_kind
 from cellsearch.data.plan import Plan
 from cellsearch.errors import ConfigError, RunError
 from cellsearch.util.messages import Message, Setting, joined
+from cellsearch.util.passwords import without_password
 from cellsearch.util.validation import near_miss, problems
 
 Kind = Literal["outer", "repeats"]
@@ -230,6 +232,11 @@ class RunConfig(BaseModel):
     )
     address: str | None = Field(default=None, description="An existing Ray cluster.")
 
+    @field_serializer("storage")
+    def _kept_without_password(self, value: str | None) -> str | None:
+        """What is written down may be handed on; the password stays with who typed it."""
+        return None if value is None else without_password(value)
+
     @model_validator(mode="before")
     @classmethod
     def _as_options_are_spelt(cls, values: object) -> object:
@@ -308,6 +315,11 @@ class RunConfig(BaseModel):
         if value not in METRICS:
             raise ValueError(f"expected one of {', '.join(METRICS)}{near_miss(value, METRICS)}")
         return value
+
+    @property
+    def shown_storage(self) -> str | None:
+        """``storage`` without its password."""
+        return None if self.storage is None else without_password(self.storage)
 
     @property
     def task(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ runs/jurkat-2026-11-21-1/
 from __future__ import annotations
 
 import difflib
-import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     ValidationError,
+    field_validator,
 )
 
 from cellsearch.data.dataset import CellDataset
@@ -32,7 +32,10 @@ from cellsearch.run.config import IDENTITY, NestedRequest, RunConfig
 from cellsearch.space.search_space import SearchSpace
 from cellsearch.tune.job import FOLD_FILE
 from cellsearch.util.atomic import sync_folder, write_whole_text
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting
+from cellsearch.util.named_path import require_nameable
+from cellsearch.util.passwords import without_password
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -106,6 +109,11 @@ class RunRecord(BaseModel):
     accepted: tuple[Accepted, ...] = ()
     state: Literal["searching", "finished"] = "searching"
 
+    @field_validator("command")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        return without_password(value)
+
 
 def write_record(folder: Path, record: RunRecord) -> None:
     """Write ``run.json`` so that a crash leaves the old one or the new one."""
@@ -117,12 +125,14 @@ def read_record(folder: Path) -> RunRecord:
 
     Raises:
         RunError: not the folder of a run, or made by a newer cellsearch.
+        ReadError: no folder can have such a name.
     """
     path = folder / "run.json"
+    require_nameable(folder)
     if not path.is_file():
         raise RunError(_no_run(folder))
     try:
-        facts = json.loads(path.read_text())
+        facts = from_json(path.read_text())
         if isinstance(facts, dict) and facts.get("format_version", 0) > FORMAT_VERSION:
             raise RunError(
                 f"{path} was written by a newer cellsearch; upgrade cellsearch to resume it"
@@ -200,6 +210,20 @@ def require_same(old: RunRecord, new: RunRecord, *, old_space: str, new_space: s
         )
 
 
+def require_same_storage(config: RunConfig, storage: object) -> None:
+    """Refuse a storage that is given anew and is another one: a run has one study.
+
+    Raises:
+        MismatchError: they differ by more than the password.
+    """
+    if storage is not None and without_password(str(storage)) != config.shown_storage:
+        raise MismatchError(
+            f"the study of this run lies in {config.shown_storage or 'its own folder'}; give that "
+            "with its password, or leave out ",
+            Setting("storage"),
+        )
+
+
 ANOTHER = Setting("out", "FOLDER")
 
 
@@ -225,7 +249,11 @@ def unfinished(
         except RunError:
             continue
         same = all(getattr(record.config, name) == getattr(config, name) for name in IDENTITY)
-        same = same and record.config.storage == config.storage and record.state != "finished"
+        same = (
+            same
+            and record.config.shown_storage == config.shown_storage
+            and record.state != "finished"
+        )
         if same and _of_these(record, cells, space):
             found.append((record.created, path.parent))
     return max(found)[1] if found else None

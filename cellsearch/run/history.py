@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cellsearch.errors import CellsearchError, RunError
 from cellsearch.run.folder import RunRecord, read_record, storage_url, study_name
+from cellsearch.util.named_path import require_nameable
 
 if TYPE_CHECKING:
     from cellsearch.tune.study import TrialRow
@@ -70,7 +71,9 @@ def card_of(run: Path) -> Path:
 
     Raises:
         RunError: no run, repeated searches, or a run without a card yet.
+        ReadError: no folder can have such a name.
     """
+    require_nameable(run)
     card = run / "card" if (run / "card").is_dir() else run
     if not (card / "config.json").is_file():
         require_run(run)

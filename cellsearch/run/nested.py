@@ -36,6 +36,7 @@ from cellsearch.run.folder import (
     read_record,
     read_request,
     replace_text,
+    require_same_storage,
 )
 from cellsearch.run.history import card_of, damage_to
 from cellsearch.run.inputs import Given, cells_and_duplicates
@@ -148,6 +149,7 @@ def resume_nested(
 ) -> NestedResult:
     """Go on with interrupted searches; ``changes`` as for ``run.resume``."""
     request = read_request(folder)
+    require_same_storage(request.config, changes.get("storage"))
     config = request.config.changed(**changes)
     outer = request.times if request.kind == "outer" else None
     repeats = request.times if request.kind == "repeats" else None

@@ -25,6 +25,7 @@ from cellsearch.run.folder import (
     replace_text,
     require_free,
     require_same,
+    require_same_storage,
     storage_url,
     study_name,
     unfinished,
@@ -56,6 +57,7 @@ from cellsearch.space.without_effect import without_effect
 from cellsearch.tune.lock import HeldError
 from cellsearch.util.html import Markup, block, line, note, table
 from cellsearch.util.messages import Setting
+from cellsearch.util.named_path import require_nameable
 from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
@@ -159,14 +161,15 @@ def resume(
         observer: who watches; by default nobody.
         command: what was typed, for the card.
         changes: ``budget``, ``seconds``, ``slots``, ``threads``, ``backend``, ``address``,
-            ``abstain``, ``sets``.
+            ``abstain``, ``sets``; ``storage`` is given anew for its password alone.
 
     Raises:
         RunError: not the folder of a run, it is finished, or a value is out of bounds.
-        MismatchError: its cells, splits or space are others by now.
+        MismatchError: its cells, splits, space or storage are others by now.
     """
     folder = Path(folder)
     record = read_record(folder)
+    require_same_storage(record.config, changes.get("storage"))
     config = record.config.changed(**changes)
     return start(config, out=folder, observer=observer, command=command)
 
@@ -589,7 +592,9 @@ def require_place(out: Path) -> None:
 
     Raises:
         RunError: it holds a finished run, or other things, or is a file.
+        ReadError: no folder can have such a name.
     """
+    require_nameable(out)
     if (out / "run.json").exists():
         require_unfinished(out)
     else:

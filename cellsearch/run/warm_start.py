@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from cellsearch.space.models import ClassicalModel, unpretrained
 from cellsearch.space.parameters import ParamValue
 from cellsearch.space.recipe import Recipe
 from cellsearch.space.search_space import SearchSpace
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting
 from cellsearch.util.yaml_files import Document
 
@@ -160,7 +160,9 @@ def seen_cells(card: Path, config: CardConfig, cells: CellDataset) -> list[str]:
     known = np.zeros(len(cells), dtype=bool)
     path = card / SEEN_CELLS
     if path.is_file():
-        known |= np.isin(cell_digests(cells.images), np.load(path, allow_pickle=False))
+        known |= np.isin(
+            cell_digests(cells.images), np.load(path, mmap_mode="r", allow_pickle=False)
+        )
     if config.dataset.name == cells.name and (cells.name != "custom" or not path.is_file()):
         known |= np.isin(cells.ids, np.array(sorted(ids_of(card)), dtype=np.str_))
     return [str(name) for name in cells.ids[known]]
@@ -169,7 +171,7 @@ def seen_cells(card: Path, config: CardConfig, cells: CellDataset) -> list[str]:
 def _began_with(card: Path) -> Path | None:
     """The card whose weights this one's began with."""
     try:
-        facts = json.loads((card / "metrics.json").read_text(encoding="utf-8"))
+        facts = from_json((card / "metrics.json").read_text(encoding="utf-8"))
         found = facts["search"].get("init_from")
     except (OSError, ValueError, KeyError) as error:
         raise CardError(f"{card / 'metrics.json'} cannot be read: {error}") from None

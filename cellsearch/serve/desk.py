@@ -297,5 +297,5 @@ def _require_cells(sample: Sample) -> None:
 def _written(sample: Sample, name: str, rows: list[Row]) -> bytes:
     with sample.lock:
         path = sample.folder / name
-        write_csv(path, rows)
+        write_csv(path, rows, for_people=True)
         return path.read_bytes()

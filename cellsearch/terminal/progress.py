@@ -21,6 +21,7 @@ from cellsearch.space.recipe import brief
 from cellsearch.tune.rungs import RUNG_NAMES, rung_numbered
 from cellsearch.util.durations import spoken
 from cellsearch.util.progress import Progress
+from cellsearch.util.spelling import printable
 
 if TYPE_CHECKING:
     from cellsearch.data.dataset import CellDataset
@@ -74,7 +75,7 @@ class Terminal(RunObserver):
 
     def message(self, text: str) -> None:
         self._close_bar()
-        self.console.print(text, soft_wrap=True, markup=False)
+        self.console.print(printable(text), soft_wrap=True, markup=False)
 
     def progress(self, stage: str, done: int, total: int) -> None:
         if not self.console.is_terminal:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from cellsearch.util.json_text import json_text
+from cellsearch.util.spelling import printable
 from cellsearch.util.tables import Table
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ def _console() -> Console:
 
 def show(found: Table) -> None:
     """Print a table; plain text where the output is not a terminal."""
-    view = Printed(title=found.title or None, title_justify="left", box=None, pad_edge=False)
+    view = Printed(
+        title=printable(found.title) or None, title_justify="left", box=None, pad_edge=False
+    )
     for column in found.columns:
-        view.add_column(column.name, overflow="fold")
+        view.add_column(printable(column.name), overflow="fold")
     for row in found.texts:
-        view.add_row(*row)
+        view.add_row(*map(printable, row))
     _console().print(view, markup=False)
 
 
@@ -50,7 +53,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
 
 def say(text: str) -> None:
     """Print one line, whatever its length."""
-    _console().print(text, soft_wrap=True, markup=False)
+    _console().print(printable(text), soft_wrap=True, markup=False)
 
 
 def counted(number: int, word: str) -> str:

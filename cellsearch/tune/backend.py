@@ -18,7 +18,7 @@ class Backend(Protocol):
 
     A backend obeys each ``Decision`` before the trial's next fold begins, returns when
     ``driver.finished``, raises ``Interrupted`` within seconds of a signal, and leaves no process
-    behind however it ends.
+    behind when it returns or raises. After ``kill -9`` two helpers of Ray live on for a minute.
     """
 
     def run(self, job: SearchJob, driver: Driver, interrupts: Interrupts) -> None:

@@ -12,6 +12,7 @@ from cellsearch.errors import RunError
 from cellsearch.learn.fold_result import FoldResult
 from cellsearch.space.recipe import Recipe
 from cellsearch.tune.limits import Bounds
+from cellsearch.util.json_text import from_json
 
 FOLD_FILE = "fold-{}.npz"
 Event = Literal["started", "fold", "final", "failed", "broken", "beyond_limits", "suspended"]
@@ -70,7 +71,7 @@ class SearchJob:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of ``to_json``."""
-        facts = json.loads(text)
+        facts = from_json(text)
         for name in ("run_folder", "dataset_folder", "splits_path", "init_from"):
             facts[name] = None if facts[name] is None else Path(facts[name])
         return cls(**facts)
@@ -112,7 +113,7 @@ class Task:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of ``to_json``."""
-        facts = json.loads(text)
+        facts = from_json(text)
         bounds = Bounds(**facts["bounds"]) if facts["bounds"] else None
         recipe = Recipe.from_params(facts["recipe"])
         return cls(

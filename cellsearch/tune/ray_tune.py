@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import socket
 import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +46,13 @@ ENVIRONMENT = {
     # anew for each worker.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
+ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""0 where Ray shall be of one machine."""
+IMPORTED_BEFORE = "ray" in sys.modules
 for _name, _value in ENVIRONMENT.items():
     # A ray that somebody imported before has made up its mind about tokens; the processes it
     # starts would read the environment and disagree with it.
-    if _name != "RAY_AUTH_MODE" or "ray" not in sys.modules:
+    if _name != "RAY_AUTH_MODE" or not IMPORTED_BEFORE:
         os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
@@ -56,6 +62,8 @@ from ray.tune.search import Searcher  # noqa: E402
 
 OBJECT_STORE_BYTES = 100 * 2**20
 CONNECT_SECONDS = 5.0
+LONGEST_FOLDER = 30
+"""Characters; the path of a socket in it may have about a hundred."""
 
 
 @dataclass(frozen=True)
@@ -236,18 +244,89 @@ def cluster(*, slots: int, threads: int, address: str | None = None) -> Iterator
 
 def _started(cpus: int) -> str:
     """The folder of the new session."""
+    place = private_folder()
     try:
-        context = ray.init(
-            address="local",
-            num_cpus=cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-        )
+        keep_token_private()
+        with _on_loopback():
+            context = ray.init(
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=place,
+            )
     except Exception as error:
         raise RunError(f"Ray does not start: {_one_line(error)}") from None
-    return str(context.address_info["session_dir"])
+    if IMPORTED_BEFORE and not _asks_for_a_token():
+        warnings.warn(
+            "ray was imported before cellsearch, and the Ray started here asks for no token: other "
+            "users of this machine can run programs in it. Import cellsearch first, or set "
+            "RAY_AUTH_MODE=token before ray is imported",
+            stacklevel=2,
+        )
+    return str(Path(place).parent) if place else str(context.address_info["session_dir"])
+
+
+def private_folder() -> str | None:
+    """A folder for Ray's sockets and logs that no other user enters; None where its path is long.
+
+    Ray's own, ``/tmp/ray``, is open to all, and who reaches the sockets reads the object store.
+    """
+    folder = tempfile.mkdtemp(prefix="ray-")
+    if len(folder) > LONGEST_FOLDER:
+        Path(folder).rmdir()
+        return None
+    # Ray opens its own folder to all, so it lies in one that is not.
+    return f"{folder}/r"
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Within, what Ray starts listens on loopback alone, as it does on Windows and macOS.
+
+    Its servers bind to all interfaces unless the address of its node is loopback, which Ray
+    decides by this switch and not by ``ray.init``.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    told = os.environ.get(ALONE)
+    os.environ[ALONE], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        if told is None:
+            del os.environ[ALONE]
+        else:
+            os.environ[ALONE] = told
+
+
+def keep_token_private() -> None:
+    """Let nobody else read the token, by which programs can be run here; Ray writes it for all."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    token = Path.home() / ".ray" / "auth_token"
+    token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made by one of several that start at once, and whole when it is there.
+    descriptor, written = tempfile.mkstemp(dir=token.parent)
+    with os.fdopen(descriptor, "w") as file:
+        # As Ray makes it: 32 random bytes in hexadecimal digits.
+        file.write(secrets.token_hex(32))
+    with suppress(FileExistsError):
+        token.hardlink_to(written)
+    Path(written).unlink()
+    if token.stat().st_mode & 0o077:
+        token.chmod(0o600)
+
+
+def _asks_for_a_token() -> bool:
+    from ray import _raylet
+
+    raylet: Any = _raylet
+    return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
 
 
 def _join(address: str) -> None:

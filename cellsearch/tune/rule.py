@@ -25,6 +25,7 @@ from cellsearch.stats.decision import (
 )
 from cellsearch.stats.metrics import Metric
 from cellsearch.util.atomic import write_whole_text
+from cellsearch.util.json_text import from_json
 
 DECISION_FILE = "decision.json"
 
@@ -129,7 +130,7 @@ class StudyRule:
         """
         path = folder / DECISION_FILE
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
+            facts = from_json(path.read_text(encoding="utf-8"))
             several = {name: tuple(facts[name]) for name in ("taus", "natural_always")}
             return cls(**(facts | several))
         except FileNotFoundError:

@@ -33,6 +33,7 @@ from cellsearch.tune.storage import brief, open_storage, shown_url
 from cellsearch.tune.store import RunFacts, Store
 from cellsearch.tune.study import SearchOutcome, StudyFacts, open_study, outcome_of
 from cellsearch.tune.watch import SearchObserver
+from cellsearch.util.passwords import without_password
 
 
 def search(
@@ -160,5 +161,5 @@ def _run_facts(
         space_sha256=facts.space_sha256,
         metric=job.metric,
         seed=job.seed,
-        command=" ".join(sys.argv),
+        command=" ".join(map(without_password, sys.argv)),
     )

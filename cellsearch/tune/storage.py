@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -11,7 +12,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from cellsearch.errors import StorageError
+from cellsearch.util.file_systems import is_on_network
 from cellsearch.util.messages import Setting
+from cellsearch.util.passwords import without_password
 
 CONNECT_SECONDS = 5
 
@@ -50,7 +53,7 @@ def open_engine(url: str) -> sa.Engine:
         StorageError: it does not answer; the password is not shown.
     """
     parsed, options = engine_options(url)
-    shown = parsed.render_as_string(hide_password=True)
+    shown = shown_url(url)
     try:
         engine = _swift(sa.create_engine(parsed, **options))
         with engine.connect():
@@ -61,7 +64,10 @@ def open_engine(url: str) -> sa.Engine:
             "pip install 'cellsearch[postgresql]'"
         ) from None
     except SQLAlchemyError as error:
-        raise StorageError(f"storage {shown} does not answer: {_one_line(error, parsed)}") from None
+        reason = _one_line(error, parsed)
+        raise StorageError(
+            f"storage {shown} does not answer: {reason}", *_password_hint(parsed, reason)
+        ) from None
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
@@ -78,8 +84,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             parsed.render_as_string(hide_password=False), engine_kwargs=options
         )
     except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
-        shown = parsed.render_as_string(hide_password=True)
-        raise StorageError(f"storage {shown}: {_one_line(error, parsed)}") from None
+        raise StorageError(f"storage {shown_url(url)}: {_one_line(error, parsed)}") from None
     storage.engine.dispose()
     _swift(storage.engine)
     # Whoever reads a study lets go of it in the end; its connections would linger at the server.
@@ -91,11 +96,17 @@ def _swift(engine: sa.Engine) -> sa.Engine:
     """SQLite with a write-ahead log: a commit need not wait for the disk.
 
     A loss of power may then cost the last commits, never the file; the folds they told of are on
-    disk and are told again.
+    disk and are told again. The log needs memory that its users share, which those of a network
+    file system do not: there SQLite keeps its own way, and waits.
     """
     if engine.dialect.name == "sqlite":
+        file = engine.url.database
+        shared = bool(file) and file != ":memory:" and is_on_network(Path(str(file)))
 
         def set_up(connection: Any, _: Any) -> None:
+            if shared:
+                connection.execute("PRAGMA journal_mode=DELETE")
+                return
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
 
@@ -105,7 +116,18 @@ def _swift(engine: sa.Engine) -> sa.Engine:
 
 def shown_url(url: str) -> str:
     """A storage URL without its password."""
-    return engine_options(url)[0].render_as_string(hide_password=True)
+    shown = engine_options(url)[0].render_as_string(hide_password=True)
+    return without_password(shown) if "?" in shown else shown
+
+
+def _password_hint(url: URL, reason: str) -> tuple[str | Setting, ...]:
+    if url.password is not None or "password" not in reason.lower():
+        return ()
+    return (
+        "; a run does not keep the password of its database: give it in PGPASSWORD or ~/.pgpass, "
+        "or with ",
+        Setting("storage", "URL"),
+    )
 
 
 def _without_password(url: str) -> str:

@@ -55,10 +55,22 @@ def plain(value: object, *, word: Callable[[Setting], str] = as_parameter) -> An
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
+def from_json(text: str | bytes) -> Any:
+    """Plain values of one JSON document that somebody else may have written.
+
+    Raises:
+        ValueError: no JSON, or brackets within brackets by the hundred.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def facts_in(path: Path) -> dict[str, Any] | None:
     """The mapping of a JSON file; None where there is none, or none that can be read."""
     try:
-        facts = json.loads(path.read_bytes())
+        facts = from_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) else None

@@ -43,8 +43,7 @@ def named_path(path: Path, listings: Listings | None = None) -> Path:
         pass
     except (OSError, ValueError) as error:
         # A name of more than 255 bytes, or with a zero byte in it.
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ReadError(f"{ascii(str(path))[1:-1][:200]}: {reason.lower()}") from None
+        raise _no_name(path, error) from None
     else:
         return path
     place = Path(path.anchor)
@@ -79,6 +78,25 @@ def _spellings(folder: Path, listings: Listings | None) -> Spellings:
     if listings is not None:
         listings[folder] = found
     return found
+
+
+def require_nameable(path: Path) -> None:
+    """Refuse a name that no file can have: more than 255 bytes, or a zero byte in it.
+
+    Raises:
+        ReadError: it has.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    except (OSError, ValueError) as error:
+        raise _no_name(path, error) from None
+
+
+def _no_name(path: Path, error: OSError | ValueError) -> ReadError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ReadError(f"{ascii(str(path))[1:-1][:200]}: {reason.lower()}")
 
 
 def special_kind(path: Path) -> str:

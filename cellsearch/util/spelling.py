@@ -116,6 +116,14 @@ def on_one_line(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
+def printable(text: str) -> str:
+    """A text without control characters, which a name in a file may hold to steer a terminal."""
+    return "".join(
+        letter if letter == "\n" or unicodedata.category(letter) != "Cc" else ascii(letter)[1:-1]
+        for letter in text
+    )
+
+
 @dataclass(frozen=True)
 class Spellings:
     """Names in the forms by which they are compared, so that many can be looked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,7 +134,8 @@ LARGEST = 500_000
 """Bytes of a YAML file; more takes the parser many seconds."""
 
 MOST_LISTED = 20
-MOST_VALUES = 100_000
+DEEPEST = 100
+FREE_VALUES = 1000
 
 
 def read_yaml(path: Path) -> Document:
@@ -154,11 +156,17 @@ def read_yaml(path: Path) -> Document:
         raise ConfigError(f"not UTF-8 text ({path.name}:{line})") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        # A zero byte in the path.
+        raise ConfigError(f"{ascii(str(path))[1:-1]}: {error}") from None
+    _require_shallow(text, path)
     lines: dict[KeyPath, int] = {}
+    # What is written out takes a character each; beyond that aliases multiply.
+    budget = _Budget(path, FREE_VALUES + len(text))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = _plain(YAML(typ="rt").load(text), (), lines, path)
+            data = _plain(YAML(typ="rt").load(text), (), lines, budget)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path.name}:{mark.line + 1}" if mark else path.name
@@ -166,7 +174,10 @@ def read_yaml(path: Path) -> Document:
     except YAMLError as error:
         raise ConfigError(f"not valid YAML: {_first_line(str(error))} ({path.name})") from None
     except RecursionError:
-        raise ConfigError(f"not valid YAML: nested too deeply ({path.name})") from None
+        raise _too_deep(path) from None
+    except (ValueError, TypeError, OverflowError) as error:
+        # A date of a 13th month, a number of thousands of digits, a list as a key.
+        raise ConfigError(f"not valid YAML: {_first_line(str(error))} ({path.name})") from None
     if not isinstance(data, dict):
         found = "an empty file" if data is None else kind_of(data)
         raise ConfigError(f"$: expected a mapping of keys to values, got {found} ({path.name}:1)")
@@ -177,27 +188,56 @@ def _first_line(text: str | None) -> str:
     return (text or "unreadable").strip().splitlines()[0]
 
 
-def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], file: Path) -> Any:
-    if len(lines) > MOST_VALUES:
-        raise ConfigError(
-            f"{file.name}: more than {MOST_VALUES:,} values, most of them by aliases such as *a; "
-            "write out what is meant"
-        )
+def _require_shallow(text: str, path: Path) -> None:
+    """Refuse brackets in brackets in brackets, over which the parser takes many seconds.
+
+    Brackets within quotes and comments count, too; nobody nests so deeply in earnest.
+    """
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > DEEPEST:
+            raise _too_deep(path)
+
+
+def _too_deep(path: Path) -> ConfigError:
+    return ConfigError(f"not valid YAML: nested too deeply ({path.name})")
+
+
+@dataclass
+class _Budget:
+    """How many values a document may still have."""
+
+    file: Path
+    values: int
+
+    def spend(self) -> None:
+        self.values -= 1
+        if self.values < 0:
+            raise ConfigError(
+                f"{self.file.name}: far more values than are written in it, by aliases such as *a; "
+                "write out what is meant"
+            )
+
+
+def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], budget: _Budget) -> Any:
+    budget.spend()
+    file = budget.file
     if isinstance(value, CommentedMap):
         result = {}
         for key, item in value.items():
-            name = _plain(key, path, {}, file)
+            name = _plain(key, path, {}, budget)
             # A key that was merged in by `<<` has no line of its own.
             if key in (value.lc.data or {}):
                 lines[(*path, name)] = value.lc.key(key)[0] + 1
-            result[name] = _plain(item, (*path, name), lines, file)
+            result[name] = _plain(item, (*path, name), lines, budget)
         return result
     if isinstance(value, CommentedSeq):
         for i in range(len(value)):
             # A list that bears a tag has no lines.
             if i in (value.lc.data or {}):
                 lines[(*path, i)] = value.lc.item(i)[0] + 1
-        return [_plain(item, (*path, i), lines, file) for i, item in enumerate(value)]
+        return [_plain(item, (*path, i), lines, budget) for i, item in enumerate(value)]
     if isinstance(value, TaggedScalar) or type(value).__name__ == "CommentedSet":
         line = Document(file, {}, lines).line(path)
         raise ConfigError(f"{pointer(path)}: tags such as '!x' are not read ({file.name}:{line})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from cellsearch.data.readers.self_described import COLUMNS, KEY, Described, part
 from cellsearch.data.readers.spool import spooled_to_size
 from cellsearch.data.readers.table import no_groups
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting, first_line
 from cellsearch.util.progress import Progress
 from cellsearch.util.yaml_files import near_miss
@@ -347,6 +347,6 @@ def _values(root: Path, dataset: Any) -> list[Any]:
 
 def _json(root: Path, text: Any) -> Any:
     try:
-        return json.loads(text)
+        return from_json(text)
     except (TypeError, ValueError):
         raise DataError(f"{root.name}: its attribute {KEY} is not JSON") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from cellsearch.data.readers.self_described import (
 from cellsearch.data.readers.stack import name_channels
 from cellsearch.data.readers.table import no_groups
 from cellsearch.errors import CellsearchError, ConfigError, DataError, ReadError
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Message, first_line
 from cellsearch.util.progress import Progress
 from cellsearch.util.yaml_files import near_miss
@@ -230,7 +230,7 @@ def _described(
             return None
         return Described(columns, named, others, remedies(others), options.groups or DEFAULT)
     try:
-        facts = json.loads(str(whole(archive, KEY)))
+        facts = from_json(str(whole(archive, KEY)))
     except ValueError:
         raise DataError(f"{root.name}: its array {KEY} is not JSON; convert it again") from None
     known = parted(facts, root.name).facts

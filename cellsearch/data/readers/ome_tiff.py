@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from cellsearch.data.readers.ome_companions import companions, once_each, requir
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack, unreadable
 from cellsearch.errors import DataError, ReadError
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress
 
@@ -240,7 +240,7 @@ def _metadata(xml: str | None) -> _File:
         found = replace(found, pixel_size_um=float(pixels["PhysicalSizeX"]) * unit)
     for note in _several((ome.get("StructuredAnnotations") or {}).get("CommentAnnotation")):
         if note.get("Namespace") == NAMESPACE:
-            facts = json.loads(str(note["Value"]))
+            facts = from_json(str(note["Value"]))
             found = replace(found, described=parted(facts, "the file"))
     return found
 

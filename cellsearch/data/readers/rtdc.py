@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from cellsearch.data.readers.self_described import refuse_missing
 from cellsearch.data.readers.spool import spooled
 from cellsearch.data.readers.stack import find_groups, name_channels, relative
 from cellsearch.errors import ConfigError, DataError, ReadError
+from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting, first_line
 from cellsearch.util.progress import Progress
 from cellsearch.util.yaml_files import near_miss
@@ -279,7 +279,7 @@ def _basins(file: Any) -> list[dict[str, Any]]:
         texts = [
             line.decode("utf-8", "replace") if isinstance(line, bytes) else line for line in lines
         ]
-        told = json.loads("".join(texts))
+        told = from_json("".join(texts))
         if isinstance(told, dict):
             found.append(told)
     return found
