@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,14 +19,16 @@ import numpy as np
 import optuna
 import pytest
 
+from cellsearch.data.dataset import CellDataset
+from cellsearch.data.splits import Splits
 from cellsearch.errors import MismatchError, RunError, StorageError
 from cellsearch.learn.fold_result import FoldResult
-from cellsearch.space.recipe import Recipe
+from cellsearch.space.recipe import BASELINE, Recipe
 from cellsearch.tune.attachments import read_note
 from cellsearch.tune.backend import LocalBackend
 from cellsearch.tune.interrupt import EXIT_STATUS
 from cellsearch.tune.job import Report, SearchJob, Task, finished_folds, fold_path
-from cellsearch.tune.limits import Bounds, Fitted
+from cellsearch.tune.limits import Bounds, Fitted, fitted
 from cellsearch.tune.search import search
 from cellsearch.tune.storage import open_storage
 from cellsearch.tune.study import SearchOutcome, read_study, recipe_params
@@ -381,6 +384,23 @@ def test_a_network_that_got_fewer_epochs_keeps_them_when_it_is_taken_up_again(
         assert [report.event for report in again] == [report.event for report in first]
         assert again[0].epochs == 3
     assert cases.computed(job) == done, "no fold is trained again"
+
+
+@pytest.mark.slow
+def test_the_baseline_gets_fewer_epochs_where_another_network_is_refused(tmp_path: Path) -> None:
+    """Without a baseline there is no verdict, however short the time."""
+    job = cases.prepare(squares(), tmp_path)
+    cells = CellDataset.open(job.dataset_folder)
+    splits = Splits.load(job.splits_path, cells)
+    no_time = Bounds(minutes_per_fold=1e-9, least_epochs=5)
+    refused = fitted(no_time, BASELINE, cells, splits, device="cpu", threads=1)
+    assert "minutes a fold, limit" in refused.reason
+    always = dataclasses.replace(no_time, refuse=False)
+    kept = fitted(always, BASELINE, cells, splits, device="cpu", threads=1)
+    assert kept.reason == ""
+    assert kept.recipe.train.epochs == 5
+    ample = dataclasses.replace(always, minutes_per_fold=60.0)
+    assert fitted(ample, BASELINE, cells, splits, device="cpu", threads=1).recipe == BASELINE
 
 
 def test_tasks_and_reports_travel_as_plain_values() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from cellsearch.run.check import accepted_lines
 from cellsearch.run.config import RunConfig
 from cellsearch.run.folder import RunRecord, replace_text, storage_url, study_name
 from cellsearch.run.looks import take_look
+from cellsearch.space.recipe import BASELINE
 from cellsearch.stats.comparison import Comparison
 from cellsearch.stats.decision import decided
 from cellsearch.stats.evaluation import BaselineFigures
@@ -511,10 +512,20 @@ def findings(
     study = _study(record, folder, observer)
     recipes = {row.number: row.recipe for row in outcome.rows}
     verdict = verdict.cautioned(looks)
+    if short := _shortened(reference):
+        verdict = replace(verdict, sentence=f"{verdict.sentence}; {short}")
     found = Found(verdict, importance(metric, trials, recipes, study, seed=seed), looks)
     if study is not None:
         _tell_dashboard(study, folder, found, observer)
     return found
+
+
+def _shortened(reference: TrialRow | None) -> str:
+    """What to say of a baseline that got fewer epochs for the time; "" where it did not."""
+    if reference is None or reference.recipe.train.epochs >= BASELINE.train.epochs:
+        return ""
+    epochs = f"{reference.recipe.train.epochs} of its {BASELINE.train.epochs} epochs"
+    return f"the time allowed the baseline {epochs}"
 
 
 def _in_order(ensemble: Ensemble, splits: Splits, cells: CellDataset) -> NDArray[np.int64]:

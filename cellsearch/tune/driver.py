@@ -56,6 +56,9 @@ PLAN_DRAWS = 100
 LEAST_EPOCHS = 5
 """To which a network may be shortened where time is limited."""
 
+BASELINE_SHARE = 0.4
+"""Of the time, at most, for the folds of the baseline, beside which others are trained."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -464,15 +467,17 @@ class Driver:
             number=trial.number,
             recipe=recipe,
             baseline=baseline,
-            bounds=None if baseline or begun else self._bounds(spared=spared),
+            bounds=None if begun else self._bounds(spared=spared, baseline=baseline),
             deadline=None if unhurried else self._clock.end(),
             rung=1 if self._climbs(recipe, baseline=baseline) and not begun else 0,
         )
         self._live[trial.number] = _Live(trial, task, adopted)
         return task
 
-    def _bounds(self, *, spared: bool) -> Bounds | None:
+    def _bounds(self, *, spared: bool, baseline: bool = False) -> Bounds | None:
         """What a trial may cost: of draws, what the space says; of all, what the time allows."""
+        if baseline:
+            return self._baseline_bounds()
         bounds = Bounds() if spared else Bounds.of(self._space.limits) or Bounds()
         if self._job.seconds is not None:
             minutes = FULL_SHARE * self._job.seconds / self._pool.folds / 60.0
@@ -482,6 +487,13 @@ class Driver:
                 least_epochs=LEAST_EPOCHS if spared else self._fewest_epochs(),
             )
         return None if bounds == Bounds() else bounds
+
+    def _baseline_bounds(self) -> Bounds | None:
+        """Fewer epochs where the time is short: without a baseline there is no verdict."""
+        if self._job.seconds is None:
+            return None
+        minutes = BASELINE_SHARE * self._job.seconds / self._pool.folds / 60.0
+        return Bounds(minutes_per_fold=minutes, least_epochs=LEAST_EPOCHS, refuse=False)
 
     def _fewest_epochs(self) -> int:
         """To which a draw may be shortened: half of the fewest that the space draws."""

@@ -39,12 +39,15 @@ class Bounds:
         minutes_per_fold: of a full training.
         least_epochs: a network that would take more minutes gets fewer epochs, down to these;
             None refuses it instead.
+        refuse: whether one that takes more minutes even then is refused; else it gets
+            ``least_epochs``.
     """
 
     parameters: int | None = None
     multiply_adds: int | None = None
     minutes_per_fold: float | None = None
     least_epochs: int | None = None
+    refuse: bool = True
 
     @classmethod
     def of(cls, limits: LimitsLike | None) -> Bounds | None:
@@ -115,6 +118,8 @@ def fitted(
         return Fitted(recipe)
     if bounds.least_epochs is not None and isinstance(recipe.model, NetworkModel):
         epochs = int(recipe.train.epochs * bounds.minutes_per_fold / minutes)
+        if not bounds.refuse:
+            epochs = min(recipe.train.epochs, max(epochs, bounds.least_epochs))
         if epochs >= bounds.least_epochs:
             train = recipe.train.model_copy(update={"epochs": epochs})
             return Fitted(recipe.model_copy(update={"train": train}))
