@@ -107,6 +107,16 @@ def test_late_a_half_trained_network_goes_before_one_more_half_training() -> Non
     assert next_step(waiting, sent, places=None, time=late, close=never) == Step("train", 2)
 
 
+def test_where_only_a_full_training_fits_the_best_network_goes_without_a_half_one() -> None:
+    waiting = [short(1, 0.4, seconds=20.0), short(2, 0.3, seconds=20.0)]
+    late = Time(used=DRAW_UNTIL, left=50.0)
+    sent = Sent(short=2)
+    assert next_step(waiting, sent, places=None, time=late, close=never) == Step("train", 2)
+    taken = Sent(short=2, full=(waiting[1],))
+    step = next_step(waiting[:1], taken, places=None, time=late, close=never)
+    assert step == Step("draw_quick")
+
+
 def test_the_rest_of_the_time_goes_to_families_of_seconds() -> None:
     late = Time(used=0.9, left=5.0)
     step = next_step(

@@ -182,4 +182,11 @@ def _timed(waiting: Sequence[Climber], sent: Sent, time: Time) -> Step:
         return Step("train", full[0].number)
     if half and len(sent.half) < math.ceil(sent.short / 2):
         return Step("train", half[0].number, rung=2)
-    return Step("train", full[0].number) if full else Step("wait")
+    if full:
+        return Step("train", full[0].number)
+    # With one network in full there is something to join with the models of seconds. Where there
+    # is no time for the half training as well, the best one goes without.
+    straight = [each for each in ranked(waiting, 1) if each.full_seconds <= time.left]
+    if straight and not sent.full and not sent.half:
+        return Step("train", straight[0].number)
+    return Step("wait")
