@@ -13,6 +13,7 @@ from cellsearch.util.version import __version__ as __version__
 if TYPE_CHECKING:
     from cellsearch.card.card import ModelCard, load_card
     from cellsearch.card.replay import VerifyReport
+    from cellsearch.data.cropping.crop import Cropped, crop_cells
     from cellsearch.data.dataset import CellDataset, Provenance
     from cellsearch.data.source import load_dataset
     from cellsearch.data.splits import Splits, draw_splits
@@ -56,6 +57,7 @@ _HOMES = {
     "cellsearch.card.card": ("ModelCard", "load_card"),
     "cellsearch.card.replay": ("VerifyReport",),
     "cellsearch.sklearn.classifier": ("CellClassifier",),
+    "cellsearch.data.cropping.crop": ("Cropped", "crop_cells"),
     "cellsearch.data.dataset": ("CellDataset", "Provenance"),
     "cellsearch.data.source": ("load_dataset",),
     "cellsearch.data.splits": ("Splits", "draw_splits"),
@@ -102,6 +104,7 @@ __all__ = [
     "CellDataset",
     "CellsearchError",
     "ConfigError",
+    "Cropped",
     "DataError",
     "FetchError",
     "InputError",
@@ -127,6 +130,7 @@ __all__ = [
     "VerifyReport",
     "cells_frame",
     "confusion_frame",
+    "crop_cells",
     "draw_splits",
     "figures_frame",
     "fold_scores_frame",

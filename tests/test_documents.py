@@ -21,6 +21,7 @@ from cellsearch.cli import app
 from cli_page import commands
 from conftest import REPOSITORY
 from document_cases import DOCS, Block, blocks, make_cells, make_new, needs, pages
+from field_cases import make_fields
 
 TINY = "--backend local --threads 1 --budget 2"
 """Added to every ``cellsearch run`` of a page; of an option given twice the last counts."""
@@ -83,6 +84,8 @@ def prepare(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     elif "cells" in wanted:
         make_cells(folder / "cells")
         make_new(folder / "new")
+    if "fields" in wanted:
+        make_fields(folder)
     if "donors" in wanted:
         make_cells(folder / "donors", donors=True)
 

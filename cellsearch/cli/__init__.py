@@ -13,6 +13,7 @@ from cellsearch.cli import (
     cards,
     compare,
     convert,
+    crop,
     datasets,
     doctor,
     exports,
@@ -75,6 +76,7 @@ app.command(name="serve", short_help="Serve a card as a web page and REST API.")
 app.command(name="export", short_help="Write a card in the format of another tool.")(exports.export)
 app.command(name="push", short_help="Upload a card to the Hugging Face Hub.")(exports.push)
 app.command(name="convert", short_help="Write cells in another file format.")(convert.convert)
+app.command(name="crop", short_help="Crop cells out of whole images.")(crop.crop)
 app.command(name="doctor", short_help="Check this installation.")(doctor.doctor)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(spaces.app, name="spaces")

@@ -15,6 +15,7 @@ from cellsearch.stats.evaluation import FEW_CELLS
 from cellsearch.stats.metrics import METRICS, TITLES
 from cellsearch.stats.wording import difference, figure, p_value, recall_of
 from cellsearch.terminal.tables import counted, leaderboard, say, show, table
+from cellsearch.util.wording import as_option
 
 if TYPE_CHECKING:
     from cellsearch.card.abstain import Abstention
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cellsearch.card.metrics import CardMetrics
     from cellsearch.card.prevalence import Fractions
     from cellsearch.compare.runs import RunsReport
+    from cellsearch.data.cropping.crop import Cropped
     from cellsearch.run.nested import NestedResult
     from cellsearch.run.search import SearchResult
     from cellsearch.stats.evaluation import Estimate
@@ -181,6 +183,37 @@ def decision_report(
             f"prediction sets: {sum(sizes) / len(sizes):.2f} classes on average, "
             f"{sizes.count(1):,} of one class, {sizes.count(0):,} of none"
         )
+
+
+def cropped_report(cropped: Cropped) -> None:
+    """Print how many objects were cropped, how large, and which were left out."""
+    counts, cells = cropped.counts, cropped.cells
+    side = cells.images.shape[2]
+    scale = cells.provenance.pixel_size_um
+    wide = f" ({side * scale:.3g} um)" if scale else ""
+    say(
+        f"{counted(counts.objects, 'object')} in {counted(counts.images, 'image')}; crops of "
+        f"{side} x {side} px{wide}"
+    )
+    for number, why in (
+        (counts.on_border, "reach the border of their image (--border keep keeps them)"),
+        (counts.tiny, "are too small (--least-area)"),
+        (counts.unlabelled, "have no row in the table of labels"),
+    ):
+        if number:
+            say(f"left out: {number:,} that {why}")
+    if counts.larger:
+        say(
+            f"{counted(counts.larger, 'cell')} larger than the crop, cut at its edge; "
+            f"--size {counts.side_for_all(cropped.margin)} holds all"
+        )
+    for name, count in zip(cells.classes, cells.counts.tolist(), strict=True):
+        say(f"  {name}: {count:,}")
+    for note in cells.provenance.reader_notes:
+        if note.remedy is not None:
+            say(f"note: {note.message.worded(as_option)}")
+    if cells.groups is None:
+        say("one image: figures of a classifier will hold for cells of this image alone")
 
 
 def fractions_report(found: Fractions) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,13 @@ from cellsearch.data.readers.images import TIFF_SUFFIXES, in_plain_words
 from cellsearch.data.readers.ome_companions import companions, once_each, require_companions
 from cellsearch.data.readers.self_described import KEY, Described, parted
 from cellsearch.data.readers.stack import find_groups, name_channels, relative, stack, unreadable
+from cellsearch.data.readers.tiff_facts import in_ome, ome_of, several
 from cellsearch.errors import DataError, ReadError
 from cellsearch.util.json_text import from_json
 from cellsearch.util.messages import Setting
 from cellsearch.util.progress import Progress
 
 NAMESPACE = f"{KEY}/cells"
-MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3}
 UNNAMED = "IQ"
 
 
@@ -224,28 +224,11 @@ def _shown(tiff: Any, series: Any, letters: str) -> tuple[str, NDArray[Any]]:
 
 
 def _metadata(xml: str | None) -> _File:
-    import tifffile
-
-    found = _File((), None, None, None)
-    ome: Any = tifffile.xml2dict(xml).get("OME") if xml else None
-    if not isinstance(ome, Mapping):
-        return found
-    images = _several(ome.get("Image"))
-    pixels = images[0].get("Pixels", {}) if images else {}
-    named = tuple(str(channel.get("Name") or "") for channel in _several(pixels.get("Channel")))
-    unit = MICROMETRES.get(str(pixels.get("PhysicalSizeXUnit", "µm")))
-    if named and all(named) and len(set(named)) == len(named):
-        found = replace(found, channels=named)
-    if unit and pixels.get("PhysicalSizeX"):
-        found = replace(found, pixel_size_um=float(pixels["PhysicalSizeX"]) * unit)
-    for note in _several((ome.get("StructuredAnnotations") or {}).get("CommentAnnotation")):
+    ome = ome_of(xml)
+    facts = in_ome(ome)
+    found = _File((), facts.channels, facts.pixel_size_um, None)
+    for note in several((ome.get("StructuredAnnotations") or {}).get("CommentAnnotation")):
         if note.get("Namespace") == NAMESPACE:
-            facts = from_json(str(note["Value"]))
-            found = replace(found, described=parted(facts, "the file"))
+            told = from_json(str(note["Value"]))
+            found = replace(found, described=parted(told, "the file"))
     return found
-
-
-def _several(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,1 @@
+"""Cells cut out of whole images by label images, as segmentation programmes write them."""
