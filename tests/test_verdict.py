@@ -63,6 +63,36 @@ def trials(recalls: list[float], *, seed: int = 0, stopped: int = 0) -> TrialPre
     )
 
 
+def test_the_interval_of_the_least_recall_holds_it_though_a_class_has_three_cells() -> None:
+    """A bootstrap's lies too low: it held 0.7 in three of four repeats."""
+    chance, cells, recall = rng(), (40, 20, 10, 6, 3), 0.7
+    held = 0
+    for _ in range(100):
+        labels = np.repeat(np.arange(5), cells)
+        predicted = np.where(chance.random(len(labels)) < recall, labels, (labels + 1) % 5)
+        found = bootstrap_intervals(labels, predicted, 5, repeats=50).metrics["worst_recall"]
+        assert found is not None
+        held += found.low <= recall <= found.high
+        least = float(score("worst_recall", confusion(labels, predicted, 5)))
+        assert found.low <= least <= found.high
+    assert held >= 93
+
+
+def test_the_least_recall_of_few_donors_is_known_less_well() -> None:
+    labels = np.repeat([0, 1], 60)
+    predicted = np.where(np.arange(120) % 3 == 0, 1 - labels, labels)
+    donors = np.arange(120) % 3
+    alone = bootstrap_intervals(labels, predicted, 2, repeats=50).metrics["worst_recall"]
+    found = bootstrap_intervals(labels, predicted, 2, groups=donors, repeats=50)
+    of_donors = found.metrics["worst_recall"]
+    assert alone is not None
+    assert of_donors is not None
+    assert of_donors.high - of_donors.low > alone.high - alone.low
+    one = np.zeros(120, np.int64)
+    unknown = bootstrap_intervals(labels, predicted, 2, groups=one, repeats=50)
+    assert unknown.metrics["worst_recall"] is None
+
+
 def test_a_better_trial_is_found_and_equal_ones_are_not() -> None:
     planted = trials([0.7] * 10 + [0.95] + [0.7] * 4, stopped=3)
     found = corrected_differences(planted, "balanced_accuracy", baseline=0)

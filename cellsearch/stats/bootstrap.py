@@ -86,10 +86,10 @@ def bootstrap_intervals(
 
     The metrics, precision and F1 have intervals of a smoothed bootstrap stratified by true class
     (``smoothed_confusions``; counts of cells are given, predictions vary). A class's recall and
-    its specificity are plain proportions and have the exact Clopper-Pearson interval. Where cells
-    come in groups, the groups are drawn too, and the wider interval counts; recall and
-    specificity then have that of Korn and Graubard. One group does not tell how another would
-    differ: its figures have no interval.
+    its specificity are plain proportions and have the exact Clopper-Pearson interval, and the
+    least recall of all classes has one made of theirs. Where cells come in groups, the groups are
+    drawn too, and the wider interval counts; recall and specificity then have that of Korn and
+    Graubard. One group does not tell how another would differ: its figures have no interval.
 
     Args:
         labels: (n,) true classes, 0 .. K - 1.
@@ -128,10 +128,14 @@ def bootstrap_intervals(
             return found
         return widest(found, interval_around(moved, estimate, level=level, bounds=bounds))
 
-    metrics = {
+    metrics: dict[Metric, Interval | None] = {
         metric: around(partial(score, metric, classes=classes), bounds_of(metric))
         for metric in METRICS
+        if metric != "worst_recall"
     }
+    metrics["worst_recall"] = (
+        None if alone else _least_recall(counts, of_groups, classes, level=level)
+    )
     rows = []
     for index, figures in enumerate(per_class(counts)):
         recall, specificity = _proportions(counts, of_groups, index, level=level)
@@ -149,6 +153,34 @@ def bootstrap_intervals(
         MappingProxyType(metrics),
         tuple(rows),
         None if of_groups is None else len(of_groups),
+    )
+
+
+def _least_recall(
+    counts: NDArray[np.int64],
+    of_groups: NDArray[np.int64] | None,
+    classes: NDArray[np.bool_] | None,
+    *,
+    level: float,
+) -> Interval:
+    """Of the least recall of a class, from the exact intervals of all of them.
+
+    It is no less than the least lower bound, if that of the worst class holds, and no more than
+    the least upper bound, if all of them hold (Bonferroni). A bootstrap lies too low: the least of
+    several recalls is pulled down by chance, and that of drawn cells once more.
+    """
+    named = np.ones(len(counts), dtype=bool) if classes is None else classes
+    present: list[int] = np.flatnonzero(named & (counts.sum(axis=1) > 0)).tolist()
+    if not present:
+        return Interval(0.0, 1.0)
+    every = 1.0 - (1.0 - level) / len(present)
+    found = [
+        [_proportions(counts, of_groups, index, level=each)[0] for index in present]
+        for each in (level, every)
+    ]
+    return Interval(
+        min(0.0 if each is None else each.low for each in found[0]),
+        min(1.0 if each is None else each.high for each in found[1]),
     )
 
 

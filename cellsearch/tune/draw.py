@@ -126,7 +126,6 @@ def unfit(space: SearchSpace, draws: int, reason: str) -> str:
 def _draws(
     space: SearchSpace, scored: Sequence[Scored], chance: random.Random, *, quick: bool
 ) -> Iterator[Draw]:
-    near = [params for start in space.starts if (params := space.fixed_params(start))]
     kinds: dict[Kind, list[Scored]] = {}
     for each in scored:
         if not quick or each.kind == "classical":
@@ -135,12 +134,16 @@ def _draws(
         which = chance.random()
         if which < FOLLOWING and kinds:
             yield _following(space, kinds[chance.choice(sorted(kinds))], chance)
-        elif FOLLOWING <= which < FOLLOWING + NEAR_INITIAL and near:
+        elif FOLLOWING <= which < FOLLOWING + NEAR_INITIAL and (near := _initial(space)):
             params = mutated(space, chance.choice(near), chance.getrandbits(32))
             yield Draw(params, space.recipe(params), "child of an initial recipe")
         else:
             params = fresh(space, chance.getrandbits(32))
             yield Draw(params, space.recipe(params), "drawn anew")
+
+
+def _initial(space: SearchSpace) -> list[Params]:
+    return [params for start in space.starts if (params := space.fixed_params(start))]
 
 
 def _following(space: SearchSpace, among: Sequence[Scored], chance: random.Random) -> Draw:
