@@ -31,8 +31,11 @@ found 40 rare cells and a balanced accuracy of 0.565, a half 39 and 0.579, two t
 ALIKE = 0.3
 """Mean squared distance of features, in variances, at which two cells begin to look unlike."""
 
-SHORTLIST = 10
-"""Times the cells asked for, among which those unlike one another are chosen."""
+SHORTLIST, SHORTEST, LONG = 10, 2, 5000
+"""Times the cells asked for, among which those unlike one another are chosen.
+
+Beyond ``LONG`` cells the times fall to ``SHORTEST``: each cell taken is compared with all of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ def choose(
     worth = natural @ (1.0 / (labelled + 1.0))
     gap = _gap(natural)
     short = np.union1d(
-        _first(-worth, free, SHORTLIST * max(valued, 1)),
-        _first(gap, free, SHORTLIST * max(uncertain, 1)),
+        _first(-worth, free, _shortlist(valued)),
+        _first(gap, free, _shortlist(uncertain)),
     )
     near = _Likeness(features(short))
     found = []
@@ -136,6 +139,12 @@ def _by_doubt(count: int, gap: Floats, near: _Likeness) -> list[int]:
         taken.append(int(doubt.argmax()))
         near.take(taken[-1])
     return taken
+
+
+def _shortlist(count: int) -> int:
+    """Among how many cells ``count`` are chosen."""
+    most = max(count, 1)
+    return min(SHORTLIST * most, max(SHORTEST * most, LONG))
 
 
 def _first(values: Floats, free: NDArray[np.bool_], count: int) -> NDArray[np.int64]:

@@ -9,10 +9,10 @@ from cellsearch.errors import CellsearchError, RunError
 from cellsearch.label.issues import LabelIssues
 from cellsearch.report.mistakes import drawn
 from cellsearch.report.page import render
+from cellsearch.report.tables import pair_table
 from cellsearch.report.write import refuse, save
 from cellsearch.run.folder import read_record
 from cellsearch.util.messages import Setting
-from cellsearch.util.tables import Table
 
 
 def refuse_page(file: Path, card: Path) -> None:
@@ -55,15 +55,6 @@ def write_label_page(found: LabelIssues, file: Path, *, most: int = 60) -> str:
     )
     save(file, text)
     return missing
-
-
-def pair_table(found: LabelIssues) -> Table:
-    """Suspects of each pair of classes."""
-    return Table.of(
-        ("given", "suggested", "suspects", "of the given"),
-        [(each.given, each.suggested, each.suspects, each.of) for each in found.pairs],
-        numbers=(2, 3),
-    )
 
 
 def _cells(run: Path) -> tuple[CellDataset | None, str]:
