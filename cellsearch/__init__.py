@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         StorageError,
         TrialError,
     )
+    from cellsearch.label.issues import LabelIssues, label_issues
+    from cellsearch.label.suggest import Suggestions, suggest
     from cellsearch.run.config import RunConfig
     from cellsearch.run.observer import RunObserver, Silent
     from cellsearch.run.search import SearchResult, resume, search
@@ -86,6 +88,8 @@ _HOMES = {
         "predictions_frame",
         "trials_frame",
     ),
+    "cellsearch.label.issues": ("LabelIssues", "label_issues"),
+    "cellsearch.label.suggest": ("Suggestions", "suggest"),
     "cellsearch.run.config": ("RunConfig",),
     "cellsearch.run.observer": ("RunObserver", "Silent"),
     "cellsearch.run.search": ("SearchResult", "resume", "search"),
@@ -108,6 +112,7 @@ __all__ = [
     "DataError",
     "FetchError",
     "InputError",
+    "LabelIssues",
     "ManifestError",
     "MismatchError",
     "ModelCard",
@@ -124,6 +129,7 @@ __all__ = [
     "SplitError",
     "Splits",
     "StorageError",
+    "Suggestions",
     "Terminal",
     "TrialError",
     "TrialRow",
@@ -134,11 +140,13 @@ __all__ = [
     "draw_splits",
     "figures_frame",
     "fold_scores_frame",
+    "label_issues",
     "load_card",
     "load_dataset",
     "predictions_frame",
     "resume",
     "search",
+    "suggest",
     "trials_frame",
 ]
 

@@ -28,18 +28,19 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "tune": EVERYWHERE | LOWER | {"learn"},
     "card": EVERYWHERE | LOWER | {"tune"},
     "run": EVERYWHERE | LOWER | {"learn", "tune", "card"},
+    "label": EVERYWHERE | {"stats", "data", "card", "run"},
     "interop": EVERYWHERE | {"data", "card"},
     "scan": EVERYWHERE | LOWER | {"learn", "tune"},
     "doctor": EVERYWHERE | {"data", "learn", "tune"},
     "compare": EVERYWHERE | {"stats", "data", "card", "run"},
     "audit": EVERYWHERE | LOWER | {"learn", "tune", "card", "run"},
-    "terminal": EVERYWHERE | LOWER | {"tune", "card", "run", "compare"},
+    "terminal": EVERYWHERE | LOWER | {"tune", "card", "run", "label", "compare"},
     "sklearn": EVERYWHERE | LOWER | {"learn", "tune", "card", "run", "terminal"},
-    "report": EVERYWHERE | LOWER | {"tune", "card", "run", "audit"},
+    "report": EVERYWHERE | LOWER | {"tune", "card", "run", "label", "audit"},
     "serve": EVERYWHERE | {"data", "card", "terminal"},
     "cli": EVERYWHERE
     | LOWER
-    | {"tune", "card", "run", "interop", "scan", "doctor", "compare", "audit", "terminal"}
+    | {"tune", "card", "run", "label", "interop", "scan", "doctor", "compare", "audit", "terminal"}
     | {"report", "serve"},
 }
 """Package to the packages that it may import; ``docs/design.md`` says what each holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
-from cellsearch import SearchResult
+from cellsearch import SearchResult, label_issues, suggest
 from cellsearch.card.whole_files import no_formula
 from cellsearch.data.dataset import CellDataset
 from cellsearch.data.source import load_dataset
@@ -21,6 +22,8 @@ from cellsearch.data.writers.registry import write_cells
 from cellsearch.errors import DataError, RunError
 from cellsearch.interop.hub import write_hub_folder
 from cellsearch.interop.onnx_file import write_onnx
+from cellsearch.label.issues import PairCount, Suspect
+from cellsearch.report.label_page import write_label_page
 from cellsearch.serve.app import create_app
 from cellsearch.sklearn.frames import confusion_frame, predictions_frame
 from cellsearch.tune.dashboard import confusion_png, note
@@ -114,6 +117,29 @@ def test_files_of_a_card_hold_the_names(found: SearchResult) -> None:
     frame = predictions_frame(found)
     assert set(frame["true_class"]) == set(CLASSES)
     assert confusion_frame(found).columns.tolist() == list(CLASSES)
+
+
+def test_suspect_labels_and_suggestions_hold_the_names(found: SearchResult, tmp_path: Path) -> None:
+    assert found.card is not None
+    names = rows_of(found.card.folder / "out_of_fold.csv")[: len(CLASSES)]
+    suspects = tuple(
+        Suspect(n, row["id"], "", 0, name, CLASSES[0], 0.05, dict.fromkeys(CLASSES, 0.1))
+        for n, (name, row) in enumerate(zip(CLASSES, names, strict=True), start=1)
+    )
+    pairs = tuple(PairCount(name, CLASSES[0], 1, 5) for name in CLASSES)
+    issues = replace(label_issues(found.folder), suspects=suspects, pairs=pairs)
+    issues.write_csv(tmp_path / "suspects.csv")
+    assert write_label_page(issues, tmp_path / "page.html") == ""
+    text = (tmp_path / "page.html").read_text()
+    assert "<b>bold</b>" not in text
+    assert "&lt;b&gt;bold&lt;/b&gt;" in text
+    rows = rows_of(tmp_path / "suspects.csv")
+    assert [row["given_class"] for row in rows] == list(CLASSES)
+    chosen = suggest(found.card, replace(odd_cells(), images=255 - odd_cells().images, name="x"), 9)
+    chosen.write_csv(tmp_path / "next.csv")
+    for table in (rows, rows_of(tmp_path / "next.csv")):
+        wanted = ["p(p(id))" if name == "id" else name for name in CLASSES]
+        assert list(table[0])[-len(CLASSES) :] == wanted
 
 
 def test_the_readme_shows_the_names_and_nothing_else(found: SearchResult) -> None:

@@ -238,6 +238,27 @@ def test_mistakes_are_the_surest_and_shown(finished: Path, page: Page) -> None:
     assert page.tags.count("img") == shown
 
 
+def test_suspect_labels_are_those_of_the_command(finished: Path, page: Page) -> None:
+    found = cellsearch.label_issues(finished)
+    for sentence in found.sentences():
+        assert sentence[1:] in page.text
+    for pair in found.pairs[:10]:
+        assert [pair.given, pair.suggested, f"{pair.suspects:,}", f"{pair.of:,}"] in page.rows(
+            pair.given
+        )
+    assert f"cellsearch labels {finished} --html suspects.html" in page.text
+
+
+def test_labels_that_cannot_be_judged_are_said_in_the_report(
+    finished: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    table = run / "card" / "out_of_fold.csv"
+    table.write_text(table.read_text() + "\n")
+    write_report(run, audit=False)
+    assert "cannot be trusted" in Page((run / "report.html").read_text()).text
+
+
 def test_a_run_that_was_broken_off_says_what_is_missing(tmp_path: Path) -> None:
     run = tmp_path / "run"
     stopped = searched(run, observer=Stopper(3))

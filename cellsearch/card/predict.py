@@ -194,9 +194,14 @@ def to_rows(
     return rows
 
 
-def class_columns(classes: Sequence[str]) -> list[str]:
-    """Column names of the classes; ``p(<class>)`` where the plain name is taken."""
-    taken = {*COLUMNS, *MORE_COLUMNS}
+def class_columns(classes: Sequence[str], *, also: Sequence[str] = ()) -> list[str]:
+    """Column names of the classes; ``p(<class>)`` where the plain name is taken.
+
+    Args:
+        classes: K names.
+        also: further columns of the table.
+    """
+    taken = {*COLUMNS, *MORE_COLUMNS, *also}
     # Two classes may be called id and p(id).
     plain = taken | set(classes)
     columns = []

@@ -27,7 +27,7 @@ def predictions_of(card: Path, part: Part) -> Predictions:
         RunError: a card without these predictions.
     """
     config = read_config(card)
-    rows = _rows(card / FILES[part])
+    rows = rows_of(card, part)
     position = {name: k for k, name in enumerate(config.classes)}
     try:
         ids = tuple(row["id"] for row in rows)
@@ -47,7 +47,13 @@ def predictions_of(card: Path, part: Part) -> Predictions:
     )
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def rows_of(card: Path, part: Part) -> list[dict[str, str]]:
+    """The table of a card's predictions as it is written.
+
+    Raises:
+        RunError: a card without it.
+    """
+    path = card / FILES[part]
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))

@@ -18,6 +18,7 @@ from cellsearch.cli import (
     doctor,
     exports,
     init,
+    label,
     report,
     runs,
     search,
@@ -70,7 +71,9 @@ app.command(name="dashboard", short_help="Open Optuna's dashboard for a run.")(r
 app.command(name="report", short_help="Write the report of a run, one HTML file.")(report.report)
 app.command(name="compare", short_help="Compare runs, or a run with human raters.")(compare.compare)
 app.command(name="audit", short_help="Look for leaks in a run.")(audit.audit)
+app.command(name="labels", short_help="Rank labels that are probably wrong.")(label.labels)
 app.command(name="predict")(cards.predict)
+app.command(name="suggest", short_help="Choose the cells to label next.")(label.suggest)
 app.command(name="verify")(cards.verify)
 app.command(name="serve", short_help="Serve a card as a web page and REST API.")(serve.serve)
 app.command(name="export", short_help="Write a card in the format of another tool.")(exports.export)

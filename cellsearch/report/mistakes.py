@@ -110,7 +110,7 @@ def mistakes(card: Path, cells: CellDataset | None) -> Mistakes:
         for pair in chosen
         for part, rows in wrong[pair].items()
     }
-    drawn, shown = _drawn(cells, (row.id for rows in surest.values() for row in rows))
+    images, shown = drawn(cells, (row.id for rows in surest.values() for row in rows))
     pairs = tuple(
         Pair(
             true=pair[0],
@@ -122,7 +122,7 @@ def mistakes(card: Path, cells: CellDataset | None) -> Mistakes:
             },
             surest={
                 NAMES[part]: tuple(
-                    Mistake(row.id, row.confidence, drawn.get(row.id, ""))
+                    Mistake(row.id, row.confidence, images.get(row.id, ""))
                     for row in surest.get((pair, part), ())
                 )
                 for part in parts
@@ -143,8 +143,8 @@ def _rows(path: Path) -> list[_Row]:
         ]
 
 
-def _drawn(cells: CellDataset | None, ids: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Pictures by id, and the titles of their views."""
+def drawn(cells: CellDataset | None, ids: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """PNG of some cells as data URIs by id, and the titles of their views; none without cells."""
     if cells is None:
         return {}, ()
     wanted = set(ids)
@@ -156,10 +156,10 @@ def _drawn(cells: CellDataset | None, ids: Iterable[str]) -> tuple[dict[str, str
     sample = np.asarray(cells.images[some])
     images = np.asarray(cells.images[list(place.values())])
     sets = [pictures(images, shown, contrast(sample, shown)) for _, shown in sheets]
-    drawn = {
+    found = {
         name: data_uri(_beside([_shrunk(each[n]) for each in sets])) for n, name in enumerate(place)
     }
-    return drawn, tuple(name for name, _ in sheets)
+    return found, tuple(name for name, _ in sheets)
 
 
 def _beside(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from markupsafe import Markup
 
 from cellsearch.card import tables as card_tables
 from cellsearch.card.tables import PARTS
+from cellsearch.errors import CellsearchError
+from cellsearch.label.issues import LabelIssues, label_issues
 from cellsearch.report import confidence, tables
 from cellsearch.report.facts import CardFacts, RunFacts
 from cellsearch.report.mistakes import data_uri, mistakes
@@ -122,6 +125,14 @@ def run_page(
     )
 
 
+def _labels(facts: RunFacts) -> LabelIssues | str:
+    """Suspect labels, or why none are known."""
+    try:
+        return label_issues(facts.folder)
+    except CellsearchError as error:
+        return str(error)
+
+
 def _card(facts: RunFacts, card: CardFacts) -> dict[str, Any]:
     metrics, calibration = card.metrics, card.calibration
     abstention, sets = metrics.confidence.abstention, metrics.confidence.sets
@@ -138,6 +149,9 @@ def _card(facts: RunFacts, card: CardFacts) -> dict[str, Any]:
         "intervals": metrics.intervals,
         "optimism": _optimism(card),
         "mistakes": mistakes(card.folder, facts.cells),
+        "labels": _labels(facts),
+        "pair_table": tables.pair_table,
+        "label_command": f"cellsearch labels {shlex.quote(str(facts.folder))} --html suspects.html",
         "importance": card.importance,
         "generated": [
             (path.stem.removeprefix("generated_"), data_uri(path))

@@ -9,6 +9,7 @@ from typing import Any
 
 from cellsearch.card import tables
 from cellsearch.card.metrics import Part
+from cellsearch.label.issues import LabelIssues
 from cellsearch.report.facts import CardFacts, RunFacts, Trial
 from cellsearch.report.search_story import saving
 from cellsearch.stats.metrics import TITLES, metric_named
@@ -256,3 +257,12 @@ def _held(facts: RunFacts) -> str:
         parts = {name: len(part.indices) for name, part in facts.splits.parts().items()}
         share = parts["holdout"] / max(1, sum(parts.values()))
     return f"{100 * share:.0f} %"
+
+
+def pair_table(found: LabelIssues, *, most: int | None = None) -> Table:
+    """Suspects of the pairs of classes that have most of them, or of all pairs."""
+    return Table.of(
+        ("given", "suggested", "suspects", "of the given"),
+        [(each.given, each.suggested, each.suspects, each.of) for each in found.pairs[:most]],
+        numbers=(2, 3),
+    )

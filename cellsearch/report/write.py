@@ -78,29 +78,38 @@ def write_report(
 
     run = Path(run)
     file = Path(out) if out is not None else run / REPORT
-    _refuse(file, run)
+    refuse(file, run)
     if is_nested(run):
         return _write_nested(run, file, audit=audit, figures=figures, on_progress=on_progress)
     return _write_run(run, file, audit=audit, figures=figures, on_progress=on_progress)
 
 
-def _refuse(file: Path, run: Path) -> None:
-    """Said before the work: a report never takes the place of something else."""
+def refuse(file: Path, run: Path | None, *, setting: str = "out") -> None:
+    """Refuse, before the work, a place where a page cannot go: it never replaces something else.
+
+    Args:
+        file: HTML.
+        run: folder that may hold it; None for one that must be there already.
+        setting: that named it.
+
+    Raises:
+        RunError: standard output, a folder, a disk, or a file of another kind.
+    """
+    asked = Setting(setting)
     if str(file) == "-":
         raise RunError(
-            Setting("out", "-"), f": standard output takes no report; name a file, such as {REPORT}"
+            Setting(setting, "-"),
+            f": standard output takes no report; name a file, such as {REPORT}",
         )
     if file.is_dir():
-        raise RunError(
-            Setting("out"), f": {file} is a folder; name a file, such as {file / REPORT}"
-        )
+        raise RunError(asked, f": {file} is a folder; name a file, such as {file / REPORT}")
     if file.is_block_device():
-        raise RunError(Setting("out"), f": {file} is a disk; name a file, such as {REPORT}")
+        raise RunError(asked, f": {file} is a disk; name a file, such as {REPORT}")
     if not file.parent.is_dir() and file.parent != run:
-        raise RunError(Setting("out"), f": there is no folder {file.parent}; make it first")
+        raise RunError(asked, f": there is no folder {file.parent}; make it first")
     if file.is_file() and Path(os.path.realpath(file)).suffix.lower() not in ENDS:
         raise RunError(
-            Setting("out"),
+            asked,
             f": {file} is there already and no report ({', '.join(ENDS)}), so it is not "
             f"replaced; name another file, such as {file.with_suffix('.html')}",
         )
@@ -129,7 +138,7 @@ def _write_run(
         tell(_DRAWING, done, len(drawn))
 
     text = run_page(facts, drawn, audited, on_picture=one_more)
-    size = _save(file, text)
+    size = save(file, text)
     if figures is not None:
         save_figures(drawn, figures)
     return Written(
@@ -185,7 +194,7 @@ def _write_nested(
     text, drawn, headline = nested_page(
         facts, {part.run: os.path.relpath(part.file, file.parent) for part in parts}
     )
-    size = _save(file, text)
+    size = save(file, text)
     if figures is not None:
         save_figures(drawn, figures)
     return Written(
@@ -217,8 +226,12 @@ def save_figures(pictures: list[Picture], folder: Path) -> None:
             replace_text(folder / f"{each.name}.svg", paper(each.figure, each.name))
 
 
-def _save(file: Path, text: str) -> int:
-    """Its size in bytes, which a pipe would not tell."""
+def save(file: Path, text: str) -> int:
+    """Write a page; its size in bytes, which a pipe would not tell.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
     try:
         write_text(file, text)
     except CardError as error:

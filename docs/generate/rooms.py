@@ -19,6 +19,7 @@ ROOMS: Mapping[str, tuple[int, str]] = {
     "tune": (500, "study, racing, verdict"),
     "card": (500, "what is handed over"),
     "run": (500, "the whole job"),
+    "label": (257, "labels to check, to make"),
     "interop": (95, "other tools' formats"),
     "scan": (257, "a first look at a folder"),
     "doctor": (905, "the installation"),
