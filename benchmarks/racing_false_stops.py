@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from cellsearch.tune.race import Rule, look
+from cellsearch.stats.metrics import Metric
+from cellsearch.tune.race import TRAINING_NOISE, Rule, look
 
 COUNTS = (5400, 900, 900, 606, 68, 15, 27)
 HELD_OUT = 0.2
@@ -34,7 +35,7 @@ GAPS = (0.05, 0.02, 0.0, -0.02, -0.05, -0.1, -0.2)
 RHO = 0.6
 TRAINING_SD = 0.15
 LEADERS = (1, 10)
-METRIC = "balanced_accuracy"
+METRIC: Metric = "balanced_accuracy"
 
 Predictions = NDArray[np.int64]
 
@@ -137,8 +138,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    for name in ("alpha", "margin", "prior", "training_noise"):
+    for name in ("alpha", "margin", "prior"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Rule(), name))
+    parser.add_argument("--training_noise", type=float, default=TRAINING_NOISE[METRIC])
     parser.add_argument("--draws", type=int, default=Rule().draws)
     given = parser.parse_args()
     rule = Rule(given.alpha, given.margin, given.prior, given.training_noise, given.draws)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cellsearch.stats.metrics import METRICS
-from cellsearch.tune.race import Rule, Verdict, look
+from cellsearch.stats.metrics import METRICS, Metric
+from cellsearch.tune.race import TRAINING_NOISE, Rule, Verdict, look
 
 COUNTS = (400, 100, 20, 3)
 K = len(COUNTS)
@@ -26,8 +26,11 @@ def judged(
     metric: str = "balanced_accuracy",
     *,
     groups: NDArray[np.int64] | None = None,
+    rule: Rule | None = None,
 ) -> Verdict:
-    return look(LABELS, best, candidate, K, metric=metric, folds=1, looks=4, groups=groups)
+    return look(
+        LABELS, best, candidate, K, metric=metric, folds=1, looks=4, groups=groups, rule=rule
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -78,6 +81,15 @@ def test_a_loss_within_the_margin_is_never_enough() -> None:
     candidate[:2400] = 1
     verdict = look(labels, labels, candidate, 2, metric="accuracy", folds=1, looks=1, rule=rule)
     assert verdict.stop
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_noise_of_training_is_that_of_the_metric(metric: Metric) -> None:
+    best, candidate = with_errors(0.1, 1), with_errors(0.2, 2)
+    own = Rule(training_noise=TRAINING_NOISE[metric])
+    found = judged(best, candidate, metric)
+    assert found == judged(best, candidate, metric, rule=own)
+    assert found != judged(best, candidate, metric, rule=Rule(training_noise=0.3))
 
 
 def test_more_looks_ask_for_more_certainty() -> None:

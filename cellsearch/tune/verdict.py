@@ -14,7 +14,7 @@ from cellsearch.stats.intervals import PRIOR
 from cellsearch.stats.metrics import TITLES, Metric, confusion, score
 from cellsearch.stats.wording import better_by, difference
 from cellsearch.tune.findings import Outcome, Verdict
-from cellsearch.tune.race import Rule
+from cellsearch.tune.race import TRAINING_NOISE
 from cellsearch.tune.trial_predictions import ENSEMBLE, TrialPredictions
 
 ONE_GROUP = "the hold-out is one group, which tells nothing of others"
@@ -151,7 +151,8 @@ def corrected_differences(
         baseline: number of trial 0.
         repeats: bootstrap samples.
         level: coverage of all intervals at once.
-        noise: standard deviation of a score on one fold through training alone.
+        noise: standard deviation of a score on one fold through training alone; None takes that
+            of the metric.
         more_looks: choices made on the same cells beside that of the winner, such as the rule of
             decision; each takes its part of what the intervals may be wrong (Bonferroni).
         seed: of the bootstrap.
@@ -172,7 +173,7 @@ def corrected_differences(
     level = 1.0 - (1.0 - level) * len(others) / looks
     rng = np.random.default_rng(seed)
     value = np.array([_difference(trials, metric, base, at) for at in others])
-    spread = Rule().training_noise if noise is None else noise
+    spread = TRAINING_NOISE[metric] if noise is None else noise
     sd = spread * np.sqrt(2.0 / np.maximum(1, trials.folds[others]))
     drawn = _drawn(trials, metric, base, others, repeats, rng)
     low, high, p = _simultaneous(drawn + rng.normal(0.0, sd, drawn.shape), value, level)
