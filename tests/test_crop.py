@@ -159,7 +159,7 @@ def test_one_image_has_no_groups(tmp_path: Path) -> None:
 def test_a_table_gives_labels_and_objects_without_a_row_are_left_out(fields: Path) -> None:
     table = fields / "some.csv"
     table.write_text(
-        "image,object,label,group\nfield_1.tif,1,mitosis,d1\nfield_1.tif,7,rest,d1\n"
+        "image,object,label,group\nfield_1.tif,1,mitosis,d1\nfield_1,7,rest,d1\n"
         "field_2.tif,3,rest,d2\n"
     )
     found = crop_cells(fields / "images", fields / "masks", labels=table)
@@ -227,6 +227,20 @@ def test_one_folder_may_hold_both_and_what_else_cellpose_writes(tmp_path: Path) 
     assert not pairs.problems
     alone = find_pairs(tmp_path / "b.tif")
     assert [p.mask.name for p in alone.found] == ["b_cp_masks.png"]
+
+
+@pytest.mark.parametrize("places", [("all", "all/masks"), ("all/images", "all")])
+def test_one_folder_may_lie_in_the_other(places: tuple[str, str], tmp_path: Path) -> None:
+    images, masks = (tmp_path / place for place in places)
+    for path in (images / "a.tif", masks / "a_masks.tif", images / "d/b.tif", masks / "d/b.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    pairs = find_pairs(images, masks)
+    assert [(p.source, p.mask.name) for p in pairs.found] == [
+        ("a.tif", "a_masks.tif"),
+        ("d/b.tif", "b.png"),
+    ]
+    assert not pairs.problems
 
 
 def test_label_images_may_lie_flat_where_names_are_of_one_image_each(tmp_path: Path) -> None:

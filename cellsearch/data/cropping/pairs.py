@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cellsearch.data.arrays import listed
 from cellsearch.data.folder_walk import walk
+from cellsearch.data.readers.cell_table import bare
 from cellsearch.data.readers.stack import relative
 from cellsearch.errors import ReadError
 from cellsearch.util.messages import Message, Setting
@@ -62,11 +63,6 @@ class Pairs:
     problems: tuple[Message, ...]
 
 
-def bare(name: str) -> str:
-    """A file's name or path without ``.tif``, ``.png`` or ``.ome.tif``."""
-    return re.sub(r"(?i)(?:\.ome)?\.[a-z]+$", "", name)
-
-
 def find_pairs(images: Path, masks: Path | None = None) -> Pairs:
     """Pair images with label images.
 
@@ -90,6 +86,11 @@ def find_pairs(images: Path, masks: Path | None = None) -> Pairs:
     below = masks if masks.is_dir() else masks.parent
     whole = _files(images)
     labelled = _files(below if masks == images else masks)
+    # One folder may lie in the other.
+    if below != root and below.is_relative_to(root):
+        whole = [path for path in whole if not path.is_relative_to(below)]
+    elif below != root and root.is_relative_to(below):
+        labelled = [path for path in labelled if not path.is_relative_to(root)]
     if shared or (images.is_file() and below == root):
         # One folder holds both: names alone tell them apart.
         whole = [path for path in whole if not _MASK.search(bare(path.name))]

@@ -254,7 +254,7 @@ def _cells(
     """Position of each row's cell."""
     place: dict[tuple[str, int], set[int]] = {}
     for k, (source, value) in enumerate(zip(raw.sources, raw.object_numbers, strict=True)):
-        for name in {source, source.rsplit("/", 1)[-1]} if file else {""}:
+        for name in _names(source) if file else {""}:
             place.setdefault((name, value), set()).add(k)
     found: list[int] = []
     taken: dict[int, int] = {}
@@ -281,6 +281,17 @@ def _cells(
     if bad:
         raise ReadError(f"{table.name}: {len(bad)} bad rows: {listed(bad)}")
     return found
+
+
+def bare(name: str) -> str:
+    """A file's name or path without ``.tif``, ``.png`` or ``.ome.tif``."""
+    return re.sub(r"(?i)(?:\.ome)?\.[a-z]+$", "", name)
+
+
+def _names(source: str) -> set[str]:
+    """What a table may call a file: its path or name, with its suffix or without."""
+    last = source.rsplit("/", 1)[-1]
+    return {source, last, bare(source), bare(last)}
 
 
 def _last(named: str) -> str:
