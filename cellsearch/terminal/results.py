@@ -52,6 +52,7 @@ def next_steps(run: Path) -> None:
     say(f"classify new images:               cellsearch predict {card} IMAGES -o cells.csv")
     say(f"predict in the browser:             cellsearch serve {card}")
     say(f"look for leaks:                    cellsearch audit {shlex.quote(str(run))}")
+    say(f"check the labels:                  cellsearch labels {shlex.quote(str(run))}")
 
 
 def card_figures(card: ModelCard) -> None:
