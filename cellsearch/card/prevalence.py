@@ -249,6 +249,37 @@ def fractions_of(probabilities: NDArray[np.floating], config: CardConfig) -> Fra
     )
 
 
+@dataclass(frozen=True)
+class SampleFractions:
+    """The shares of the classes in one of several samples."""
+
+    sample: str
+    fractions: Fractions
+
+
+def fractions_by_sample(
+    probabilities: NDArray[np.floating], samples: NDArray[np.str_], config: CardConfig
+) -> tuple[SampleFractions, ...]:
+    """``fractions_of`` for the cells of each sample, in the order in which samples appear.
+
+    Args:
+        probabilities: (n, K).
+        samples: (n,) names.
+        config: of the card.
+    """
+    return tuple(
+        SampleFractions(name, fractions_of(probabilities[samples == name], config))
+        for name in dict.fromkeys(samples.tolist())
+    )
+
+
+def sample_rows(found: tuple[SampleFractions, ...]) -> list[dict[str, str]]:
+    """One row a sample and class for a CSV: the sample, then as ``fraction_rows``."""
+    return [
+        {"sample": each.sample, **row} for each in found for row in fraction_rows(each.fractions)
+    ]
+
+
 def fraction_rows(found: Fractions) -> list[dict[str, str]]:
     """One row a class for a CSV: class, cells, raw, and both corrections with their bounds."""
     rows = []

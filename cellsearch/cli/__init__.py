@@ -12,6 +12,7 @@ from cellsearch.cli import (
     audit,
     cards,
     compare,
+    compare_samples,
     convert,
     crop,
     datasets,
@@ -70,6 +71,9 @@ app.command(name="show")(runs.show)
 app.command(name="dashboard", short_help="Open Optuna's dashboard for a run.")(runs.dashboard)
 app.command(name="report", short_help="Write the report of a run, one HTML file.")(report.report)
 app.command(name="compare", short_help="Compare runs, or a run with human raters.")(compare.compare)
+app.command(name="compare-samples", short_help="Compare treated and control samples.")(
+    compare_samples.compare_samples
+)
 app.command(name="audit", short_help="Look for leaks in a run.")(audit.audit)
 app.command(name="labels", short_help="Rank labels that are probably wrong.")(label.labels)
 app.command(name="predict")(cards.predict)

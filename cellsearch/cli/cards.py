@@ -58,6 +58,14 @@ def predict(
             metavar="CSV",
         ),
     ] = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            help="Shares for each sample alone: a column of the table, or source (the file a cell "
+            "was cut from), folder, or group.",
+            metavar="COLUMN",
+        ),
+    ] = None,
     variant: Variant = None,
     mirror: Mirror = None,
     option: ReaderOptions = None,
@@ -69,15 +77,21 @@ def predict(
     """
     from cellsearch.card.inputs import fit_rule, size_note
     from cellsearch.card.predict import CardPredictor, predict_cells, to_rows
-    from cellsearch.card.prevalence import fraction_rows, fractions_of
+    from cellsearch.card.prevalence import (
+        fraction_rows,
+        fractions_by_sample,
+        fractions_of,
+        sample_rows,
+    )
     from cellsearch.card.rules import rules_for
     from cellsearch.card.whole_files import write_csv
+    from cellsearch.data.samples import samples_of
     from cellsearch.data.source import files_read
     from cellsearch.data.unlabelled import cells_to_predict
     from cellsearch.interop.bench import parse_targets, refuse_places, write_for
     from cellsearch.run.history import require_card
     from cellsearch.terminal.progress import Terminal, after
-    from cellsearch.terminal.results import decision_report, fractions_report
+    from cellsearch.terminal.results import decision_report, fractions_report, samples_report
     from cellsearch.terminal.tables import prediction_report, say, say_json
     from cellsearch.util.wording import as_option
 
@@ -109,6 +123,8 @@ def predict(
     )
     for note in cells.notes_of("ignored-files"):
         Terminal().message(f"note: {note.message.worded(as_option)}")
+    # Wrong names are said before cells are classified.
+    named = None if samples is None else samples_of(cells, samples, Path(images).expanduser())
     told = [note.message.worded(as_option) for note in cells.notes_of("crop-sizes")]
     sizes = [*told, size_note(cells.images, config, fit=rule)]
     probabilities = predict_cells(predictor, cells.images, fit=rule, on_progress=on_progress)
@@ -123,8 +139,10 @@ def predict(
     sample = None
     if fractions is not None or len(rows) > 1:
         sample = fractions_of(probabilities, config)
+    by_sample = () if named is None else fractions_by_sample(probabilities, named, config)
     if fractions is not None and sample is not None:
-        write_csv(fractions, fraction_rows(sample), for_people=True)
+        shares = sample_rows(by_sample) if by_sample else fraction_rows(sample)
+        write_csv(fractions, shares, for_people=True)
     if out is not None:
         write_csv(out, rows, for_people=True)
     written = [write_for(target, rows, config.classes) for target in targets]
@@ -133,18 +151,21 @@ def predict(
             _facts(rows, config.classes, sample, out)
             | {"card": card, "images": images, "out": out, "written": written}
             | {"sizes": list(filter(None, sizes))}
+            | {"samples": by_sample or None}
         )
         return
     for line in filter(None, sizes):
         say(line)
     prediction_report(rows, config.classes, out)
     decision_report(rows, config.classes, abstention)
-    if sample is not None and len(rows) > 1:
+    if by_sample:
+        samples_report(by_sample)
+    elif sample is not None and len(rows) > 1:
         fractions_report(sample)
-    for each in written:
-        say(f"for {each.programme}: {each.files[0]}{_more(len(each.files) - 1)}")
-        if each.note:
-            say(f"for {each.programme}: {each.note}")
+    for one in written:
+        say(f"for {one.programme}: {one.files[0]}{_more(len(one.files) - 1)}")
+        if one.note:
+            say(f"for {one.programme}: {one.note}")
 
 
 def verify(card: CardArgument, as_json: Json = False) -> None:

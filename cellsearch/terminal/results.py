@@ -15,14 +15,16 @@ from cellsearch.stats.evaluation import FEW_CELLS
 from cellsearch.stats.metrics import METRICS, TITLES
 from cellsearch.stats.wording import difference, figure, p_value, recall_of
 from cellsearch.terminal.tables import counted, leaderboard, say, show, table
+from cellsearch.util.messages import Setting
 from cellsearch.util.wording import as_option
 
 if TYPE_CHECKING:
     from cellsearch.card.abstain import Abstention
     from cellsearch.card.card import ModelCard
     from cellsearch.card.metrics import CardMetrics
-    from cellsearch.card.prevalence import Fractions
+    from cellsearch.card.prevalence import Fractions, SampleFractions
     from cellsearch.compare.runs import RunsReport
+    from cellsearch.compare.samples import SamplesReport
     from cellsearch.data.cropping.crop import Cropped
     from cellsearch.run.nested import NestedResult
     from cellsearch.run.search import SearchResult
@@ -196,9 +198,10 @@ def cropped_report(cropped: Cropped) -> None:
         f"{counted(counts.objects, 'object')} in {counted(counts.images, 'image')}; crops of "
         f"{side} x {side} px{wide}"
     )
+    keep = as_option(Setting("border", "keep"))
     for number, why in (
-        (counts.on_border, "reach the border of their image (--border keep keeps them)"),
-        (counts.tiny, "are too small (--least-area)"),
+        (counts.on_border, f"reach the border of their image ({keep} keeps them)"),
+        (counts.tiny, f"are too small ({as_option(Setting('least_area'))})"),
         (counts.unlabelled, "have no row in the table of labels"),
     ):
         if number:
@@ -206,7 +209,7 @@ def cropped_report(cropped: Cropped) -> None:
     if counts.larger:
         say(
             f"{counted(counts.larger, 'cell')} larger than the crop, cut at its edge; "
-            f"--size {counts.side_for_all(cropped.margin)} holds all"
+            f"{as_option(Setting('size', counts.side_for_all(cropped.margin)))} holds all"
         )
     for name, count in zip(cells.classes, cells.counts.tolist(), strict=True):
         say(f"  {name}: {count:,}")
@@ -242,6 +245,66 @@ def fractions_report(found: Fractions) -> None:
         )
     for note in found.notes:
         say(note)
+
+
+def samples_report(found: Sequence[SampleFractions]) -> None:
+    """Print the corrected shares of each sample, EM where it is known, else what was counted."""
+    classes = [one.name for one in found[0].fractions.classes]
+    table(
+        ("sample", "cells", *classes),
+        [
+            (
+                each.sample,
+                f"{each.fractions.cells:,}",
+                *(
+                    _share(one.em) if one.em else f"{100 * one.raw:.1f} % (raw)"
+                    for one in each.fractions.classes
+                ),
+            )
+            for each in found
+        ],
+        title=f"Shares of the classes in {counted(len(found), 'sample')} (EM, 95 %)",
+    )
+    for note in dict.fromkeys(note for each in found for note in each.fractions.notes):
+        say(note)
+
+
+def sample_comparison_report(report: SamplesReport, drawn: Sequence[Path] = ()) -> None:
+    """Print treated less control for each class, and what the replicates can tell."""
+    for each in report.conditions:
+        table(
+            (
+                "class",
+                report.control,
+                each.condition,
+                "difference (95 %)",
+                "p",
+                "Holm",
+                "p of t",
+                "Holm of t",
+            ),
+            [
+                (
+                    name,
+                    f"{100 * one.control:.1f} %",
+                    f"{100 * one.treated:.1f} %",
+                    difference(one.difference),
+                    p_value(one.p),
+                    p_value(one.p_holm),
+                    p_value(one.p_t),
+                    p_value(one.p_t_holm),
+                )
+                for name, one in each.classes.items()
+            ],
+            title=f"{each.condition} against {report.control}, {report.share} shares",
+        )
+        say(each.sentence)
+        if each.left_out:
+            say(f"without both conditions, so left out: {', '.join(each.left_out)}")
+    for note in report.notes:
+        say(note)
+    for path in drawn:
+        say(f"drawn: {path}")
 
 
 def _share(estimate: Estimate | None) -> str:
