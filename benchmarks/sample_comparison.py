@@ -5,7 +5,8 @@
 Five classes of shares 0.55, 0.25, 0.14, 0.05 and 0.01. Each replicate has shares of its own (normal
 on the logarithm, standard deviation 0.35 unless said), of which some hundred cells are drawn.
 "Cells" is the chi-square test of pooled cells, which takes each cell for a replicate. "Any" counts
-repeats in which some class has a p below 0.05 after Holm. The second table has a doubled class.
+repeats in which some class has a p below 0.05 after Holm, "0 within" those whose interval of the
+class of 5 % holds 0. The second table has that class doubled.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1000)
     repeats = parser.parse_args().repeats
     began = time.monotonic()
-    columns = ("cells", "arranged", "t", "any: cells", "arranged", "t", "held by t")
+    columns = ("cells", "arranged", "t", "any: cells", "arranged", "t", "0 within")
     for factor, title in ((1.0, "no difference"), (2.0, "a class of 5 % doubled")):
         print(f"{title}, {repeats} repeats, % with p below 0.05")
         print(f"{'':36}{'smallest p':>12}" + "".join(f"{name:>12}" for name in columns))
