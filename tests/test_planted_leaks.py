@@ -438,7 +438,8 @@ def test_other_pixels_are_found(run: Path, tmp_path: Path) -> None:
     images = np.load(folder / "images.npy")
     images[0] = 0
     np.save(folder / "images.npy", images)
-    assert found(run, "the cells are those the run started with").status == "FAILED"
+    with pytest.raises(RunError, match="its bytes are not those that were written"):
+        found(run, "the cells are those the run started with")
 
 
 def test_weights_that_have_seen_the_cells_are_found(run: Path) -> None:
