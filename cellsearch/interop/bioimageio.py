@@ -85,11 +85,14 @@ def export_bioimageio(
             licence or ORCID is none; the package does not pass; or something is there already.
     """
     about = about or About()
+    joined = bool(card.config.ensemble)
     if card.config.features is not None:
         raise CardError(
             f"{card.folder} cannot become a BioImage.IO package: its model takes features that "
-            "cellsearch measures on each image, not images, and the format has no such step; "
-            "search again with networks alone, or give away the card itself (",
+            "cellsearch measures on each image, and the format has no such step; search again "
+            "with networks alone",
+            *((" or, since several trials are joined, with ", Setting("final", "single")) * joined),
+            ", or give away the card itself (",
             Setting("to", "huggingface"),
             ")",
         )

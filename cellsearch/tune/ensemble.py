@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from cellsearch.tune.study import TrialRow
 
 MOST_CANDIDATES = 12
+MOST_VALUES = 250_000_000
+"""Probabilities of all candidates together: 1 GB of float32."""
 SAME = 0.99
 """Of two trials of a family that agree on more cells than this share, one is a candidate."""
 
@@ -178,8 +180,10 @@ def candidates(
     aimed: list[NDArray[np.float32]] = []
     called: list[NDArray[np.int64]] = []
     first: list[FoldResult] = []
+    values = len(splits.development) * len(cells.classes)
+    most = max(2, min(MOST_CANDIDATES, MOST_VALUES // values))
     for row in ordered:
-        if len(kept) == MOST_CANDIDATES:
+        if len(kept) == most:
             break
         try:
             folds = finished_folds(folder, row.number, range(splits.k))
