@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from cellsearch.card.export import export, inputs_of
 from cellsearch.errors import TrialError
 from cellsearch.learn.cost import cost
 from cellsearch.learn.models import FAMILIES, build_network
+from cellsearch.learn.models.cnn import Projection
 from cellsearch.learn.models.vit import Attention
 from cellsearch.learn.predictor import build_module
 from cellsearch.space.models import (
@@ -207,3 +210,30 @@ def test_a_classical_family_has_no_network_until_it_is_fitted() -> None:
     assert cost(Recipe(model=LogregModel()), (1, 8, 8), 2).parameters == 0
     with pytest.raises(TrialError, match=r"network must be one of .*got 'logreg'"):
         build_network(LogregModel(), channels=1, classes=2, size=(8, 8))
+
+
+def test_a_projection_is_the_convolution_with_a_stride() -> None:
+    torch.manual_seed(0)
+    ours = Projection(5, 26, 2)
+    theirs = nn.Conv2d(5, 26, 1, stride=2, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    for size in ((40, 40), (17, 12)):
+        maps = torch.randn(4, 5, *size)
+        torch.testing.assert_close(ours(maps), theirs(maps))
+
+
+STEP = """
+import torch
+torch.set_num_threads(1)
+layer = Projection(3, 26, 2).to(memory_format=torch.channels_last)
+maps = torch.rand(64, 3, 80, 80).contiguous(memory_format=torch.channels_last)
+for _ in range(5):
+    layer(maps).square().mean().backward()
+"""
+
+
+@pytest.mark.slow
+def test_a_projection_of_few_channels_kills_no_process() -> None:
+    """torch's own does, with a stride, on some processors."""
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
