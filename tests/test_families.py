@@ -224,6 +224,7 @@ def test_a_projection_is_the_convolution_with_a_stride() -> None:
 
 STEP = """
 import torch
+from cellsearch.learn.models.cnn import Projection
 torch.set_num_threads(1)
 layer = Projection(3, 26, 2).to(memory_format=torch.channels_last)
 maps = torch.rand(64, 3, 80, 80).contiguous(memory_format=torch.channels_last)
