@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cellsearch.learn.models.head import ACTIVATIONS, MONOTONE, dense_layers
 from cellsearch.space.models import CnnModel
@@ -83,12 +84,12 @@ class Projection(nn.Conv2d):
     """
 
     def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__(before, after, 1, bias=False)
-        self.every = stride
+        super().__init__(before, after, 1, stride=stride, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, before, H, W) to (B, after, ceil(H / stride), ceil(W / stride))."""
-        return super().forward(maps[:, :, :: self.every, :: self.every])
+        down, across = self.stride
+        return functional.conv2d(maps[:, :, ::down, ::across], self.weight)
 
 
 def _stage(model: CnnModel, before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
