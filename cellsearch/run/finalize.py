@@ -97,10 +97,11 @@ def hand_over(
         raise ValueError("hand_over needs a complete trial")
     config = record.config
     ensemble = _ensemble(config, folder, cells, splits, outcome, observer, seconds)
+    joined = ensemble if ensemble is not None and ensemble.accepted else None
     members = [best]
-    if ensemble is not None and ensemble.accepted:
+    if joined is not None:
         rows = {row.number: row for row in outcome.rows}
-        members = [rows[each.trial] for each in ensemble.members]
+        members = [rows[each.trial] for each in joined.members]
     lead = members[0]
     _record_scoring(folder, lead, outcome)
     looks = take_look(record, folder, lead.number, cells, splits.holdout, observer)
@@ -111,8 +112,8 @@ def hand_over(
         who = "winner" if row is best else f"model of trial {row.number}"
         predictors += _final(row, folder, cells, splits, config, observer, who)
     _write_provenance(folder, "winner", predictors)
-    if ensemble is not None and ensemble.accepted:
-        winner = _joined_winner(predictors, members, ensemble, folder, cells, splits)
+    if joined is not None:
+        winner = _joined_winner(predictors, members, joined, folder, cells, splits)
     else:
         winner = _single_winner(predictors, best, ensemble, folder, cells, splits)
     baseline = _baseline(folder, cells, splits, outcome, config, observer, winner, predictors)

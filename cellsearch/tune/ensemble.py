@@ -151,7 +151,7 @@ def candidates(
 
     The best of each family come first, then the best of all, at most ``MOST_CANDIDATES``. A trial
     that says what a better one of its family says is left out, and so is one without the priors
-    of its training, which older versions did not keep.
+    of its training, which older versions did not keep, or whose folds are lost.
 
     Args:
         folder: of the run.

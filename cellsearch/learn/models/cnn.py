@@ -79,8 +79,8 @@ class Projection(nn.Conv2d):
     """A convolution of one px with a stride and no bias.
 
     The px between are left out first, which gives the same. With the stride in the convolution
-    torch 2.15 writes beyond its memory for channels-last maps of 3 or 5 channels and 26 outputs
-    (CPU with AVX-512): the worker dies, or worse, does not.
+    torch 2.15 writes beyond its memory for channels-last maps of 3 or 5 channels (seen with 24 to
+    32 outputs on a CPU with AVX-512): the worker dies, or worse, does not.
     """
 
     def __init__(self, before: int, after: int, stride: int) -> None:
